@@ -1,0 +1,480 @@
+//! Allocate, from the contract's checks down to the sources of memory.
+
+use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, PAGE, SLAB_CLASSES};
+use crate::layout::cursor::Cursor;
+use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
+use crate::layout::meta::Meta;
+use crate::owners::accounts::Key;
+use crate::owners::adapters::AdapterId;
+use crate::percpu::{Platform, Pop};
+use crate::stock::large::spans_for;
+use crate::stock::queue::Popped;
+use crate::stock::span::Miss;
+use crate::sync::{Ordering, fence};
+use crate::violations::Call;
+use crate::{PoolTag, Status, ViolationKind};
+
+/// The highest level at which the pool may be called.
+pub(crate) const DISPATCH: u32 = 2;
+
+/// How often a search that met other ones' hands starts over.
+const CONTENDED_TRIES: u32 = 16;
+
+/// `StorPortAllocatePool`, the fast path: a block of up to a page, from an account in its first
+/// place and this CPU's loaded magazine.
+#[inline]
+pub(crate) fn allocate<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    owner: AdapterId,
+    bytes: u32,
+    tag: PoolTag,
+    out: Option<&mut u64>,
+) -> Status {
+    let key = Key::new(owner, tag);
+    let account = meta.place(key.hash(), 0);
+    if let Some(out) = out {
+        // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
+        if platform.irql() <= DISPATCH
+            && bytes.wrapping_sub(1) < PAGE
+            && meta.account_word(account).load(Ordering::Relaxed) == key.0
+        {
+            let class = meta.control().small_class(bytes);
+            return match platform.pop(&meta, class, account) {
+                Pop::Got(block, next) => {
+                    write_header(&meta, class, ALLOC, account, bytes, block);
+                    platform.publish();
+                    prefetch(&meta, next);
+                    // ORDERING: Relaxed - after `publish`, which pairs with `fence_all`.
+                    if meta.account_word(account).load(Ordering::Relaxed) != key.0 {
+                        return undo_slow(meta, platform, class, block, out);
+                    }
+                    *out = meta.address(block);
+                    Status::SUCCESS
+                }
+                Pop::Miss { counted } => {
+                    refill_slow(meta, platform, Request { key, account, class, bytes, counted }, out)
+                }
+            };
+        }
+        return allocate_slow(meta, platform, owner, bytes, tag, out);
+    }
+    null_out_slow(meta)
+}
+
+/// What an allocation is, once the contract has been checked.
+#[derive(Clone, Copy)]
+struct Request {
+    key: Key,
+    account: Account,
+    class: Class,
+    bytes: u32,
+    /// Whether its account's cell has counted it.
+    counted: bool,
+}
+
+#[inline(always)]
+fn write_header(meta: &Meta, class: Class, state: u64, account: Account, bytes: u32, block: BlockId) {
+    let header = Header::new(state, account, bytes, block);
+    // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
+    meta.header_of(class, block).store(header.0, Ordering::Release);
+}
+
+/// Draws the block that this magazine will hand out next into the cache, for writing: the caller
+/// will touch it first, and by then it is there.
+#[inline(always)]
+fn prefetch(meta: &Meta, next: Cursor) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let address = meta.address(meta.entry_below(next));
+        // SAFETY: a prefetch of any address is a hint that cannot fault.
+        unsafe {
+            core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (meta, next);
+}
+
+/// Reached without an out pointer.
+#[cold]
+#[inline(never)]
+fn null_out_slow(meta: Meta) -> Status {
+    if not_implemented(&meta) { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
+}
+
+pub(crate) fn not_implemented(meta: &Meta) -> bool {
+    // ORDERING: Acquire - pairs with the host's switch.
+    meta.control().not_implemented.load(Ordering::Acquire) != 0
+}
+
+/// Reached above a page, at a bad IRQL, with an account that is closed, new, or not in its first
+/// place, and with zero bytes.
+#[cold]
+#[inline(never)]
+fn allocate_slow<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    owner: AdapterId,
+    bytes: u32,
+    tag: PoolTag,
+    out: &mut u64,
+) -> Status {
+    *out = 0;
+    let account = match check(&meta, platform, owner, bytes, tag) {
+        Ok(account) => account,
+        Err(status) => return status,
+    };
+    let key = meta.account_key(account);
+    if bytes > MAX_SLAB_BYTES {
+        return allocate_large(meta, platform, Request { key, account, class: LARGE, bytes, counted: false }, out);
+    }
+    let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
+    let request = Request { key, account, class, bytes, counted: false };
+    match platform.pop(&meta, class, account) {
+        Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block, out),
+        Pop::Miss { counted } => refill_slow(meta, platform, Request { counted, ..request }, out),
+    }
+}
+
+/// The contract's checks, in its order (CONTRACT section 5).
+fn check<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    owner: AdapterId,
+    bytes: u32,
+    tag: PoolTag,
+) -> Result<Account, Status> {
+    if not_implemented(meta) {
+        return Err(Status::NOT_IMPLEMENTED);
+    }
+    let irql = platform.irql();
+    let call = Call { caller: owner, irql };
+    let fault = if !meta.adapter_live(owner) || owner == AdapterId::ORPHANS {
+        return Err(Status::INVALID_PARAMETER);
+    } else if bytes == 0 {
+        Some(ViolationKind::ZeroSize)
+    } else if meta.control().strict_tags {
+        tag.strict_fault()
+    } else {
+        None
+    };
+    if let Some(kind) = fault {
+        meta.refuse_allocate(call, kind, bytes, tag);
+        return Err(Status::INVALID_PARAMETER);
+    }
+    if irql > DISPATCH {
+        return Err(Status::INVALID_IRQL);
+    }
+    meta.intern(Key::new(owner, tag)).ok_or_else(|| closed_status(meta))
+}
+
+/// What a call gets whose account was closed under it.
+fn closed_status(meta: &Meta) -> Status {
+    if not_implemented(meta) { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
+}
+
+/// Reached when the loaded magazine is empty or cannot be used.
+#[cold]
+#[inline(never)]
+fn refill_slow<P: Platform>(meta: Meta, platform: &P, mut request: Request, out: &mut u64) -> Status {
+    *out = 0;
+    match platform.pop_again(&meta, request.class, request.account, request.counted) {
+        Pop::Got(block, _) => {
+            request.counted = true;
+            return finish(meta, platform, request, block, out);
+        }
+        Pop::Miss { counted } => request.counted = counted,
+    }
+    match find(&meta, platform, request.class) {
+        Ok(block) => finish(meta, platform, request, block, out),
+        Err(miss) => fail(&meta, request, miss),
+    }
+}
+
+fn fail(meta: &Meta, request: Request, miss: Miss) -> Status {
+    if request.counted {
+        shared_cell(meta, request, u64::MAX);
+    }
+    if miss == Miss::Contended {
+        // ORDERING: Relaxed - a statistic.
+        meta.control().contended.fetch_add(1, Ordering::Relaxed);
+    }
+    Status::INSUFFICIENT_RESOURCES
+}
+
+/// Adds to the request's cell of the shared row.
+fn shared_cell(meta: &Meta, request: Request, count: u64) {
+    // ORDERING: Relaxed - read after the walk; the header's Release follows (I8).
+    meta.cell(meta.control().cpus, request.account, request.class).fetch_add(count, Ordering::Relaxed);
+}
+
+/// Hands a block out that the caller holds.
+fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId, out: &mut u64) -> Status {
+    let Request { key, account, class, bytes, counted } = request;
+    if !counted {
+        shared_cell(&meta, request, 1);
+    }
+    let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
+    write_header(&meta, class, state, account, bytes, block);
+    // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
+    fence(Ordering::SeqCst);
+    if meta.account_key(account) != key {
+        return undo_slow(meta, platform, class, block, out);
+    }
+    *out = meta.address(block);
+    Status::SUCCESS
+}
+
+/// Reached when the account was closed while we allocated: the block goes back, unless the
+/// remover has released it already.
+#[cold]
+#[inline(never)]
+fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId, out: &mut u64) -> Status {
+    *out = 0;
+    let word = meta.header_of(class, block);
+    // ORDERING: Relaxed - the claim decides.
+    let header = Header(word.load(Ordering::Relaxed));
+    let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
+    if header.is(state, block) && crate::free::claim_locked(&meta, word, header) {
+        let _ = crate::free::put_slow(meta, platform, class, block);
+    }
+    closed_status(&meta)
+}
+
+/// A run of whole spans.
+fn allocate_large<P: Platform>(meta: Meta, platform: &P, request: Request, out: &mut u64) -> Status {
+    if spans_for(request.bytes) > meta.control().geometry.spans {
+        return Status::INSUFFICIENT_RESOURCES;
+    }
+    let mut miss = Miss::None;
+    for _ in 0..CONTENDED_TRIES {
+        match find_run(&meta, platform, request.bytes) {
+            Ok(block) => return finish(meta, platform, request, block, out),
+            Err(Miss::None) => {
+                miss = Miss::None;
+                break;
+            }
+            Err(Miss::Contended) => miss = Miss::Contended,
+        }
+        core::hint::spin_loop();
+    }
+    fail(&meta, request, miss)
+}
+
+/// Finds a run: among the free spans, with the freed runs, with the empty slabs of all classes.
+fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
+    let mut contended = false;
+    for effort in 0..3 {
+        let tried = match effort {
+            0 => Ok(()),
+            1 => meta.collect_large(),
+            // Runs that another one was collecting may be there by now.
+            _ => reclaim(meta, platform, None).map(|_| ()).and(meta.collect_large().or(Ok(()))),
+        };
+        contended |= tried == Err(Miss::Contended);
+        match meta.take_large(bytes) {
+            Ok(block) => return Ok(block),
+            Err(miss) => contended |= miss == Miss::Contended,
+        }
+    }
+    Err(if contended { Miss::Contended } else { Miss::None })
+}
+
+/// Finds a block in the sources behind the cursor, and loads a magazine on the way.
+fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Result<BlockId, Miss> {
+    for _ in 0..CONTENDED_TRIES {
+        let mut contended = false;
+        if let Some(block) = from_shared(meta, platform, class, &mut contended) {
+            return Ok(block);
+        }
+        // A new slab, from a free span or a freed run.
+        if let Some(span) = meta.take_span().or_else(|| match meta.collect_large() {
+            Ok(()) => meta.take_span(),
+            Err(miss) => {
+                contended |= miss == Miss::Contended;
+                None
+            }
+        }) {
+            meta.adopt_slab(class, span);
+            if let Some(block) = from_shared(meta, platform, class, &mut contended) {
+                return Ok(block);
+            }
+            continue;
+        }
+        // What is parked in caches: first of this class, then of all others.
+        match reclaim(meta, platform, Some(class)) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(_) => contended = true,
+        }
+        if !contended {
+            return Err(Miss::None);
+        }
+        core::hint::spin_loop();
+    }
+    Err(Miss::Contended)
+}
+
+/// Sweeps. With a class in want, stops as soon as that has blocks or a span is free; else sweeps all.
+/// `Ok(true)`: look again. `Err`: someone else's hand may hold what is wanted.
+fn reclaim<P: Platform>(meta: &Meta, platform: &P, wanted: Option<Class>) -> Result<bool, Miss> {
+    let Some(claim) = meta.try_reclaim() else {
+        return Err(Miss::Contended);
+    };
+    let mut contended = false;
+    if let Some(class) = wanted {
+        let swept = meta.sweep(platform, &claim, class, false);
+        contended |= swept.contended;
+        if swept.blocks > 0 {
+            return Ok(true);
+        }
+    }
+    let mut retired = 0;
+    for class in (0..SLAB_CLASSES as u8).map(Class) {
+        if Some(class) == wanted || meta.slabs(class) == 0 {
+            continue;
+        }
+        let swept = meta.sweep(platform, &claim, class, true);
+        contended |= swept.contended;
+        retired += swept.retired;
+        if wanted.is_some() && retired > 0 {
+            return Ok(true);
+        }
+    }
+    if retired == 0 && contended { Err(Miss::Contended) } else { Ok(retired > 0) }
+}
+
+/// The spare, the depot, the block queue, the uncarved rest of the current slab.
+fn from_shared<P: Platform>(meta: &Meta, platform: &P, class: Class, contended: &mut bool) -> Option<BlockId> {
+    let cpu = platform.cpu(meta);
+    let magazine = cpu
+        .and_then(|cpu| take_spare(meta, cpu, class))
+        .or_else(|| from_depot(meta, class, contended));
+    let magazine = match magazine {
+        Some(Source::Magazine(magazine)) => magazine,
+        Some(Source::Block(block)) => return Some(block),
+        None => match carve(meta, class)? {
+            Source::Magazine(magazine) => magazine,
+            Source::Block(block) => return Some(block),
+        },
+    };
+    let (block, rest) = meta.take_id(magazine);
+    match cpu {
+        Some(cpu) => load_magazine(meta, platform, cpu, class, rest),
+        None => put_away(meta, class, rest),
+    }
+    Some(block)
+}
+
+/// What a source gave: a magazine in hand that is not empty, or one block.
+enum Source {
+    Magazine(Cursor),
+    Block(BlockId),
+}
+
+fn take_spare(meta: &Meta, cpu: u32, class: Class) -> Option<Source> {
+    let spare = meta.spare(cpu, class);
+    // ORDERING: Relaxed - a first look; an empty one stays where it is.
+    if Cursor(spare.load(Ordering::Relaxed)).entries() == 0 {
+        return None;
+    }
+    // ORDERING: Acquire - the entries; pairs with the Release that put it there.
+    let taken = Cursor(spare.swap(0, Ordering::Acquire));
+    if taken.0 == 0 {
+        return None;
+    }
+    if taken.entries() == 0 {
+        meta.give_empty(taken);
+        return None;
+    }
+    Some(Source::Magazine(taken))
+}
+
+fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source> {
+    if meta.depot_is_empty(class) {
+        return None;
+    }
+    let Some(consumer) = meta.try_consume(class) else {
+        *contended = true;
+        return None;
+    };
+    loop {
+        match consumer.magazine() {
+            // Frees give empty ones here, when they end up with one in hand.
+            Ok(magazine) if magazine.entries() == 0 => meta.give_empty(magazine),
+            Ok(magazine) => return Some(Source::Magazine(magazine)),
+            Err(end) => {
+                *contended |= end == Popped::Gap;
+                break;
+            }
+        }
+    }
+    let mut magazine: Option<Cursor> = None;
+    loop {
+        match consumer.block() {
+            Ok(block) => match magazine.or_else(|| meta.take_empty()) {
+                None => return Some(Source::Block(block)),
+                Some(open) => {
+                    let open = meta.put_id(open, block);
+                    magazine = Some(open);
+                    if open.entries() == meta.capacity(class) {
+                        break;
+                    }
+                }
+            },
+            Err(end) => {
+                *contended |= end == Popped::Gap;
+                break;
+            }
+        }
+    }
+    magazine.map(Source::Magazine)
+}
+
+/// A magazine full of blocks that were never used; one block, when no magazine is left.
+fn carve(meta: &Meta, class: Class) -> Option<Source> {
+    let magazine = meta.take_empty();
+    let want = if magazine.is_some() { meta.capacity(class) } else { 1 };
+    let Some(mut run) = meta.carve(class, want) else {
+        if let Some(magazine) = magazine {
+            meta.give_empty(magazine);
+        }
+        return None;
+    };
+    match magazine {
+        None => run.next().map(Source::Block),
+        Some(magazine) => {
+            // Last in first out: the run comes out in address order.
+            let filled = run.fill(meta, magazine);
+            Some(Source::Magazine(filled))
+        }
+    }
+}
+
+/// Makes a magazine in hand the loaded one, if the cursor is empty; else its spare.
+fn load_magazine<P: Platform>(meta: &Meta, platform: &P, cpu: u32, class: Class, magazine: Cursor) {
+    // ORDERING: Relaxed - the exchange decides.
+    let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
+    let empty = seen.is_none() || seen.is_magazine() && seen.entries() == 0;
+    if !empty || !platform.exchange(meta, cpu, class, seen, magazine) {
+        put_away(meta, class, magazine);
+        return;
+    }
+    if seen.is_none() {
+        return;
+    }
+    // ORDERING: Release - nothing but the magazine's ownership; pairs with the takers' Acquire.
+    if meta.spare(cpu, class).compare_exchange(0, seen.0, Ordering::Release, Ordering::Relaxed).is_err() {
+        meta.give_empty(seen);
+    }
+}
+
+/// Gives a magazine in hand to the shared stock.
+fn put_away(meta: &Meta, class: Class, magazine: Cursor) {
+    if magazine.entries() == 0 {
+        meta.give_empty(magazine);
+    } else {
+        meta.publish_magazine(class, magazine);
+    }
+}

@@ -1,0 +1,61 @@
+//! Interrupt request levels, with the numbers of x64 Windows.
+
+use core::fmt;
+
+/// An interrupt request level, 0 to 15.
+///
+/// The pool may be called at [`DISPATCH`](Irql::DISPATCH) and below; above, both routines return
+/// [`Status::INVALID_IRQL`](crate::Status::INVALID_IRQL). The level comes from the platform at
+/// each call, never from the name of a callback.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Irql(u8);
+
+impl Irql {
+    /// Ordinary code.
+    pub const PASSIVE: Irql = Irql(0);
+    /// Asynchronous procedure calls are masked.
+    pub const APC: Irql = Irql(1);
+    /// The highest level at which the pool may be called.
+    pub const DISPATCH: Irql = Irql(2);
+    /// The lowest device level (DIRQL); devices use 3 to 12.
+    pub const DEVICE: Irql = Irql(3);
+    /// The clock interrupt.
+    pub const CLOCK: Irql = Irql(13);
+    /// Inter-processor interrupts and power failure.
+    pub const IPI: Irql = Irql(14);
+    /// Everything is masked; where a dump is written.
+    pub const HIGH: Irql = Irql(15);
+
+    /// The level with this number, or `None` above 15.
+    #[must_use]
+    pub const fn new(level: u8) -> Option<Irql> {
+        if level <= 15 { Some(Irql(level)) } else { None }
+    }
+
+    /// The number, as `KeGetCurrentIrql` would return it.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Irql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.pad("PASSIVE_LEVEL"),
+            1 => f.pad("APC_LEVEL"),
+            2 => f.pad("DISPATCH_LEVEL"),
+            13 => f.pad("CLOCK_LEVEL"),
+            14 => f.pad("IPI_LEVEL"),
+            15 => f.pad("HIGH_LEVEL"),
+            device => write!(f, "DIRQL {device}"),
+        }
+    }
+}
+
+impl fmt::Debug for Irql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,102 @@
+//! `STOR_STATUS_*`, as `storport.h` numbers them.
+
+use core::fmt;
+
+/// The status that both routines return.
+///
+/// The numbers are those of the driver kit, so a driver's `NT_SUCCESS()` works on
+/// [`code`](Status::code).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+#[must_use = "a failed free left the block allocated"]
+pub struct Status(u32);
+
+macro_rules! statuses {
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        impl Status {
+            $($(#[$doc])* pub const $name: Status = Status($code);)*
+
+            /// The name as `storport.h` spells it, or `None` for a number it does not define.
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some(concat!("STOR_STATUS_", stringify!($name))),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+statuses! {
+    /// The routine did its work.
+    SUCCESS = 0x0000_0000;
+    /// Not returned by the pool; part of the family.
+    UNSUCCESSFUL = 0xC100_0001;
+    /// The running system does not implement the routine (an old system, or dump mode).
+    NOT_IMPLEMENTED = 0xC100_0002;
+    /// The memory could not be had.
+    INSUFFICIENT_RESOURCES = 0xC100_0003;
+    /// Not returned by the pool; part of the family.
+    BUFFER_TOO_SMALL = 0xC100_0004;
+    /// Not returned by the pool; part of the family.
+    ACCESS_DENIED = 0xC100_0005;
+    /// An argument is NULL, zero, or names no live block of this adapter.
+    INVALID_PARAMETER = 0xC100_0006;
+    /// Not returned by the pool; part of the family.
+    INVALID_DEVICE_REQUEST = 0xC100_0007;
+    /// The caller runs above `DISPATCH_LEVEL`.
+    INVALID_IRQL = 0xC100_0008;
+    /// Not returned by the pool; part of the family.
+    INVALID_DEVICE_STATE = 0xC100_0009;
+    /// Not returned by the pool; part of the family.
+    INVALID_BUFFER_SIZE = 0xC100_000A;
+    /// Not returned by the pool; part of the family.
+    UNSUPPORTED_VERSION = 0xC100_000B;
+    /// Not returned by the pool; part of the family.
+    BUSY = 0xC100_000C;
+}
+
+impl Status {
+    /// The number, as C sees it.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        self.0
+    }
+
+    /// A status from its number; every number is accepted.
+    pub const fn from_code(code: u32) -> Status {
+        Status(code)
+    }
+
+    /// `NT_SUCCESS()`: the top bit is clear.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        self.0 >> 31 == 0
+    }
+
+    /// `Ok` for [`SUCCESS`](Status::SUCCESS), else the status as the error.
+    ///
+    /// # Errors
+    /// The status itself, whenever its top bit is set.
+    pub const fn ok(self) -> Result<(), Status> {
+        if self.is_success() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => write!(f, "STOR_STATUS {:#010X}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl core::error::Error for Status {}

@@ -1,0 +1,139 @@
+//! Pool tags.
+
+use core::fmt::{self, Write};
+
+/// A pool tag: one to four printable characters in a `ULONG`, the first in the lowest byte.
+///
+/// C drivers write the literal reversed (`'ichA'`), so that tools show it forwards; here it is
+/// written forwards: `tag!("Ahci")`. It is displayed as PoolMon shows it.
+///
+/// Any number can be a tag, since drivers pass what they like; [`PoolTag::new`] checks the rule
+/// of `ExAllocatePoolWithTag` (each character 0x20 to 0x7E), and a pool with strict tags refuses
+/// those that Windows refuses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct PoolTag(u32);
+
+/// Why a text is no pool tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TagError {
+    /// The text has no character, or more than four.
+    Length,
+    /// A character lies outside 0x20 to 0x7E.
+    Character,
+}
+
+impl fmt::Display for TagError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TagError::Length => "a pool tag has one to four characters",
+            TagError::Character => "a pool tag's characters lie between 0x20 and 0x7E",
+        })
+    }
+}
+
+impl core::error::Error for TagError {}
+
+impl PoolTag {
+    /// The tag with these characters. A short one ends in zero bytes, as the C literal does.
+    ///
+    /// # Errors
+    /// [`TagError`] when the text is empty, longer than four, or not printable ASCII.
+    pub const fn new(text: &str) -> Result<PoolTag, TagError> {
+        let bytes = text.as_bytes();
+        if bytes.is_empty() || bytes.len() > 4 {
+            return Err(TagError::Length);
+        }
+        let mut out = [0; 4];
+        let mut i = 0;
+        while i < bytes.len() {
+            if bytes[i] < 0x20 || bytes[i] > 0x7E {
+                return Err(TagError::Character);
+            }
+            out[i] = bytes[i];
+            i += 1;
+        }
+        Ok(PoolTag(u32::from_le_bytes(out)))
+    }
+
+    /// The tag that C passes; every number is accepted.
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> PoolTag {
+        PoolTag(raw)
+    }
+
+    /// The number that C passes.
+    #[must_use]
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The four characters, first one first.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 4] {
+        self.0.to_le_bytes()
+    }
+
+    /// What Windows 1903 and later hold against this tag, if anything.
+    #[must_use]
+    pub(crate) const fn strict_fault(self) -> Option<crate::ViolationKind> {
+        use crate::ViolationKind;
+        if self.0 == 0 {
+            return Some(ViolationKind::ZeroTag);
+        }
+        let bytes = self.bytes();
+        if bytes[0] == b'B' && bytes[1] == b'I' && bytes[2] == b'G' && matches!(bytes[3], 0 | b' ') {
+            return Some(ViolationKind::BigTag);
+        }
+        let mut i = 0;
+        while i < 4 {
+            if bytes[i].is_ascii_alphanumeric() {
+                return None;
+            }
+            i += 1;
+        }
+        Some(ViolationKind::UnreadableTag)
+    }
+}
+
+impl fmt::Display for PoolTag {
+    /// As PoolMon shows it: four columns, zero bytes as spaces, other unprintable ones as `.`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.bytes() {
+            f.write_char(match byte {
+                0 => ' ',
+                0x20..=0x7E => char::from(byte),
+                _ => '.',
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PoolTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{self}'")
+    }
+}
+
+impl core::str::FromStr for PoolTag {
+    type Err = TagError;
+
+    fn from_str(text: &str) -> Result<PoolTag, TagError> {
+        PoolTag::new(text)
+    }
+}
+
+/// A [`PoolTag`] checked at compile time: `tag!("Ahci")`.
+#[macro_export]
+macro_rules! tag {
+    ($text:literal) => {
+        const {
+            match $crate::PoolTag::new($text) {
+                Ok(tag) => tag,
+                Err(_) => panic!("a pool tag has one to four characters between 0x20 and 0x7E"),
+            }
+        }
+    };
+}

@@ -1,0 +1,131 @@
+//! Misuse: what the caller did, and what Windows would have stopped the machine with.
+
+use core::fmt;
+
+use crate::{AdapterId, Irql, PoolTag};
+
+/// What the caller did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ViolationKind {
+    /// The block was freed already.
+    DoubleFree,
+    /// The address lies in the pool but no block was ever handed out there.
+    Wild,
+    /// The address lies outside the pool.
+    Foreign,
+    /// The address lies inside a live block, not at its start.
+    Interior,
+    /// The block belongs to another adapter.
+    WrongOwner,
+    /// A request for zero bytes.
+    ZeroSize,
+    /// The tag is 0 (strict tags only).
+    ZeroTag,
+    /// The tag is "BIG" (strict tags only).
+    BigTag,
+    /// The tag has no letter and no digit (strict tags only).
+    UnreadableTag,
+}
+
+impl ViolationKind {
+    /// A few words for a person.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            ViolationKind::DoubleFree => "double free",
+            ViolationKind::Wild => "free of an address that was never allocated",
+            ViolationKind::Foreign => "free of an address outside the pool",
+            ViolationKind::Interior => "free of an address inside a block",
+            ViolationKind::WrongOwner => "free of another adapter's block",
+            ViolationKind::ZeroSize => "allocation of zero bytes",
+            ViolationKind::ZeroTag => "allocation with tag 0",
+            ViolationKind::BigTag => "allocation with tag \"BIG\"",
+            ViolationKind::UnreadableTag => "allocation with a tag without letter or digit",
+        }
+    }
+}
+
+impl fmt::Display for ViolationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.describe())
+    }
+}
+
+/// A Windows bug check: its code and four parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BugCheck {
+    /// The code, for example 0xC2 (`BAD_POOL_CALLER`).
+    pub code: u32,
+    /// Parameters 1 to 4, as the page of the bug check lists them. What the pool does not
+    /// have (a page frame number, the address of the caller) is 0.
+    pub parameters: [u64; 4],
+}
+
+impl fmt::Display for BugCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d] = self.parameters;
+        write!(f, "{:#X} ({a:#X}, {b:#X}, {c:#X}, {d:#X})", self.code)
+    }
+}
+
+/// One misuse, as the host's hook gets it. The pool's state is intact when the hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// What was done.
+    pub kind: ViolationKind,
+    /// The address that was passed to free; 0 for a refused allocation.
+    pub address: u64,
+    /// Bytes that were requested: of the block (free), or of the refused allocation.
+    /// 0 when there is no block.
+    pub bytes: u32,
+    /// The tag of the block (its last one, when it is free now), or of the refused allocation.
+    pub tag: Option<PoolTag>,
+    /// The adapter that owns the block, or owned it last.
+    pub owner: Option<AdapterId>,
+    /// The adapter in whose name the call was made.
+    pub caller: AdapterId,
+    /// The level at which the call was made.
+    pub irql: Irql,
+}
+
+impl Violation {
+    /// What Windows would have stopped with.
+    ///
+    /// Source: `debugger/bug-check-0xc2--bad-pool-caller.md`. Windows has no notion of a block's
+    /// adapter, so `WrongOwner` is reported as the nearest one, a free of an invalid address.
+    #[must_use]
+    pub fn bug_check(&self) -> BugCheck {
+        const NON_PAGED_POOL: u64 = 0;
+        let tag = self.tag.map_or(0, |tag| u64::from(tag.raw()));
+        let bytes = u64::from(self.bytes);
+        let parameters = match self.kind {
+            ViolationKind::DoubleFree => [0x07, 0, tag, self.address],
+            ViolationKind::Wild => [0x46, self.address, 0, 0],
+            ViolationKind::Foreign => [0x43, self.address, 0, 0],
+            ViolationKind::Interior | ViolationKind::WrongOwner => [0x99, self.address, 0, 0],
+            ViolationKind::ZeroSize => [0x00, 0, NON_PAGED_POOL, tag],
+            ViolationKind::ZeroTag => [0x9B, NON_PAGED_POOL, bytes, 0],
+            ViolationKind::BigTag => [0x9C, NON_PAGED_POOL, bytes, 0],
+            ViolationKind::UnreadableTag => [0x9D, tag, NON_PAGED_POOL, 0],
+        };
+        BugCheck { code: 0xC2, parameters }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if self.address != 0 {
+            write!(f, " at {:#x}", self.address)?;
+        }
+        if let Some(tag) = self.tag {
+            write!(f, ", tag {tag:?}")?;
+        }
+        if self.bytes != 0 {
+            write!(f, ", {} bytes", self.bytes)?;
+        }
+        write!(f, "; Windows stops with {}", self.bug_check())
+    }
+}

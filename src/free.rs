@@ -1,0 +1,208 @@
+//! Free: the fast path, and each step that it may take instead, all of them bounded.
+
+use crate::Status;
+use crate::ViolationKind;
+use crate::allocate::{DISPATCH, not_implemented};
+use crate::layout::classes::{Class, LARGE};
+use crate::layout::cursor::Cursor;
+use crate::layout::header::{ALLOC, BlockId, Header, LARGE_ALLOC};
+use crate::layout::meta::Meta;
+use crate::owners::adapters::AdapterId;
+use crate::percpu::Platform;
+use crate::sync::{AtomicU64, Ordering};
+use crate::violations::Call;
+
+/// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
+/// loaded magazine.
+#[inline]
+pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
+    let Some(block) = meta.block_at(address) else {
+        return free_slow(meta, platform, owner, address);
+    };
+    let entry = meta.read_entry(block.span());
+    if entry.is_none() {
+        return free_slow(meta, platform, owner, address);
+    }
+    let word = meta.header_at(entry.header_index(block));
+    // ORDERING: Relaxed - the claim decides.
+    let header = Header(word.load(Ordering::Relaxed));
+    if !header.is(ALLOC, block)
+        // ORDERING: Relaxed - an account with live blocks keeps its word, but for closing (I9).
+        || (meta.account_word(header.account()).load(Ordering::Relaxed) >> 32) as u32 != owner.0
+        || platform.irql() > DISPATCH
+        || !claim(&meta, word, header)
+    {
+        return free_slow(meta, platform, owner, address);
+    }
+    // The block is ours and pins its slab (I5): the entry read now is the one that counts.
+    let class = meta.read_entry(block.span()).class();
+    if platform.push(&meta, class, block) { Status::SUCCESS } else { put_slow(meta, platform, class, block) }
+}
+
+/// Claims an allocated block: of all who try with this header value, one wins.
+///
+/// On x86-64 the compare-and-exchange is not locked: one instruction, so exact against whatever
+/// interrupts this CPU, and against another CPU unless both free in the same instant.
+#[inline(always)]
+fn claim(meta: &Meta, word: &AtomicU64, header: Header) -> bool {
+    #[cfg(all(target_arch = "x86_64", not(feature = "checked"), not(storport_pool_loom)))]
+    {
+        let _ = meta;
+        // SAFETY: an aligned 64-bit read-modify-write of a header, which lives as long as the
+        // metadata (I4).
+        unsafe {
+            core::arch::asm!(
+                "cmpxchg qword ptr [{word}], {freed}",
+                "jne {lost}",
+                word = in(reg) word.as_ptr(),
+                freed = in(reg) header.0 ^ 0x3000,
+                inout("rax") header.0 => _,
+                lost = label { return false },
+                options(nostack),
+            );
+        }
+        true
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(feature = "checked"), not(storport_pool_loom))))]
+    claim_locked(meta, word, header)
+}
+
+/// The same, exact against every CPU.
+#[inline(always)]
+pub(crate) fn claim_locked(_meta: &Meta, word: &AtomicU64, header: Header) -> bool {
+    // ORDERING: AcqRel - Acquire: the block's slab was adopted before it was allocated;
+    // Release: the caller's use of the block ended before it is free.
+    word.compare_exchange(header.0, header.freed().0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Gives a claimed block away when the loaded magazine could not take it. Bounded: see
+/// docs/CONCURRENCY.md, section 4.
+#[cold]
+#[inline(never)]
+pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Status {
+    if class == LARGE {
+        meta.publish_block(LARGE, block);
+        return Status::SUCCESS;
+    }
+    if platform.push_again(&meta, class, block) {
+        return Status::SUCCESS;
+    }
+    let Some(cpu) = platform.cpu(&meta) else {
+        meta.publish_block(class, block);
+        return Status::SUCCESS;
+    };
+    // ORDERING: Relaxed - the exchange decides.
+    let loaded = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
+    let full = loaded.is_magazine() && loaded.entries() == meta.capacity(class);
+    if !full && !loaded.is_none() {
+        // Claimed, stopped, or changed by whoever interrupted us.
+        meta.publish_block(class, block);
+        return Status::SUCCESS;
+    }
+    let Some(fresh) = take_spare_with_room(&meta, cpu, class).or_else(|| meta.take_empty()) else {
+        meta.publish_block(class, block);
+        return Status::SUCCESS;
+    };
+    let fresh = meta.put_id(fresh, block);
+    if platform.exchange(&meta, cpu, class, loaded, fresh) {
+        if full {
+            shelve(&meta, cpu, class, loaded);
+        }
+    } else {
+        meta.publish_magazine(class, fresh);
+    }
+    Status::SUCCESS
+}
+
+/// Takes the CPU's spare if it has room; publishes it if it turned out to have none. Two RMWs at most.
+fn take_spare_with_room(meta: &Meta, cpu: u32, class: Class) -> Option<Cursor> {
+    let spare = meta.spare(cpu, class);
+    let capacity = meta.capacity(class);
+    // ORDERING: Relaxed - a first look.
+    let seen = Cursor(spare.load(Ordering::Relaxed));
+    if seen.0 == 0 || seen.entries() == capacity {
+        return None;
+    }
+    // ORDERING: Acquire - the entries; pairs with the Release that put it there.
+    let taken = Cursor(spare.swap(0, Ordering::Acquire));
+    if taken.0 == 0 {
+        return None;
+    }
+    if taken.entries() == capacity {
+        meta.publish_magazine(class, taken);
+        return None;
+    }
+    Some(taken)
+}
+
+/// Puts a full magazine in hand into the CPU's spare, or publishes it. Two RMWs at most.
+fn shelve(meta: &Meta, cpu: u32, class: Class, full: Cursor) {
+    let spare = meta.spare(cpu, class);
+    // ORDERING: Relaxed - a first look.
+    if spare.load(Ordering::Relaxed) == 0
+        // ORDERING: Release - the entries; pairs with the Acquire of whoever takes the spare.
+        && spare.compare_exchange(0, full.0, Ordering::Release, Ordering::Relaxed).is_ok()
+    {
+        return;
+    }
+    meta.publish_magazine(class, full);
+}
+
+/// Reached with a bad argument, at a bad IRQL, with a large run, or when the fast path was overtaken.
+#[cold]
+#[inline(never)]
+fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
+    if not_implemented(&meta) {
+        return Status::NOT_IMPLEMENTED;
+    }
+    if address == 0 || !meta.adapter_live(owner) {
+        return Status::INVALID_PARAMETER;
+    }
+    let irql = platform.irql();
+    if irql > DISPATCH {
+        return Status::INVALID_IRQL;
+    }
+    let call = Call { caller: owner, irql };
+    match inspect(&meta, owner, address) {
+        Ok((block, header, class)) => {
+            if claim_locked(&meta, meta.header_of(class, block), header) {
+                // As on the fast path: the claimed block pins its slab.
+                let class = meta.read_entry(block.span()).class();
+                return put_slow(meta, platform, class, block);
+            }
+            // Another free of this block won between our look and our claim.
+            meta.refuse_free(call, ViolationKind::DoubleFree, address, Some(header));
+        }
+        Err((kind, header)) => meta.refuse_free(call, kind, address, header),
+    }
+    Status::INVALID_PARAMETER
+}
+
+/// What an address is: a live block of this owner, or what is wrong with it. Loads only.
+fn inspect(
+    meta: &Meta,
+    owner: AdapterId,
+    address: u64,
+) -> Result<(BlockId, Header, Class), (ViolationKind, Option<Header>)> {
+    let offset = address.wrapping_sub(meta.control().range_base);
+    if offset / 16 >= meta.control().limit {
+        return Err((ViolationKind::Foreign, None));
+    }
+    let Some(found) = meta.locate(BlockId((offset / 16) as u32)) else {
+        return Err((ViolationKind::Wild, None));
+    };
+    let at_start = found.at_start && offset.is_multiple_of(16);
+    if found.header.is(ALLOC, found.start) || found.header.is(LARGE_ALLOC, found.start) {
+        if !at_start {
+            Err((ViolationKind::Interior, Some(found.header)))
+        } else if meta.account_key(found.header.account()).owner() != owner {
+            Err((ViolationKind::WrongOwner, Some(found.header)))
+        } else {
+            Ok((found.start, found.header, found.class))
+        }
+    } else if at_start && found.header.is(crate::layout::header::FREE, found.start) {
+        Err((ViolationKind::DoubleFree, Some(found.header)))
+    } else {
+        Err((ViolationKind::Wild, None))
+    }
+}

@@ -1,0 +1,192 @@
+//! Size classes.
+//!
+//! Up to a page, the sizes are the multiples of 16 that change how many blocks fit a page, so no
+//! block crosses one. Above, multiples of a page up to 32 KiB. Above that, runs of spans.
+
+/// Bytes of a page, as the contract's layout rules count it.
+pub(crate) const PAGE: u32 = 4096;
+/// log2 of a span: the unit of the page map, and the size of a slab.
+pub(crate) const SPAN_SHIFT: u32 = 16;
+/// Bytes of a span.
+pub(crate) const SPAN: u32 = 1 << SPAN_SHIFT;
+/// log2 of the unit in which block ids count.
+pub(crate) const GRAIN_SHIFT: u32 = 4;
+/// Bytes of the unit in which block ids count; the alignment of every block.
+pub(crate) const GRAIN: u32 = 1 << GRAIN_SHIFT;
+/// Block ids to a span.
+pub(crate) const SPAN_GRAINS: u32 = SPAN / GRAIN;
+
+/// Block sizes of the classes that live in slabs.
+pub(crate) const SIZES: [u32; SLAB_CLASSES] = [
+    16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 272, 288, 304, 336, 368,
+    400, 448, 512, 576, 672, 816, 1024, 1360, 2048, 4096, 8192, 12288, 16384, 20480, 32768,
+];
+/// How many classes live in slabs.
+pub(crate) const SLAB_CLASSES: usize = 36;
+/// The class of large runs; it has a block queue, but no magazines.
+pub(crate) const LARGE: Class = Class(SLAB_CLASSES as u8);
+/// The page map's mark for the second and later spans of a large run.
+pub(crate) const LARGE_BODY: Class = Class(SLAB_CLASSES as u8 + 1);
+/// Classes with a depot: all of [`SIZES`] and [`LARGE`].
+pub(crate) const CLASSES: usize = SLAB_CLASSES + 1;
+/// Length of every array by class, so that rows are a whole number of cache lines.
+pub(crate) const CLASS_SLOTS: usize = 40;
+/// The largest request that a slab serves.
+pub(crate) const MAX_SLAB_BYTES: u32 = SIZES[SLAB_CLASSES - 1];
+/// Entries of a full magazine at most.
+pub(crate) const MAGAZINE_ENTRIES: u32 = 63;
+/// A CPU's two magazines of one class hold about twice this many bytes at most.
+const PARKED_BYTES: u32 = SPAN;
+
+/// Which size class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Class(pub(crate) u8);
+
+/// Class by `(bytes + 15) / 16`, for requests of up to a page.
+pub(crate) const SMALL: [u8; (PAGE / GRAIN) as usize + 1] = {
+    let mut table = [0; (PAGE / GRAIN) as usize + 1];
+    let mut class = 0;
+    let mut grains = 0;
+    while grains < table.len() {
+        if grains as u32 * GRAIN > SIZES[class] {
+            class += 1;
+        }
+        table[grains] = class as u8;
+        grains += 1;
+    }
+    table
+};
+
+const _: () = {
+    let mut i = 0;
+    while i < SLAB_CLASSES {
+        assert!(SIZES[i].is_multiple_of(GRAIN));
+        assert!(i == 0 || SIZES[i] > SIZES[i - 1]);
+        assert!(SIZES[i] <= PAGE || SIZES[i].is_multiple_of(PAGE));
+        i += 1;
+    }
+    assert!(CLASSES < CLASS_SLOTS);
+};
+
+impl Class {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The class that serves `bytes`, 1 to [`MAX_SLAB_BYTES`].
+    pub(crate) fn for_slab_bytes(bytes: u32) -> Class {
+        debug_assert!(bytes >= 1 && bytes <= MAX_SLAB_BYTES);
+        if bytes <= PAGE {
+            return Class(SMALL[bytes.div_ceil(GRAIN) as usize]);
+        }
+        let mut class = SMALL[SMALL.len() - 1] + 1;
+        while SIZES[class as usize] < bytes {
+            class += 1;
+        }
+        Class(class)
+    }
+
+    /// This class, or `least` if that is larger.
+    pub(crate) fn at_least(self, least: u8) -> Class {
+        Class(self.0.max(least))
+    }
+
+    /// Bytes of a block of this slab class.
+    pub(crate) const fn bytes(self) -> u32 {
+        SIZES[self.index()]
+    }
+
+    /// k - 4, where block starts lie at least 2^k bytes apart.
+    pub(crate) const fn grain_shift(self) -> u32 {
+        if self.index() >= SLAB_CLASSES { SPAN_SHIFT - GRAIN_SHIFT } else { self.bytes().ilog2() - GRAIN_SHIFT }
+    }
+
+    const fn per_page(self) -> u32 {
+        PAGE / self.bytes()
+    }
+
+    /// Blocks in a slab.
+    pub(crate) const fn per_slab(self) -> u32 {
+        if self.bytes() <= PAGE { self.per_page() * (SPAN / PAGE) } else { SPAN / self.bytes() }
+    }
+
+    /// Offset in the slab, in grains, of its `n`th block.
+    pub(crate) const fn nth_block(self, n: u32) -> u32 {
+        let bytes = if self.bytes() <= PAGE {
+            n / self.per_page() * PAGE + n % self.per_page() * self.bytes()
+        } else {
+            n * self.bytes()
+        };
+        bytes / GRAIN
+    }
+
+    /// Offset in grains of the block that holds this grain of the slab, unless it is waste.
+    pub(crate) const fn block_of(self, grain: u32) -> Option<u32> {
+        let byte = grain * GRAIN;
+        let n = if self.bytes() <= PAGE {
+            let in_page = byte % PAGE / self.bytes();
+            if in_page >= self.per_page() {
+                return None;
+            }
+            byte / PAGE * self.per_page() + in_page
+        } else {
+            byte / self.bytes()
+        };
+        if n < self.per_slab() { Some(self.nth_block(n)) } else { None }
+    }
+
+    /// Entries that one magazine of this class may hold, in a pool of `spans` for `cpus`.
+    pub(crate) const fn capacity(self, spans: u32, cpus: u32) -> u32 {
+        if self.index() >= SLAB_CLASSES {
+            return 0;
+        }
+        let by_bytes = PARKED_BYTES / self.bytes();
+        // A small pool must not sit in magazines: all CPUs' two together hold a quarter of it.
+        let by_pool = spans as u64 * self.per_slab() as u64 / (8 * cpus as u64);
+        let mut capacity = if (by_bytes as u64) < by_pool { by_bytes } else { by_pool as u32 };
+        if capacity > MAGAZINE_ENTRIES {
+            capacity = MAGAZINE_ENTRIES;
+        }
+        if capacity == 0 { 1 } else { capacity }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_gets_the_tightest_class() {
+        for bytes in 1..=MAX_SLAB_BYTES {
+            let class = Class::for_slab_bytes(bytes);
+            assert!(class.bytes() >= bytes);
+            assert!(class.0 == 0 || SIZES[class.index() - 1] < bytes);
+        }
+    }
+
+    #[test]
+    fn blocks_keep_the_layout_rules() {
+        for i in 0..SLAB_CLASSES {
+            let class = Class(i as u8);
+            let mut indices = [false; SPAN_GRAINS as usize];
+            for n in 0..class.per_slab() {
+                let start = class.nth_block(n) * GRAIN;
+                let end = start + class.bytes();
+                assert!(end <= SPAN);
+                if class.bytes() <= PAGE {
+                    assert_eq!(start / PAGE, (end - 1) / PAGE);
+                }
+                if class.bytes() >= PAGE {
+                    assert_eq!(start % PAGE, 0);
+                }
+                let index = (start / GRAIN >> class.grain_shift()) as usize;
+                assert!(!core::mem::replace(&mut indices[index], true), "two blocks share a header");
+                for grain in start / GRAIN..end / GRAIN {
+                    assert_eq!(class.block_of(grain), Some(start / GRAIN));
+                }
+            }
+            let used: u32 = (0..SPAN_GRAINS).filter(|&g| class.block_of(g).is_some()).count() as u32;
+            assert_eq!(used * GRAIN, class.per_slab() * class.bytes());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The control block, at the base of the metadata.
+
+use super::classes::{CLASS_SLOTS, GRAIN_SHIFT, PAGE};
+use super::classes::{Class, CLASSES, SLAB_CLASSES, SMALL, SPAN_GRAINS};
+use super::geometry::{Config, Geometry};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
+use crate::violations::HookRecord;
+
+/// CPUs that can have a cache.
+pub(crate) const MAX_CPUS: usize = 512;
+
+/// What the fast paths and all slow ones share. Fields without an atomic type are immutable
+/// after creation (I11).
+#[repr(C, align(64))]
+pub(crate) struct Control {
+    /// Where the range begins.
+    pub(crate) range_base: u64,
+    /// Block ids are below this.
+    pub(crate) limit: u64,
+    /// Minus the number of accounts: or'ed to a hash, it gives an account's index.
+    pub(crate) account_mask: isize,
+    /// Where the thread's rseq area lies from the thread pointer.
+    pub(crate) rseq_offset: isize,
+    /// CPUs whose cursors rseq sections may use: all, or 0 when the twin serves.
+    pub(crate) rseq_cpus: u32,
+    /// CPUs that have a cache.
+    pub(crate) cpus: u32,
+    /// By class: bytes of a full magazine.
+    pub(crate) capacity: [u8; CLASS_SLOTS],
+    /// By class: the same less one entry, for pop's compare.
+    pub(crate) pop_limit: [u8; CLASS_SLOTS],
+    /// By class: k - 4.
+    pub(crate) grain_shift: [u8; CLASS_SLOTS],
+    /// Class by size in grains.
+    pub(crate) small: [u8; SMALL.len()],
+    /// By class: index of its header region, counted in headers from the base.
+    pub(crate) tables: [u64; CLASS_SLOTS],
+    /// Address of each CPU's block, for rseq sections.
+    pub(crate) cpu_blocks: [usize; MAX_CPUS],
+
+    pub(crate) geometry: Geometry,
+    pub(crate) strict_tags: bool,
+    /// 1 while the fork page has not been wiped; the page itself, or [`own_generation`](Self::own_generation).
+    pub(crate) fork_word: *const AtomicU32,
+
+    /// The fork generation where there is no fork. Written at creation.
+    pub(crate) own_generation: AtomicU32,
+    /// The last generation given out. Written by `Meta::generation`, after a fork.
+    pub(crate) last_generation: AtomicU32,
+    /// 1: the routines are not implemented. Written by the host's switch.
+    pub(crate) not_implemented: AtomicU32,
+    /// Who hears of violations. Written by the host, by swap.
+    pub(crate) hook: AtomicPtr<HookRecord>,
+    /// Records that the pool made itself, dropped with it. Written by CAS.
+    pub(crate) hooks: AtomicPtr<HookRecord>,
+    /// Try-claim of sweep and trim.
+    pub(crate) reclaim_claim: AtomicU32,
+    /// Word of the bitmap where the search for a free span begins. A hint; written by anyone.
+    pub(crate) span_hint: AtomicU32,
+    /// Next magazine that was never used. Written by `fetch_add`.
+    pub(crate) arena_next: AtomicU64,
+    /// Stock of empty magazines: counter, magazine. Written by CAS.
+    pub(crate) empties: AtomicU64,
+    /// Counts page-map entries written, for their generation.
+    pub(crate) adoptions: AtomicU32,
+    /// Allocations that failed because memory was in someone's hand.
+    pub(crate) contended: AtomicU64,
+    /// Violations found.
+    pub(crate) violations: AtomicU64,
+    /// By class.
+    pub(crate) depots: [Depot; CLASSES],
+}
+
+/// The shared stock of one class.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(crate) struct Depot {
+    /// Last magazine of the queue; 0 = empty. Written by pushers (swap) and the consumer (CAS).
+    pub(crate) magazine_tail: AtomicU32,
+    /// Last block of the queue, id + 1; 0 = empty. Written likewise.
+    pub(crate) block_tail: AtomicU32,
+    /// The consumer's line begins here, away from the pushers'.
+    pub(crate) consumer: ConsumerSide,
+}
+
+/// What only allocate's side of a depot writes, but for a push onto an empty queue.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(crate) struct ConsumerSide {
+    /// First magazine of the queue.
+    pub(crate) magazine_head: AtomicU32,
+    /// First block of the queue, id + 1.
+    pub(crate) block_head: AtomicU32,
+    /// Try-claim of both queues' consumer.
+    pub(crate) claim: AtomicU32,
+    /// Fork generation of the last consumer. Written under the claim.
+    pub(crate) generation: AtomicU32,
+    /// Slabs of this class. Written by `fetch_add` and `fetch_sub`.
+    pub(crate) slabs: AtomicU32,
+    /// Span + 1 of the slab that is being carved, and its next block; 0 = none. Written by CAS.
+    pub(crate) carve: AtomicU64,
+}
+
+impl Control {
+    pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
+        let mut capacity = [0; CLASS_SLOTS];
+        let mut pop_limit = [0; CLASS_SLOTS];
+        let mut grain_shift = [0; CLASS_SLOTS];
+        for class in 0..CLASSES {
+            grain_shift[class] = Class(class as u8).grain_shift() as u8;
+            if class < SLAB_CLASSES {
+                let entries = Class(class as u8).capacity(geometry.spans, config.cpus) as u8;
+                capacity[class] = entries * 4;
+                pop_limit[class] = entries * 4 - 4;
+            }
+        }
+        let least = geometry.least_class;
+        Control {
+            range_base: geometry.range_base,
+            limit: u64::from(geometry.spans) * u64::from(SPAN_GRAINS),
+            account_mask: -(config.accounts as isize),
+            rseq_offset: 0,
+            rseq_cpus: 0,
+            cpus: config.cpus,
+            capacity,
+            pop_limit,
+            grain_shift,
+            small: SMALL.map(|class| class.max(least)),
+            tables: geometry.tables,
+            cpu_blocks: [0; MAX_CPUS],
+            geometry,
+            strict_tags: config.strict_tags,
+            fork_word: core::ptr::null(),
+            own_generation: AtomicU32::new(1),
+            last_generation: AtomicU32::new(1),
+            not_implemented: AtomicU32::new(0),
+            hook: AtomicPtr::new(core::ptr::null_mut()),
+            hooks: AtomicPtr::new(core::ptr::null_mut()),
+            reclaim_claim: AtomicU32::new(0),
+            span_hint: AtomicU32::new(0),
+            arena_next: AtomicU64::new(u64::from(geometry.arena)),
+            empties: AtomicU64::new(0),
+            adoptions: AtomicU32::new(0),
+            contended: AtomicU64::new(0),
+            violations: AtomicU64::new(0),
+            depots: core::array::from_fn(|_| Depot::default()),
+        }
+    }
+
+    /// The slab class of a request of up to a page.
+    #[inline(always)]
+    pub(crate) fn small_class(&self, bytes: u32) -> Class {
+        debug_assert!(bytes >= 1 && bytes <= PAGE);
+        Class(self.small[((bytes + 15) >> GRAIN_SHIFT) as usize])
+    }
+}

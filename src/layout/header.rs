@@ -1,0 +1,95 @@
+//! Block headers: eight bytes out of line, written with one 64-bit store.
+
+use super::classes::SPAN_GRAINS;
+
+/// Index of an account: -accounts to -1, since account words lie below the base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Account(pub(crate) isize);
+
+/// Which block: its offset in the range, in grains.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockId(pub(crate) u32);
+
+impl BlockId {
+    pub(crate) const fn span(self) -> u32 {
+        self.0 / SPAN_GRAINS
+    }
+
+    /// Offset in its slab, in grains.
+    pub(crate) const fn in_slab(self) -> u32 {
+        self.0 % SPAN_GRAINS
+    }
+}
+
+/// A header's value. The encoding stands in docs/CONCURRENCY.md, section 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header(pub(crate) u64);
+
+const STATE_SHIFT: u32 = 12;
+/// The state of a block that the caller has.
+pub(crate) const ALLOC: u64 = 1 << STATE_SHIFT;
+/// The state of a block that was freed.
+pub(crate) const FREE: u64 = 2 << STATE_SHIFT;
+/// The state of a large run that the caller has; its free leaves the fast path.
+pub(crate) const LARGE_ALLOC: u64 = 3 << STATE_SHIFT;
+const LINK_SHIFT: u32 = 16;
+const ACCOUNT_SHIFT: u32 = 48;
+const LINK_MASK: u64 = 0xFFFF_FFFF << LINK_SHIFT;
+
+impl Header {
+    pub(crate) const fn new(state: u64, account: Account, bytes: u32, block: BlockId) -> Header {
+        Header(
+            (account.0 as u64) << ACCOUNT_SHIFT | (bytes as u64) << LINK_SHIFT | state | block.in_slab() as u64,
+        )
+    }
+
+    /// Whether this is the header of `block` in `state`.
+    pub(crate) const fn is(self, state: u64, block: BlockId) -> bool {
+        self.0 as u16 == (state | block.in_slab() as u64) as u16
+    }
+
+    pub(crate) const fn account(self) -> Account {
+        Account((self.0 as i64 >> ACCOUNT_SHIFT) as isize)
+    }
+
+    /// Requested bytes, while allocated; the link, while queued; else the last of either.
+    pub(crate) const fn bytes(self) -> u32 {
+        (self.0 >> LINK_SHIFT) as u32
+    }
+
+    /// The same header, freed.
+    pub(crate) const fn freed(self) -> Header {
+        Header(self.0 & !(0xF << STATE_SHIFT) | FREE)
+    }
+
+    pub(crate) const fn with_link(self, link: u32) -> Header {
+        Header(self.0 & !LINK_MASK | (link as u64) << LINK_SHIFT)
+    }
+}
+
+const _: () = assert!(ALLOC ^ FREE == 0x3000, "the fast path's claim flips these bits");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back() {
+        let block = BlockId(0x0012_3FF7);
+        let header = Header::new(ALLOC, Account(-1024), u32::MAX, block);
+        assert!(header.is(ALLOC, block));
+        assert!(!header.is(FREE, block) && !header.is(LARGE_ALLOC, block));
+        assert!(!header.is(ALLOC, BlockId(0x0012_3FF6)));
+        assert_eq!(header.account(), Account(-1024));
+        assert_eq!(header.bytes(), u32::MAX);
+        assert!(header.freed().is(FREE, block));
+        assert_eq!(header.freed().with_link(7).bytes(), 7);
+        assert_eq!(header.freed().with_link(7).account(), Account(-1024));
+        assert_eq!(Header::new(LARGE_ALLOC, Account(-1), 5, block).freed(), Header::new(FREE, Account(-1), 5, block));
+    }
+
+    #[test]
+    fn a_zeroed_header_is_no_block() {
+        assert!(!Header(0).is(ALLOC, BlockId(0)) && !Header(0).is(LARGE_ALLOC, BlockId(0)));
+    }
+}

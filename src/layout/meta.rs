@@ -1,0 +1,260 @@
+//! Typed access to the metadata: one base address, words of fixed width.
+
+use core::ptr::NonNull;
+
+use super::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
+use super::control::{Control, Depot};
+use super::cursor::{Cursor, LINK_POSITION};
+use super::geometry::{CELL_ROW, PAGE_MAP, SPARES};
+use super::header::{Account, BlockId, Header};
+use super::page_map::Entry;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// A pool's metadata. Copied freely inside the crate; every copy lives shorter than its pool.
+#[derive(Clone, Copy)]
+pub struct Meta {
+    base: NonNull<u8>,
+}
+
+// SAFETY: Meta only gives out atomics and the immutable parts of the control block (I11).
+unsafe impl Send for Meta {}
+// SAFETY: as above.
+unsafe impl Sync for Meta {}
+
+impl Meta {
+    /// # Safety
+    /// `base` is the base of initialised metadata, which outlives every copy of the value (I4).
+    pub(crate) const unsafe fn new(base: NonNull<u8>) -> Meta {
+        Meta { base }
+    }
+
+    pub(crate) fn base(self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    #[inline(always)]
+    pub(crate) fn control(&self) -> &Control {
+        // SAFETY: the control block lies at the base and lives as long as the metadata (I4).
+        unsafe { self.base.cast().as_ref() }
+    }
+
+    #[inline(always)]
+    fn word32(&self, offset: usize) -> &AtomicU32 {
+        debug_assert!(offset.is_multiple_of(4) && offset < self.control().geometry.above);
+        // SAFETY: the offset comes from the geometry and an index below its bound, so it names a
+        // 32-bit word of the metadata, which is only accessed as such (I4).
+        unsafe { self.base.byte_add(offset).cast().as_ref() }
+    }
+
+    #[inline(always)]
+    fn word64(&self, offset: isize) -> &AtomicU64 {
+        debug_assert!(offset % 8 == 0);
+        debug_assert!(offset < self.control().geometry.above as isize);
+        debug_assert!(offset >= -(self.control().geometry.below as isize));
+        // SAFETY: as for `word32`, for a 64-bit word.
+        unsafe { self.base.byte_offset(offset).cast().as_ref() }
+    }
+
+    pub(crate) fn depot(&self, class: Class) -> &Depot {
+        &self.control().depots[class.index()]
+    }
+
+    #[inline(always)]
+    pub(crate) fn entry(&self, span: u32) -> &AtomicU64 {
+        debug_assert!(span < self.control().geometry.spans);
+        self.word64((PAGE_MAP + span as usize * 8) as isize)
+    }
+
+    /// The entry of a span that the caller pins (I5), or that it re-checks by the header.
+    #[inline(always)]
+    pub(crate) fn read_entry(&self, span: u32) -> Entry {
+        // ORDERING: Relaxed - a stale entry leads to a header that refuses the block, or is
+        // read again after the claim (I3, I5).
+        Entry(self.entry(span).load(Ordering::Relaxed))
+    }
+
+    /// The header at `index`, counted in headers from the base.
+    #[inline(always)]
+    pub(crate) fn header_at(&self, index: u64) -> &AtomicU64 {
+        self.word64((index * 8) as isize)
+    }
+
+    /// The header of a block of a known class: its region is fixed by the class's k.
+    #[inline(always)]
+    pub(crate) fn header_of(&self, class: Class, block: BlockId) -> &AtomicU64 {
+        let control = self.control();
+        let index = u64::from(block.0 >> control.grain_shift[class.index()]);
+        self.header_at(control.tables[class.index()] + index)
+    }
+
+    pub(crate) fn read_header(&self, class: Class, block: BlockId) -> Header {
+        // ORDERING: Acquire - a walker or consumer sees what was written before the header;
+        // pairs with the Release stores of headers and links.
+        Header(self.header_of(class, block).load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    pub(crate) fn account_word(&self, account: Account) -> &AtomicU64 {
+        self.word64(account.0 * 8)
+    }
+
+    #[inline(always)]
+    pub(crate) fn cursor(&self, cpu: u32, class: Class) -> &AtomicU32 {
+        self.word32(self.control().geometry.cpu_block(cpu) + class.index() * 4)
+    }
+
+    pub(crate) fn spare(&self, cpu: u32, class: Class) -> &AtomicU32 {
+        self.word32(self.control().geometry.cpu_block(cpu) + SPARES + class.index() * 4)
+    }
+
+    /// An account's counter cell; CPU number `cpus` is the shared row.
+    #[inline(always)]
+    pub(crate) fn cell(&self, cpu: u32, account: Account, class: Class) -> &AtomicU64 {
+        let block = self.control().geometry.cpu_block(cpu) as isize;
+        self.word64(block + Meta::cell_offset(account, class))
+    }
+
+    /// Offset of a counter cell from its CPU's block.
+    #[inline(always)]
+    pub(crate) const fn cell_offset(account: Account, class: Class) -> isize {
+        account.0 * CELL_ROW as isize + class.index() as isize * 8
+    }
+
+    /// Entry number `n` of a magazine.
+    #[inline(always)]
+    pub(crate) fn magazine_entry(&self, magazine: u32, n: u32) -> &AtomicU32 {
+        debug_assert!(magazine.is_multiple_of(256) && n < 63);
+        self.word32((magazine + n * 4) as usize)
+    }
+
+    pub(crate) fn magazine_link(&self, magazine: u32) -> &AtomicU32 {
+        debug_assert!(magazine.is_multiple_of(256));
+        self.word32((magazine + LINK_POSITION) as usize)
+    }
+
+    pub(crate) fn span_word(&self, span: u32) -> &AtomicU32 {
+        self.word32(self.control().geometry.span_words + span as usize * 4)
+    }
+
+    /// Word `n` of the bitmap of free spans.
+    pub(crate) fn free_spans(&self, n: usize) -> &AtomicU64 {
+        self.word64((self.control().geometry.free_spans + n * 8) as isize)
+    }
+
+    /// Word `n` of the bitmap of spans whose memory may be resident.
+    pub(crate) fn touched_spans(&self, n: usize) -> &AtomicU64 {
+        self.word64((self.control().geometry.touched_spans + n * 8) as isize)
+    }
+
+    /// Word `n` (of 8) of an adapter's record.
+    pub(crate) fn adapter_word(&self, slot: u32, n: usize) -> &AtomicU64 {
+        let offset = self.control().geometry.adapters + slot as usize * super::geometry::ADAPTER_BYTES;
+        self.word64((offset + n * 8) as isize)
+    }
+
+    /// The address of a block.
+    #[inline(always)]
+    pub(crate) fn address(&self, block: BlockId) -> u64 {
+        self.control().range_base + u64::from(block.0) * 16
+    }
+
+    /// The address as a block id, if it lies in the range and is a multiple of 16.
+    #[inline(always)]
+    pub(crate) fn block_at(&self, address: u64) -> Option<BlockId> {
+        let x = address.wrapping_sub(self.control().range_base).rotate_right(4);
+        (x < self.control().limit).then_some(BlockId(x as u32))
+    }
+
+    /// The block that holds a grain, live or not; `None` where no block can be. Loads only, bounded.
+    pub(crate) fn locate(&self, grain: BlockId) -> Option<Located> {
+        // ORDERING: Acquire - the span word of a large run; pairs with the Release in `take_large`.
+        let entry = Entry(self.entry(grain.span()).load(Ordering::Acquire));
+        if entry.is_none() {
+            return None;
+        }
+        let (span, in_slab, class) = match entry.class() {
+            LARGE_BODY => {
+                // ORDERING: Relaxed - ordered by the entry.
+                let head = self.span_word(grain.span()).load(Ordering::Relaxed);
+                (head, 0, LARGE)
+            }
+            LARGE => (grain.span(), 0, LARGE),
+            class => (grain.span(), class.block_of(grain.in_slab())?, class),
+        };
+        if span >= self.control().geometry.spans {
+            return None;
+        }
+        let start = BlockId(span * SPAN_GRAINS + in_slab);
+        Some(Located { start, header: self.read_header(class, start), class, at_start: start == grain })
+    }
+
+    /// The id just below a magazine's position, whatever that is; for prefetching only.
+    #[inline(always)]
+    pub(crate) fn entry_below(&self, cursor: Cursor) -> BlockId {
+        // ORDERING: Relaxed - a hint. Below the first entry lies another magazine's link, or, below
+        // the first magazine, the shared row: both are words of the metadata.
+        BlockId(self.word32(cursor.0 as usize - 4).load(Ordering::Relaxed))
+    }
+
+    /// The fork generation: claims and stopped cursors of another one count as free.
+    pub(crate) fn generation(&self) -> u32 {
+        let control = self.control();
+        // SAFETY: the word outlives the pool: it is part of the source's mapping, or of the
+        // control block itself.
+        let word = unsafe { &*control.fork_word };
+        // ORDERING: Relaxed - the value changes only by fork.
+        match word.load(Ordering::Relaxed) {
+            0 => self.renew_generation_slow(word),
+            generation => generation,
+        }
+    }
+
+    /// Reached by the first claim in a forked child, whose page was wiped.
+    #[cold]
+    fn renew_generation_slow(&self, word: &AtomicU32) -> u32 {
+        // ORDERING: Relaxed - only the value counts. 24 bits fit a cursor; 0 means wiped.
+        let next = self.control().last_generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = (next & 0xFF_FFFF).max(1);
+        match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => next,
+            Err(other) => other,
+        }
+    }
+
+    /// Tries to take a claim. Busy means that somebody of this process holds it.
+    pub(crate) fn try_claim<'a>(&self, claim: &'a AtomicU32) -> Option<Claim<'a>> {
+        let generation = self.generation();
+        // ORDERING: Relaxed - a first look, the CAS decides.
+        let seen = claim.load(Ordering::Relaxed);
+        if seen == generation {
+            return None;
+        }
+        // ORDERING: Acquire - sees what the last holder did; pairs with the Release in `drop`.
+        claim.compare_exchange(seen, generation, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        Some(Claim { word: claim, inherited: seen != 0 })
+    }
+}
+
+/// What `locate` found.
+#[derive(Clone, Copy)]
+pub(crate) struct Located {
+    pub(crate) start: BlockId,
+    pub(crate) header: Header,
+    pub(crate) class: Class,
+    /// Whether the grain is the block's first.
+    pub(crate) at_start: bool,
+}
+
+/// A claim that is held; dropping it releases.
+pub(crate) struct Claim<'a> {
+    word: &'a AtomicU32,
+    /// Its last holder did not survive a fork, and may have left things half done.
+    pub(crate) inherited: bool,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        // ORDERING: Release - what the holder did is seen by the next one's Acquire.
+        self.word.store(0, Ordering::Release);
+    }
+}

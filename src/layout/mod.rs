@@ -1,0 +1,9 @@
+//! How the range and the metadata are laid out: size classes, headers, page map, geometry.
+
+pub(crate) mod classes;
+pub(crate) mod control;
+pub(crate) mod cursor;
+pub(crate) mod geometry;
+pub(crate) mod header;
+pub(crate) mod meta;
+pub(crate) mod page_map;

@@ -1,0 +1,48 @@
+//! Page-map entries: what a span is, and where the headers of its blocks are.
+
+use super::classes::Class;
+use super::header::BlockId;
+
+/// One entry; 0 = nothing here. The encoding stands in docs/CONCURRENCY.md, section 3.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry(pub(crate) u64);
+
+/// What the header index is biased by before it is shifted: the state `ALLOC`, so that the value
+/// compared and the value shifted are one.
+const BIAS: u64 = super::header::ALLOC;
+const CLASS_SHIFT: u32 = 8;
+const GENERATION_SHIFT: u32 = 16;
+const TABLE_SHIFT: u32 = 24;
+
+/// The least table index that an entry of grain shift `k4` can hold.
+pub(crate) const fn least_table(k4: u32) -> u64 {
+    BIAS >> k4
+}
+
+impl Entry {
+    /// `table`: index of the slab's first header, counted in headers from the base.
+    pub(crate) const fn new(class: Class, table: u64, generation: u8) -> Entry {
+        let k4 = class.grain_shift();
+        Entry(
+            (table - least_table(k4)) << TABLE_SHIFT
+                | (generation as u64) << GENERATION_SHIFT
+                | (class.0 as u64) << CLASS_SHIFT
+                | k4 as u64,
+        )
+    }
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) const fn class(self) -> Class {
+        Class((self.0 >> CLASS_SHIFT) as u8)
+    }
+
+    /// Index of `block`'s header, counted in headers from the base.
+    #[inline(always)]
+    pub(crate) const fn header_index(self, block: BlockId) -> u64 {
+        let t = block.in_slab() | BIAS as u32;
+        (self.0 >> TABLE_SHIFT) + (t >> (self.0 as u32 & 31)) as u64
+    }
+}

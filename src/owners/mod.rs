@@ -1,0 +1,4 @@
+//! Who owns blocks: adapters, and the accounts (adapter x tag) under which blocks are counted.
+
+pub(crate) mod accounts;
+pub(crate) mod adapters;

@@ -1,0 +1,106 @@
+//! The hook for hosts that mask interrupts, or raise to DISPATCH, around the commit.
+
+use super::sealed::Sealed;
+use super::steal::stop_and_take;
+use super::{MaskInterrupts, Platform, Pop};
+use crate::layout::classes::Class;
+use crate::layout::cursor::Cursor;
+use crate::layout::header::{Account, BlockId};
+use crate::layout::meta::Meta;
+use crate::sync::Ordering;
+
+/// A host that masks interrupts around each commit; no locked instruction on the fast paths.
+#[derive(Debug, Default)]
+pub struct Masked<H> {
+    host: H,
+}
+
+impl<H: MaskInterrupts> Masked<H> {
+    /// The pool on this host.
+    pub const fn new(host: H) -> Masked<H> {
+        Masked { host }
+    }
+
+    /// The host.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Runs `work` masked, with the CPU's number if that has a cache.
+    #[inline(always)]
+    fn masked<R>(&self, meta: &Meta, work: impl FnOnce(Option<u32>) -> R) -> R {
+        let state = self.host.mask();
+        let result = work(self.cpu(meta));
+        self.host.unmask(state);
+        result
+    }
+}
+
+impl<H: MaskInterrupts> Sealed for Masked<H> {}
+
+impl<H: MaskInterrupts> Platform for Masked<H> {
+    #[inline(always)]
+    fn irql(&self) -> u32 {
+        u32::from(self.host.irql().level())
+    }
+
+    #[inline(always)]
+    fn cpu(&self, meta: &Meta) -> Option<u32> {
+        let cpu = self.host.cpu();
+        (cpu < meta.control().cpus).then_some(cpu)
+    }
+
+    #[inline(always)]
+    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
+        self.masked(meta, |cpu| {
+            let Some(cpu) = cpu else { return false };
+            let word = meta.cursor(cpu, class);
+            // ORDERING: Acquire - the entries behind a cursor that a stealer reset.
+            let cursor = Cursor(word.load(Ordering::Acquire));
+            // Refuses a full magazine and the three marks at once.
+            if cursor.position() >= u32::from(meta.control().capacity[class.index()]) {
+                return false;
+            }
+            // ORDERING: Release - the entry; pairs with the stealer's swap.
+            word.store(meta.put_id(cursor, block).0, Ordering::Release);
+            true
+        })
+    }
+
+    #[inline(always)]
+    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
+        self.masked(meta, |cpu| {
+            let Some(cpu) = cpu else { return Pop::Miss { counted: false } };
+            let word = meta.cursor(cpu, class);
+            // ORDERING: Acquire - as in `push`.
+            let cursor = Cursor(word.load(Ordering::Acquire));
+            if !cursor.is_magazine() || cursor.entries() == 0 {
+                return Pop::Miss { counted: false };
+            }
+            let (block, rest) = meta.take_id(cursor);
+            let cell = meta.cell(cpu, account, class);
+            // ORDERING: Relaxed, twice - only this CPU writes the cell, and we are masked.
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            // ORDERING: Release - as in `push`.
+            word.store(rest.0, Ordering::Release);
+            Pop::Got(block, rest)
+        })
+    }
+
+    fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {
+        self.masked(meta, |here| {
+            let word = meta.cursor(cpu, class);
+            // ORDERING: Acquire - `expected`'s entries.
+            if here != Some(cpu) || word.load(Ordering::Acquire) != expected.0 {
+                return false;
+            }
+            // ORDERING: Release - `new`'s entries; pairs with the stealer's swap.
+            word.store(new.0, Ordering::Release);
+            true
+        })
+    }
+
+    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
+        stop_and_take(meta, class, |cpus| cpus.for_each(|cpu| self.host.fence(cpu)), each);
+    }
+}

@@ -1,0 +1,133 @@
+//! The commit: how one CPU's cursor changes, in one store, whatever interrupts it.
+//!
+//! Three ways behind one trait: restartable sequences (`rseq`), masked interrupts (`masked`), and
+//! the portable twin (`portable`), which claims the cursor. All of them leave what they cannot do
+//! at once to the slow paths, and none of them waits.
+
+pub(crate) mod masked;
+#[cfg(feature = "std")]
+pub(crate) mod native;
+pub(crate) mod portable;
+#[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod rseq;
+mod steal;
+#[cfg(feature = "std")]
+pub(crate) mod thread;
+
+use crate::layout::classes::Class;
+use crate::layout::cursor::Cursor;
+use crate::layout::header::{Account, BlockId};
+use crate::layout::meta::Meta;
+use crate::sync::{Ordering, fence};
+
+/// How a pop ended.
+#[derive(Clone, Copy)]
+pub enum Pop {
+    /// A block, counted; and the position below it, for prefetching the next.
+    Got(BlockId, Cursor),
+    /// No block; whether the allocation was counted already.
+    Miss { counted: bool },
+}
+
+/// What a pool runs on: the CPU number, the IRQL, and the way of committing.
+///
+/// Implemented by [`Native`](crate::Native) (std), [`Portable`](crate::Portable) and
+/// [`Masked`](crate::Masked); hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
+pub trait Platform: Sync + Sized + sealed::Sealed {
+    /// The caller's IRQL, as a number.
+    #[doc(hidden)]
+    fn irql(&self) -> u32;
+
+    /// The CPU whose cache the slow paths may use, if its number is below the count given at creation.
+    #[doc(hidden)]
+    fn cpu(&self, meta: &Meta) -> Option<u32>;
+
+    /// Puts a claimed block into this CPU's loaded magazine, if that has room. Bounded.
+    #[doc(hidden)]
+    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool;
+
+    /// The cold second try of a push that missed: another copy of the section. Bounded.
+    #[doc(hidden)]
+    fn push_again(&self, _meta: &Meta, _class: Class, _block: BlockId) -> bool {
+        false
+    }
+
+    /// Takes a block from this CPU's loaded magazine and counts the allocation. Bounded.
+    #[doc(hidden)]
+    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop;
+
+    /// The cold second try of a pop that missed. Bounded.
+    #[doc(hidden)]
+    fn pop_again(&self, _meta: &Meta, _class: Class, _account: Account, counted: bool) -> Pop {
+        Pop::Miss { counted }
+    }
+
+    /// Commits `new` to the CPU's cursor if it holds `expected`. One try.
+    #[doc(hidden)]
+    fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool;
+
+    /// Takes the loaded magazines of all CPUs; `None` for one that could not be had now. The
+    /// caller holds the reclaim claim.
+    #[doc(hidden)]
+    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>));
+
+    /// Between a header's store and the second look at the account word, after a fast pop.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn publish(&self) {
+        // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
+        // the header, or we see the closed word.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Between closing account words and walking headers.
+    #[doc(hidden)]
+    fn fence_all(&self) {
+        // ORDERING: SeqCst - pairs with `publish`.
+        fence(Ordering::SeqCst);
+    }
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// What a host tells the pool at every call.
+///
+/// Both answers are hints: a wrong one costs statuses and speed, never memory safety. Both are
+/// asked at every allocate and free, from wherever those are called, so they must be
+/// interrupt-safe and cheap.
+pub trait Host: Sync {
+    /// The number of the CPU that this code runs on. Numbers at or above
+    /// [`Config::cpus`](crate::Config::cpus) are served by a slower, shared path.
+    fn cpu(&self) -> u32;
+
+    /// The caller's IRQL.
+    fn irql(&self) -> crate::Irql;
+}
+
+/// A host that can keep a CPU to itself for a few instructions.
+///
+/// # Safety
+/// From `mask` to `unmask`, the code runs on one CPU, whose number [`Host::cpu`] returns, and no
+/// other code that calls the pool runs on that CPU: interrupts that might call it are masked, and
+/// the thread is not preempted. `fence(cpu)` returns only when every masked section that began on
+/// that CPU before the call has ended, and what it wrote is visible to the caller (an
+/// inter-processor interrupt does both).
+pub unsafe trait MaskInterrupts: Host {
+    /// What `mask` found, for `unmask` to restore.
+    type State;
+
+    /// Masks interrupts (or raises to DISPATCH), nesting.
+    fn mask(&self) -> Self::State;
+
+    /// Restores what `mask` found.
+    fn unmask(&self, state: Self::State);
+
+    /// Waits until masked sections that began on `cpu` before the call have ended. Called by
+    /// allocate's slowest path and by host calls, unmasked; never by free.
+    fn fence(&self, cpu: u32);
+}
+
+pub use masked::Masked;
+pub use portable::Portable;

@@ -1,0 +1,147 @@
+//! The portable twin: swap the cursor with CLAIMED, work, store it back. Whoever finds it claimed
+//! (by the code it interrupted, or by another thread that shares the slot) goes elsewhere at once.
+
+use super::sealed::Sealed;
+use super::{Host, Platform, Pop};
+use crate::layout::classes::Class;
+use crate::layout::cursor::Cursor;
+use crate::layout::header::{Account, BlockId};
+use crate::layout::meta::Meta;
+use crate::sync::{AtomicU32, Ordering};
+
+/// Claims the cursor. `None`: somebody has it.
+#[inline]
+fn claim<'a>(meta: &'a Meta, cpu: u32, class: Class) -> Option<(&'a AtomicU32, Cursor)> {
+    let word = meta.cursor(cpu, class);
+    let generation = meta.generation();
+    let claimed = Cursor::claimed(generation);
+    // ORDERING: Acquire - the entries of whoever stored the cursor back; pairs with the Release
+    // in `unclaim` and the CAS in `exchange`.
+    let seen = Cursor(word.swap(claimed.0, Ordering::Acquire));
+    if seen == claimed {
+        return None;
+    }
+    if seen.is_claimed() {
+        // The claimer did not survive a fork; its magazine stays with it.
+        return Some((word, Cursor::NONE));
+    }
+    Some((word, seen))
+}
+
+/// Ends a claim.
+#[inline]
+fn unclaim(word: &AtomicU32, cursor: Cursor) {
+    // ORDERING: Release - the magazine's entries; pairs with the Acquire in `claim`.
+    word.store(cursor.0, Ordering::Release);
+}
+
+#[inline]
+pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
+    let Some((word, cursor)) = claim(meta, cpu, class) else {
+        return false;
+    };
+    let room = cursor.position() < u32::from(meta.control().capacity[class.index()]);
+    unclaim(word, if room { meta.put_id(cursor, block) } else { cursor });
+    room
+}
+
+#[inline]
+pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, counted: bool) -> Pop {
+    let Some((word, cursor)) = claim(meta, cpu, class) else {
+        return Pop::Miss { counted };
+    };
+    if !cursor.is_magazine() || cursor.entries() == 0 {
+        unclaim(word, cursor);
+        return Pop::Miss { counted };
+    }
+    let (block, rest) = meta.take_id(cursor);
+    if !counted {
+        // ORDERING: Relaxed - read after the walk; the header's Release follows (I8).
+        meta.cell(cpu, account, class).fetch_add(1, Ordering::Relaxed);
+    }
+    unclaim(word, rest);
+    Pop::Got(block, rest)
+}
+
+pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {
+    meta.cursor(cpu, class)
+        // ORDERING: AcqRel - Release: `new`'s entries, for the next claim; Acquire: `expected`'s.
+        .compare_exchange(expected.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
+        .is_ok()
+}
+
+pub(crate) fn steal(meta: &Meta, class: Class, mut each: impl FnMut(Option<Cursor>)) {
+    for cpu in 0..meta.control().cpus {
+        // ORDERING: Relaxed - a first look; what is in flight is excepted.
+        let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
+        if seen.is_none() || seen.is_magazine() && seen.entries() == 0 {
+            continue;
+        }
+        match claim(meta, cpu, class) {
+            None => each(None),
+            Some((word, cursor)) => {
+                unclaim(word, Cursor::NONE);
+                if cursor.is_magazine() {
+                    each(Some(cursor));
+                }
+            }
+        }
+    }
+}
+
+/// The portable twin on a host that gives CPU number and IRQL: atomics only, nothing masked.
+///
+/// Interrupt handlers may call allocate and free at any point. Use it where interrupts cannot be
+/// masked cheaply, or where the host has no inter-processor interrupt to fence with.
+#[derive(Debug, Default)]
+pub struct Portable<H> {
+    host: H,
+}
+
+impl<H: Host> Portable<H> {
+    /// The twin on this host.
+    pub const fn new(host: H) -> Portable<H> {
+        Portable { host }
+    }
+
+    /// The host.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+}
+
+impl<H: Host> Sealed for Portable<H> {}
+
+impl<H: Host> Platform for Portable<H> {
+    #[inline(always)]
+    fn irql(&self) -> u32 {
+        u32::from(self.host.irql().level())
+    }
+
+    #[inline(always)]
+    fn cpu(&self, meta: &Meta) -> Option<u32> {
+        let cpu = self.host.cpu();
+        (cpu < meta.control().cpus).then_some(cpu)
+    }
+
+    #[inline(always)]
+    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
+        self.cpu(meta).is_some_and(|cpu| push(meta, cpu, class, block))
+    }
+
+    #[inline(always)]
+    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
+        match self.cpu(meta) {
+            Some(cpu) => pop(meta, cpu, class, account, false),
+            None => Pop::Miss { counted: false },
+        }
+    }
+
+    fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {
+        exchange(meta, cpu, class, expected, new)
+    }
+
+    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
+        steal(meta, class, each);
+    }
+}

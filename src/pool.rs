@@ -1,0 +1,384 @@
+//! The pool: creation, the two routines, adapters, and the host's switches.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use crate::layout::classes::{CLASS_SLOTS, SLAB_CLASSES, SPAN};
+use crate::layout::control::Control;
+use crate::layout::cursor::Cursor;
+use crate::layout::geometry::{Config, CreateError, Geometry};
+use crate::layout::meta::Meta;
+use crate::owners::adapters::{AdapterError, AdapterId, AdapterName};
+use crate::percpu::Platform;
+use crate::sync::Ordering;
+use crate::violations::HookRecord;
+use crate::walk::Live;
+use crate::{PoolTag, Status};
+
+/// The platform of a [`Pool`] that names none.
+#[cfg(feature = "std")]
+pub type DefaultPlatform = crate::Native;
+/// The platform of a [`Pool`] that names none.
+#[cfg(not(feature = "std"))]
+pub type DefaultPlatform = crate::Portable<SingleCpu>;
+
+/// A host of one CPU whose callers all run at [`Irql::PASSIVE`](crate::Irql::PASSIVE).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SingleCpu;
+
+impl crate::Host for SingleCpu {
+    fn cpu(&self) -> u32 {
+        0
+    }
+
+    fn irql(&self) -> crate::Irql {
+        crate::Irql::PASSIVE
+    }
+}
+
+/// A tagged, per-CPU slab pool over an address range.
+///
+/// | routine | IRQL | progress | bound |
+/// |---|---|---|---|
+/// | [`free`](Pool::free) | <= DISPATCH | wait-free | docs/CONCURRENCY.md, section 4 |
+/// | [`allocate`](Pool::allocate) | <= DISPATCH | lock-free | none on its slow paths |
+/// | [`snapshot`](Pool::snapshot), [`trim`](Pool::trim), adapters | PASSIVE | as documented there | O(pool) |
+///
+/// Both routines may interrupt themselves and each other anywhere, in a signal or interrupt
+/// handler too.
+pub struct Pool<P: Platform = DefaultPlatform> {
+    pub(crate) meta: Meta,
+    pub(crate) platform: P,
+    #[cfg(feature = "std")]
+    pub(crate) backing: Option<crate::source::Backing>,
+    _metadata: PhantomData<Control>,
+}
+
+/// Blocks that an adapter had when it was removed, of one tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outstanding {
+    /// Their tag.
+    pub tag: PoolTag,
+    /// How many blocks.
+    pub blocks: u64,
+    /// Bytes that were requested for them.
+    pub bytes: u64,
+}
+
+/// What [`Pool::trim`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trimmed {
+    /// Empty slabs that returned to the common stock.
+    pub slabs: u64,
+    /// Bytes given back to the operating system.
+    pub bytes: u64,
+}
+
+/// Another trim or drain is under way; nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another trim or drain is under way")
+    }
+}
+
+impl core::error::Error for Busy {}
+
+impl<P: Platform> Pool<P> {
+    /// A pool whose metadata lies in memory that the caller supplies. The core asks for no other.
+    ///
+    /// The range itself is never read or written, so it may be memory that the host cannot address.
+    ///
+    /// # Errors
+    /// [`CreateError`], when the configuration is out of bounds or the metadata too small.
+    ///
+    /// # Safety
+    /// `metadata` is valid for reads and writes as long as the pool and all that its calls handed
+    /// out are in use, zeroed, and used by nothing else. Whoever uses addresses that the pool
+    /// hands out must own the range.
+    pub unsafe fn new_in(config: &Config, metadata: NonNull<[u8]>, platform: P) -> Result<Pool<P>, CreateError> {
+        // SAFETY: the caller's promise.
+        unsafe { Pool::build(config, metadata, platform, |_| {}) }
+    }
+
+    /// # Safety
+    /// As [`new_in`](Pool::new_in); `adjust` only sets what a platform needs.
+    pub(crate) unsafe fn build(
+        config: &Config,
+        metadata: NonNull<[u8]>,
+        platform: P,
+        adjust: impl FnOnce(&mut Control),
+    ) -> Result<Pool<P>, CreateError> {
+        let geometry = Geometry::new(config)?;
+        let start = metadata.cast::<u8>();
+        if metadata.len() < geometry.below + geometry.above || !start.addr().get().is_multiple_of(4096) {
+            return Err(CreateError::Metadata);
+        }
+        // SAFETY: the sum lies inside the caller's memory, as just checked.
+        let base = unsafe { start.byte_add(geometry.below) };
+        let mut control = Control::new(config, geometry);
+        for cpu in 0..config.cpus {
+            control.cpu_blocks[cpu as usize] = base.addr().get() + geometry.cpu_block(cpu);
+        }
+        let place = base.cast::<Control>();
+        // SAFETY: the place is aligned (base is a multiple of 4096), inside the memory, and ours.
+        unsafe {
+            control.fork_word = &raw const (*place.as_ptr()).own_generation;
+            adjust(&mut control);
+            place.write(control);
+        }
+        // SAFETY: the control block is written, the other words are zeroed by the caller's promise.
+        let meta = unsafe { Meta::new(base) };
+        for cpu in 0..config.cpus {
+            for class in 0..CLASS_SLOTS as u8 {
+                // ORDERING: Relaxed - not shared yet.
+                meta.cursor(cpu, crate::layout::classes::Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);
+            }
+        }
+        meta.init_spans();
+        meta.init_adapters();
+        Ok(Pool {
+            meta,
+            platform,
+            #[cfg(feature = "std")]
+            backing: None,
+            _metadata: PhantomData,
+        })
+    }
+
+    /// The platform.
+    pub const fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// The first address of the range, and its bytes, after rounding.
+    pub fn range(&self) -> (u64, u64) {
+        let geometry = &self.meta.control().geometry;
+        (geometry.range_base, u64::from(geometry.spans) * u64::from(SPAN))
+    }
+
+    /// `StorPortAllocatePool`: a block of `bytes` bytes, not zeroed.
+    ///
+    /// The address is a multiple of 16, and of 4096 from 4096 bytes up; a block of up to 4096
+    /// bytes crosses no page boundary. `out` is set to 0 on every failure; `None` stands for a
+    /// NULL out pointer. IRQL <= DISPATCH; lock-free.
+    ///
+    /// | status | when |
+    /// |---|---|
+    /// | `NOT_IMPLEMENTED` | the host's switch is down ([`set_not_implemented`](Pool::set_not_implemented)) |
+    /// | `INVALID_PARAMETER` | `out` is `None`, `bytes` is 0, the adapter is unknown or removed, or the tag is refused |
+    /// | `INVALID_IRQL` | the caller runs above DISPATCH |
+    /// | `INSUFFICIENT_RESOURCES` | no block is free anywhere and nothing fits |
+    ///
+    /// Source: `storport/nf-storport-storportallocatepool.md`.
+    #[inline]
+    pub fn allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag, out: Option<&mut u64>) -> Status {
+        crate::allocate::allocate(self.meta, &self.platform, adapter, bytes, tag, out)
+    }
+
+    /// `StorPortFreePool`: gives a block back. Any address may be passed; a bad one changes nothing.
+    ///
+    /// IRQL <= DISPATCH; wait-free, with the bound of docs/CONCURRENCY.md, section 4.
+    ///
+    /// | status | when |
+    /// |---|---|
+    /// | `NOT_IMPLEMENTED` | the host's switch is down |
+    /// | `INVALID_PARAMETER` | `address` is 0, the adapter is unknown or removed, or `address` is no live block of this adapter (then the violation hook hears of it) |
+    /// | `INVALID_IRQL` | the caller runs above DISPATCH |
+    ///
+    /// Source: `storport/nf-storport-storportfreepool.md`.
+    ///
+    /// # Safety
+    /// The block is not used afterwards. A stale address that was handed out *again* in the
+    /// meantime is that new block's address: freeing it succeeds, and the new owner's free is
+    /// then the double one. Nobody can tell the two apart.
+    #[inline]
+    pub unsafe fn free(&self, adapter: AdapterId, address: u64) -> Status {
+        crate::free::free(self.meta, &self.platform, adapter, address)
+    }
+
+    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free.
+    ///
+    /// # Errors
+    /// [`AdapterError`], when as many live as the pool was made for.
+    pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
+        self.meta.add_adapter(name)
+    }
+
+    /// The name of a live adapter.
+    pub fn adapter_name(&self, adapter: AdapterId) -> Option<AdapterName> {
+        self.meta.adapter_name(adapter)
+    }
+
+    /// Removes an adapter and reports what it still has, by tag. The blocks stay allocated and
+    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them.
+    ///
+    /// May run while others allocate: from its start, the adapter's calls get `INVALID_PARAMETER`.
+    /// PASSIVE; walks all headers.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.
+    pub fn remove_adapter_with(&self, adapter: AdapterId, report: impl FnMut(Outstanding)) -> Result<(), Status> {
+        self.remove(adapter, report, false)
+    }
+
+    /// As [`remove_adapter_with`](Pool::remove_adapter_with), and frees what the adapter still has.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// Nobody uses the adapter's blocks any more, and no free of one is in flight.
+    pub unsafe fn release_adapter_with(
+        &self,
+        adapter: AdapterId,
+        report: impl FnMut(Outstanding),
+    ) -> Result<(), Status> {
+        self.remove(adapter, report, true)
+    }
+
+    fn remove(&self, adapter: AdapterId, mut report: impl FnMut(Outstanding), release: bool) -> Result<(), Status> {
+        let meta = &self.meta;
+        if !meta.begin_removal(adapter) {
+            return Err(Status::INVALID_PARAMETER);
+        }
+        meta.close_accounts(|owner| owner == adapter);
+        // From here on every allocation of this adapter has its header written, or undoes itself.
+        self.platform.fence_all();
+        for account in meta.accounts() {
+            let key = meta.account_key(account);
+            if key.0 == 0 || key.owner() != adapter {
+                continue;
+            }
+            let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
+            let counted = (0..crate::layout::classes::CLASSES as u8)
+                .any(|class| meta.count(account, crate::layout::classes::Class(class)) != 0);
+            if counted {
+                meta.walk(|live| {
+                    if live.account() == account && (!release || self.release(live)) {
+                        found.blocks += 1;
+                        found.bytes += u64::from(live.header.bytes());
+                    }
+                });
+            }
+            if found.blocks > 0 {
+                report(found);
+            }
+            let kept = found.blocks > 0 && !release;
+            self.bury(account, kept, counted);
+        }
+        meta.end_removal(adapter);
+        Ok(())
+    }
+
+    /// Frees a removed adapter's block, unless its own undoing came first.
+    fn release(&self, live: Live) -> bool {
+        let word = self.meta.header_of(live.class, live.block);
+        let won = crate::free::claim_locked(&self.meta, word, live.header);
+        if won {
+            let _ = crate::free::put_slow(self.meta, &self.platform, live.class, live.block);
+        }
+        won
+    }
+
+    /// Decides what becomes of a removed adapter's account: the orphans', when blocks refer to it;
+    /// else its totals go to the one account that keeps them for its tag.
+    fn bury(&self, account: crate::layout::header::Account, kept: bool, counted: bool) {
+        let meta = &self.meta;
+        if kept {
+            meta.hand_account(account, Some(AdapterId::ORPHANS));
+            return;
+        }
+        if counted {
+            let tag = meta.account_key(account).tag();
+            let keeper = meta.accounts().find(|&other| {
+                let key = meta.account_key(other);
+                key.owner() == AdapterId::GONE && key.tag() == tag
+            });
+            match keeper {
+                Some(keeper) => meta.merge_counts(account, keeper),
+                None => {
+                    meta.hand_account(account, Some(AdapterId::GONE));
+                    return;
+                }
+            }
+        }
+        meta.hand_account(account, None);
+    }
+
+    /// The host's switch: while it is set, both routines return `NOT_IMPLEMENTED`, as they do on an
+    /// old system or in dump mode. Walks the accounts.
+    pub fn set_not_implemented(&self, set: bool) {
+        // ORDERING: SeqCst - pairs with the look in `adapter_open`.
+        self.meta.control().not_implemented.store(u32::from(set), Ordering::SeqCst);
+        if set {
+            self.meta.close_accounts(|_| true);
+            self.platform.fence_all();
+        } else {
+            self.meta.open_accounts();
+        }
+    }
+
+    /// Publishes who hears of violations from now on; `None`: nobody.
+    pub fn set_violation_hook(&self, hook: Option<&'static HookRecord>) {
+        let record = hook.map_or(core::ptr::null_mut(), |record| core::ptr::from_ref(record).cast_mut());
+        self.publish_hook(record);
+    }
+
+    pub(crate) fn publish_hook(&self, record: *mut HookRecord) {
+        // ORDERING: Release - the record; pairs with the Acquire in `report`.
+        self.meta.control().hook.store(record, Ordering::Release);
+    }
+
+    /// Violations found since creation.
+    pub fn violations(&self) -> u64 {
+        // ORDERING: Relaxed - a statistic.
+        self.meta.control().violations.load(Ordering::Relaxed)
+    }
+
+    /// Returns empty slabs of all classes to the common stock, then hands runs of free spans that
+    /// may be resident to `decommit` (address, bytes), which answers whether it gave them back.
+    ///
+    /// While a run is with `decommit`, nobody allocates from it; blocks that are being swept are
+    /// not to be had either, and an allocation that misses them counts as `contended`. PASSIVE.
+    ///
+    /// # Errors
+    /// [`Busy`], when another trim or drain is under way.
+    pub fn trim_with(&self, mut decommit: impl FnMut(u64, u64) -> bool) -> Result<Trimmed, Busy> {
+        let meta = &self.meta;
+        let claim = meta.try_reclaim().ok_or(Busy)?;
+        let mut slabs = 0;
+        for class in (0..SLAB_CLASSES as u8).map(crate::layout::classes::Class) {
+            if meta.slabs(class) > 0 {
+                slabs += u64::from(meta.sweep(&self.platform, &claim, class, true).retired);
+            }
+        }
+        // A gap or another consumer leaves runs for the next time.
+        let _ = meta.collect_large();
+        let span = u64::from(SPAN);
+        let base = meta.control().range_base;
+        let given =
+            meta.for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
+        drop(claim);
+        Ok(Trimmed { slabs, bytes: given * span })
+    }
+}
+
+impl<P: Platform> fmt::Debug for Pool<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, bytes) = self.range();
+        write!(f, "Pool({bytes} bytes at {base:#x})")
+    }
+}
+
+impl<P: Platform> Drop for Pool<P> {
+    fn drop(&mut self) {
+        #[cfg(feature = "alloc")]
+        self.drop_hooks();
+    }
+}

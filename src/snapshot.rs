@@ -1,0 +1,409 @@
+//! Snapshots: exact when nothing is in flight, safe at any time.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
+use crate::layout::cursor::Cursor;
+use crate::layout::header::Account;
+use crate::layout::meta::Meta;
+use crate::owners::accounts::OTHER_TAG;
+use crate::owners::adapters::{AdapterId, AdapterName};
+use crate::percpu::Platform;
+use crate::pool::{Outstanding, Pool};
+use crate::stock::large::spans_for;
+use crate::sync::Ordering;
+use crate::violations::HookRecord;
+use crate::{PoolTag, Status, Violation};
+
+/// Sums over blocks: of an account, a tag, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Blocks that were allocated, ever.
+    pub allocs: u64,
+    /// Blocks that were freed, ever.
+    pub frees: u64,
+    /// Blocks that are allocated now.
+    pub live: u64,
+    /// Bytes that were requested for the live blocks.
+    pub bytes_requested: u64,
+    /// Bytes of the range that the live blocks take.
+    pub bytes_occupied: u64,
+    /// Allocations by block size, ever; sizes that never occurred are left out.
+    pub histogram: Vec<SizeCount>,
+}
+
+/// One bar of a size histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SizeCount {
+    /// Bytes of a block of this size class; 0 stands for large runs, of more than 32 KiB.
+    pub block_bytes: u32,
+    /// Allocations, ever.
+    pub allocs: u64,
+}
+
+impl Totals {
+    /// Bytes requested per live block, as PoolMon's last column.
+    #[must_use]
+    pub fn average(&self) -> u64 {
+        self.bytes_requested.checked_div(self.live).unwrap_or(0)
+    }
+
+    fn add(&mut self, other: &Totals) {
+        self.allocs += other.allocs;
+        self.frees += other.frees;
+        self.live += other.live;
+        self.bytes_requested += other.bytes_requested;
+        self.bytes_occupied += other.bytes_occupied;
+        for bar in &other.histogram {
+            match self.histogram.iter_mut().find(|mine| mine.block_bytes == bar.block_bytes) {
+                Some(mine) => mine.allocs += bar.allocs,
+                None => self.histogram.push(*bar),
+            }
+        }
+        self.histogram.sort_by_key(|bar| bar.block_bytes.wrapping_sub(1));
+    }
+}
+
+/// A tag's sums, over all adapters that use or used it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TagRow {
+    /// The tag.
+    pub tag: PoolTag,
+    /// Its sums.
+    pub totals: Totals,
+}
+
+/// The sums of one adapter and tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccountRow {
+    /// The adapter; `None` for those that are gone, whose sums are kept by tag.
+    pub adapter: Option<AdapterId>,
+    /// The adapter's name, while it lives.
+    pub name: Option<AdapterName>,
+    /// The tag; `None` for the adapter's *other* row, which counts the tags that found no account.
+    pub tag: Option<PoolTag>,
+    /// The sums.
+    pub totals: Totals,
+}
+
+/// What one CPU's cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CpuRow {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Free blocks in its magazines.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The state of one size class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassRow {
+    /// Bytes of a block.
+    pub block_bytes: u32,
+    /// Slabs of this class.
+    pub slabs: u32,
+    /// Live blocks.
+    pub live: u64,
+    /// Free blocks: those in caches, stocks and queues, and those never used yet.
+    pub free: u64,
+    /// Of the free blocks, those in CPU caches.
+    pub cached: u64,
+}
+
+/// A picture of a pool.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// By tag, in the order of the tags' characters. Totals outlive frees and adapters.
+    pub tags: Vec<TagRow>,
+    /// By adapter and tag.
+    pub accounts: Vec<AccountRow>,
+    /// By CPU.
+    pub cpus: Vec<CpuRow>,
+    /// By size class; those without slabs are left out.
+    pub classes: Vec<ClassRow>,
+    /// Bytes of spans that nobody uses.
+    pub free_bytes: u64,
+    /// Bytes of the range.
+    pub range_bytes: u64,
+    /// Slabs that changed their use while they were walked, twice; their blocks are not counted.
+    pub changing: u64,
+    /// Allocations that failed because memory was in another operation's hand.
+    pub contended: u64,
+    /// Allocations that count under *other* rows.
+    pub other: u64,
+    /// Violations found.
+    pub violations: u64,
+}
+
+/// What an adapter had when it was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removal {
+    /// By tag.
+    pub outstanding: Vec<Outstanding>,
+}
+
+impl Removal {
+    /// How many blocks were outstanding.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.outstanding.iter().map(|row| row.blocks).sum()
+    }
+
+    /// How many bytes had been requested for them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.outstanding.iter().map(|row| row.bytes).sum()
+    }
+}
+
+/// Live sums of one account.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    live: u64,
+    requested: u64,
+    occupied: u64,
+}
+
+/// What a walk over all headers found.
+struct Walk {
+    by_account: Vec<Sums>,
+    by_class: [u64; CLASSES],
+    changing: u64,
+}
+
+fn walk(meta: &Meta) -> Walk {
+    let accounts = meta.control().account_mask.unsigned_abs();
+    let mut walk = Walk { by_account: vec![Sums::default(); accounts], by_class: [0; CLASSES], changing: 0 };
+    let mut slab = Vec::new();
+    for span in 0..meta.control().geometry.spans {
+        let stable = (0..2).any(|_| {
+            slab.clear();
+            meta.walk_span(span, |live| slab.push(live))
+        });
+        if !stable {
+            walk.changing += 1;
+            continue;
+        }
+        for live in &slab {
+            let sums = &mut walk.by_account[place(live.account())];
+            let requested = live.header.bytes();
+            sums.live += 1;
+            sums.requested += u64::from(requested);
+            sums.occupied += u64::from(match live.class {
+                LARGE => spans_for(requested) * SPAN,
+                class => class.bytes(),
+            });
+            walk.by_class[live.class.index()] += 1;
+        }
+    }
+    walk
+}
+
+fn place(account: Account) -> usize {
+    account.0.unsigned_abs() - 1
+}
+
+impl<P: Platform> Pool<P> {
+    /// Who has what. Exact when no call is in flight; frees are never negative at any time.
+    /// PASSIVE; walks all headers.
+    pub fn snapshot(&self) -> Snapshot {
+        let meta = &self.meta;
+        let control = meta.control();
+        // The walk comes before the counters (I8).
+        let walk = walk(meta);
+        let mut snapshot = Snapshot {
+            free_bytes: u64::from(meta.count_free_spans()) * u64::from(SPAN),
+            range_bytes: self.range().1,
+            changing: walk.changing,
+            // ORDERING: Relaxed, twice - statistics.
+            contended: control.contended.load(Ordering::Relaxed),
+            violations: control.violations.load(Ordering::Relaxed),
+            ..Snapshot::default()
+        };
+        for account in meta.accounts() {
+            let key = meta.account_key(account);
+            if key.0 != 0 {
+                self.add_account(&mut snapshot, account, walk.by_account[place(account)]);
+            }
+        }
+        snapshot.tags.retain(|row| row.totals.allocs > 0);
+        snapshot.tags.sort_by_key(|row| row.tag.bytes());
+        snapshot.accounts.retain(|row| row.totals.allocs > 0);
+        snapshot.accounts.sort_by_key(|row| (row.adapter.is_none(), row.adapter, row.tag));
+        self.add_caches(&mut snapshot, &walk.by_class);
+        snapshot
+    }
+
+    fn add_account(&self, snapshot: &mut Snapshot, account: Account, sums: Sums) {
+        let meta = &self.meta;
+        let key = meta.account_key(account);
+        let histogram: Vec<_> = (0..CLASSES)
+            .map(|class| SizeCount {
+                block_bytes: if class < SLAB_CLASSES { Class(class as u8).bytes() } else { 0 },
+                allocs: meta.count(account, Class(class as u8)),
+            })
+            .filter(|bar| bar.allocs > 0)
+            .collect();
+        let allocs = histogram.iter().map(|bar| bar.allocs).sum();
+        let totals = Totals {
+            allocs,
+            frees: allocs.saturating_sub(sums.live),
+            live: sums.live,
+            bytes_requested: sums.requested,
+            bytes_occupied: sums.occupied,
+            histogram,
+        };
+        let other = key.tag() == OTHER_TAG;
+        if other {
+            snapshot.other += allocs;
+        }
+        match snapshot.tags.iter_mut().find(|row| row.tag == key.tag()) {
+            Some(row) => row.totals.add(&totals),
+            None => snapshot.tags.push(TagRow { tag: key.tag(), totals: totals.clone() }),
+        }
+        let adapter = (key.owner() != AdapterId::GONE).then_some(key.owner());
+        let tag = (!other).then_some(key.tag());
+        // Two CPUs that interned one pair at once may have made two accounts of it.
+        match snapshot.accounts.iter_mut().find(|row| row.adapter == adapter && row.tag == tag) {
+            Some(row) => row.totals.add(&totals),
+            None => {
+                let name = adapter.and_then(|adapter| meta.adapter_name(adapter));
+                snapshot.accounts.push(AccountRow { adapter, name, tag, totals });
+            }
+        }
+    }
+
+    fn add_caches(&self, snapshot: &mut Snapshot, live: &[u64; CLASSES]) {
+        let meta = &self.meta;
+        let mut cached = [0; SLAB_CLASSES];
+        for cpu in 0..meta.control().cpus {
+            let mut row = CpuRow { cpu, blocks: 0, bytes: 0 };
+            for (index, cached) in cached.iter_mut().enumerate() {
+                let class = Class(index as u8);
+                for word in [meta.cursor(cpu, class), meta.spare(cpu, class)] {
+                    // ORDERING: Relaxed - a snapshot.
+                    let cursor = Cursor(word.load(Ordering::Relaxed));
+                    if cursor.is_magazine() {
+                        let blocks = u64::from(cursor.entries());
+                        *cached += blocks;
+                        row.blocks += blocks;
+                        row.bytes += blocks * u64::from(class.bytes());
+                    }
+                }
+            }
+            snapshot.cpus.push(row);
+        }
+        for index in 0..SLAB_CLASSES {
+            let class = Class(index as u8);
+            let slabs = meta.slabs(class);
+            if slabs > 0 {
+                let blocks = u64::from(slabs) * u64::from(class.per_slab());
+                snapshot.classes.push(ClassRow {
+                    block_bytes: class.bytes(),
+                    slabs,
+                    live: live[index],
+                    free: blocks.saturating_sub(live[index]),
+                    cached: cached[index],
+                });
+            }
+        }
+    }
+
+    /// Removes an adapter and says what it still has; see
+    /// [`remove_adapter_with`](Pool::remove_adapter_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_adapter(&self, adapter: AdapterId) -> Result<Removal, Status> {
+        let mut removal = Removal::default();
+        self.remove_adapter_with(adapter, |row| removal.outstanding.push(row))?;
+        Ok(removal)
+    }
+
+    /// Removes an adapter and frees what it still has; see
+    /// [`release_adapter_with`](Pool::release_adapter_with).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn release_adapter(&self, adapter: AdapterId) -> Result<Removal, Status> {
+        let mut removal = Removal::default();
+        // SAFETY: the caller's promise.
+        unsafe { self.release_adapter_with(adapter, |row| removal.outstanding.push(row))? };
+        Ok(removal)
+    }
+
+    /// The live adapters and their names.
+    pub fn adapters(&self) -> Vec<(AdapterId, AdapterName)> {
+        self.meta.live_adapters().filter_map(|id| Some((id, self.meta.adapter_name(id)?))).collect()
+    }
+
+    /// Calls `hook` with each violation from now on. The record lives as long as the pool.
+    ///
+    /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free.
+    pub fn on_violation<F: Fn(&Violation) + Send + Sync + 'static>(&self, hook: F) {
+        fn call<F: Fn(&Violation)>(violation: &Violation, context: *mut ()) {
+            // SAFETY: `context` is the `F` that lives in the record's box until the pool is dropped.
+            unsafe { (*context.cast::<F>().cast_const())(violation) }
+        }
+        /// # Safety
+        /// `record` came from `on_violation::<F>`, and nobody uses it any more.
+        unsafe fn drop_record<F>(record: *mut HookRecord) {
+            // SAFETY: both were made by Box::into_raw there.
+            unsafe { drop(Box::from_raw(Box::from_raw(record).context.cast::<F>())) }
+        }
+        let context = Box::into_raw(Box::new(hook)).cast();
+        let record = Box::new(HookRecord {
+            call: call::<F>,
+            context,
+            next: core::ptr::null_mut(),
+            drop: Some(drop_record::<F>),
+        });
+        self.keep_hook(Box::into_raw(record));
+    }
+
+    /// Chains a record for `drop_hooks`, then publishes it.
+    fn keep_hook(&self, record: *mut HookRecord) {
+        let chain = &self.meta.control().hooks;
+        // ORDERING: Relaxed - the CAS decides.
+        let mut seen = chain.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: the record is not published yet.
+            unsafe { (*record).next = seen };
+            // ORDERING: Release - the record; pairs with the exclusive access at drop.
+            match chain.compare_exchange_weak(seen, record, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        self.publish_hook(record);
+    }
+
+    pub(crate) fn drop_hooks(&mut self) {
+        // ORDERING: Acquire - the records; the pool is ours alone.
+        let mut record = self.meta.control().hooks.swap(core::ptr::null_mut(), Ordering::Acquire);
+        while !record.is_null() {
+            // SAFETY: the chain holds records of `on_violation`, each once.
+            let (next, drop) = unsafe { ((*record).next, (*record).drop) };
+            if let Some(drop) = drop {
+                // SAFETY: no call is in flight, since the pool is being dropped.
+                unsafe { drop(record) };
+            }
+            record = next;
+        }
+    }
+}

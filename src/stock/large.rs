@@ -1,0 +1,73 @@
+//! Large runs: whole spans in a row. Freeing one publishes it through its class's block queue;
+//! allocate's side collects.
+
+use super::queue::Popped;
+use super::span::Miss;
+use crate::layout::classes::{LARGE, LARGE_BODY, SPAN, SPAN_GRAINS};
+use crate::layout::header::BlockId;
+use crate::layout::meta::Meta;
+use crate::layout::page_map::Entry;
+use crate::sync::Ordering;
+
+/// Spans that a request takes.
+pub(crate) const fn spans_for(bytes: u32) -> u32 {
+    bytes.div_ceil(SPAN)
+}
+
+impl Meta {
+    /// Takes a run for `bytes`; its header is not written yet.
+    pub(crate) fn take_large(&self, bytes: u32) -> Result<BlockId, Miss> {
+        let len = spans_for(bytes);
+        let start = self.take_run(len)?;
+        let control = self.control();
+        // ORDERING: Relaxed - any number will do.
+        let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
+        for span in start..start + len {
+            let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
+            // ORDERING: Relaxed - ours; published by the entry's Release.
+            self.span_word(span).store(word, Ordering::Relaxed);
+            let table = control.tables[LARGE.index()] + u64::from(span);
+            // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
+            self.entry(span).store(Entry::new(class, table, generation).0, Ordering::Release);
+        }
+        // ORDERING: Relaxed - a statistic.
+        self.depot(LARGE).consumer.slabs.fetch_add(1, Ordering::Relaxed);
+        Ok(BlockId(start * SPAN_GRAINS))
+    }
+
+    /// Returns the spans of freed runs to the bitmap. Says whether any came, or why none.
+    pub(crate) fn collect_large(&self) -> Result<(), Miss> {
+        if self.depot_is_empty(LARGE) {
+            return Err(Miss::None);
+        }
+        let Some(consumer) = self.try_consume(LARGE) else {
+            return Err(Miss::Contended);
+        };
+        let mut result = Err(Miss::None);
+        loop {
+            match consumer.block() {
+                Ok(block) => {
+                    self.give_large(block);
+                    result = Ok(());
+                }
+                Err(Popped::Gap) => return result.or(Err(Miss::Contended)),
+                Err(_) => return result,
+            }
+        }
+    }
+
+    /// Returns the spans of a run in hand.
+    pub(crate) fn give_large(&self, block: BlockId) {
+        let start = block.span();
+        // ORDERING: Relaxed - the run is in hand, its words were published with it.
+        let len = self.span_word(start).load(Ordering::Relaxed);
+        for span in start..start + len {
+            // ORDERING: Relaxed - published with the bits (Release in `give_spans`).
+            self.span_word(span).store(0, Ordering::Relaxed);
+            self.entry(span).store(0, Ordering::Relaxed);
+        }
+        // ORDERING: Relaxed - a statistic.
+        self.depot(LARGE).consumer.slabs.fetch_sub(1, Ordering::Relaxed);
+        self.give_spans(start, len);
+    }
+}

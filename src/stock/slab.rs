@@ -1,0 +1,144 @@
+//! Slabs: spans of one class. A slab is carved lazily; the carve word of its class says how far.
+
+use crate::layout::classes::{Class, SPAN_GRAINS};
+use crate::layout::cursor::Cursor;
+use crate::layout::header::BlockId;
+use crate::layout::meta::Meta;
+use crate::layout::page_map::Entry;
+use crate::sync::Ordering;
+
+/// The carve word: span + 1 above, next block below; 0 = no slab is being carved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Carve(u64);
+
+impl Carve {
+    const fn new(span: u32, next: u32) -> Carve {
+        Carve((span as u64 + 1) << 32 | next as u64)
+    }
+
+    const fn span(self) -> u32 {
+        (self.0 >> 32) as u32 - 1
+    }
+
+    const fn next(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// A run of never-used blocks of one slab, in the caller's hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    class: Class,
+    span: u32,
+    next: u32,
+    end: u32,
+}
+
+impl Iterator for Run {
+    type Item = BlockId;
+
+    fn next(&mut self) -> Option<BlockId> {
+        if self.next == self.end {
+            return None;
+        }
+        let block = BlockId(self.span * SPAN_GRAINS + self.class.nth_block(self.next));
+        self.next += 1;
+        Some(block)
+    }
+}
+
+impl Run {
+    /// Fills an empty magazine in hand, so that the run comes out in address order.
+    pub(crate) fn fill(self, meta: &Meta, magazine: Cursor) -> Cursor {
+        let count = self.end - self.next;
+        for (n, block) in self.enumerate() {
+            // ORDERING: Relaxed - the magazine is in hand; its transfer publishes.
+            meta.magazine_entry(magazine.magazine(), count - 1 - n as u32).store(block.0, Ordering::Relaxed);
+        }
+        magazine.with_entries(count)
+    }
+}
+
+impl Meta {
+    /// Takes up to `want` blocks that were never used from the class's current slab.
+    pub(crate) fn carve(&self, class: Class, want: u32) -> Option<Run> {
+        let word = &self.depot(class).consumer.carve;
+        // ORDERING: Acquire - the slab's page-map entry; pairs with the Release in `adopt_slab`.
+        let mut seen = Carve(word.load(Ordering::Acquire));
+        loop {
+            if seen.0 == 0 {
+                return None;
+            }
+            let end = (seen.next() + want).min(class.per_slab());
+            let rest = if end == class.per_slab() { 0 } else { Carve::new(seen.span(), end).0 };
+            // ORDERING: Acquire - as above. Lock-free: a failure is another one's progress.
+            match word.compare_exchange(seen.0, rest, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(Run { class, span: seen.span(), next: seen.next(), end }),
+                Err(now) => seen = Carve(now),
+            }
+        }
+    }
+
+    /// Makes a span in hand the class's current slab, unless there is one; then it gives it back.
+    pub(crate) fn adopt_slab(&self, class: Class, span: u32) {
+        let control = self.control();
+        // ORDERING: Relaxed - any number will do.
+        let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
+        let table = control.tables[class.index()] + u64::from(span * SPAN_GRAINS >> class.grain_shift());
+        // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
+        self.entry(span).store(Entry::new(class, table, generation).0, Ordering::Release);
+        let depot = self.depot(class);
+        // ORDERING: Relaxed - a statistic and a hint.
+        depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);
+        // ORDERING: Release - the entry; pairs with the Acquire in `carve`.
+        let current =
+            depot.consumer.carve.compare_exchange(0, Carve::new(span, 0).0, Ordering::Release, Ordering::Relaxed);
+        if current.is_err() {
+            self.retire_slab(class, span);
+            self.give_spans(span, 1);
+        }
+    }
+
+    /// Ends a slab of which the caller holds every carved block. The span is in hand afterwards.
+    pub(crate) fn retire_slab(&self, class: Class, span: u32) {
+        // ORDERING: Relaxed - published with the span's bit (Release in `give_spans`).
+        self.entry(span).store(0, Ordering::Relaxed);
+        // ORDERING: Relaxed - a statistic and a hint.
+        self.depot(class).consumer.slabs.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether `held` blocks are all that was carved of the slab; if it is being carved, the rest
+    /// is taken, so that nobody carves on.
+    pub(crate) fn close_slab(&self, class: Class, span: u32, held: u32) -> bool {
+        let word = &self.depot(class).consumer.carve;
+        // ORDERING: Relaxed - the CAS decides.
+        let seen = Carve(word.load(Ordering::Relaxed));
+        if seen.0 == 0 || seen.span() != span {
+            return held == class.per_slab();
+        }
+        seen.next() == held
+            // ORDERING: Acquire - what the last carver did.
+            && word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the class's current slab if nothing was carved of it yet; it is retired.
+    pub(crate) fn take_idle_slab(&self, class: Class) -> Option<u32> {
+        let word = &self.depot(class).consumer.carve;
+        // ORDERING: Relaxed - the CAS decides.
+        let seen = Carve(word.load(Ordering::Relaxed));
+        // ORDERING: Acquire - the adopter's work on the span.
+        let idle = seen.0 != 0
+            && seen.next() == 0
+            && word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        idle.then(|| {
+            self.retire_slab(class, seen.span());
+            seen.span()
+        })
+    }
+
+    /// How many slabs a class has.
+    pub(crate) fn slabs(&self, class: Class) -> u32 {
+        // ORDERING: Relaxed - a statistic and a hint.
+        self.depot(class).consumer.slabs.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,107 @@
+//! Telling the host: the hook and its context, published together as one immutable record.
+
+use core::ptr;
+
+use crate::layout::header::{Account, Header};
+use crate::layout::meta::Meta;
+use crate::owners::accounts::Key;
+use crate::owners::adapters::AdapterId;
+use crate::sync::Ordering;
+use crate::{Irql, PoolTag, Violation, ViolationKind};
+
+/// Who hears of violations: a function and what it is called with.
+///
+/// It runs on the thread that made the call, at its IRQL, after the pool's state is settled. It
+/// may allocate and free, and it may stop the program, as Windows would.
+#[derive(Debug)]
+#[repr(C)]
+pub struct HookRecord {
+    /// Called with each violation and the context.
+    pub call: fn(&Violation, *mut ()),
+    /// Handed to `call`.
+    pub context: *mut (),
+    /// Records made by the pool itself form a chain, to be dropped with it.
+    pub(crate) next: *mut HookRecord,
+    pub(crate) drop: Option<unsafe fn(*mut HookRecord)>,
+}
+
+// SAFETY: a record is immutable once published; whoever makes one with a context answers for the
+// context being usable from any thread.
+unsafe impl Sync for HookRecord {}
+// SAFETY: as above.
+unsafe impl Send for HookRecord {}
+
+impl HookRecord {
+    /// A record for a `static`.
+    ///
+    /// # Safety
+    /// `call` may be called with `context` from any thread, at any IRQL up to
+    /// [`Irql::HIGH`], while the pool lives.
+    #[must_use]
+    pub const unsafe fn new(call: fn(&Violation, *mut ()), context: *mut ()) -> HookRecord {
+        HookRecord { call, context, next: ptr::null_mut(), drop: None }
+    }
+}
+
+/// The circumstances of a refused call.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) caller: AdapterId,
+    pub(crate) irql: u32,
+}
+
+impl Meta {
+    /// Reports a misuse of allocate.
+    pub(crate) fn refuse_allocate(&self, call: Call, kind: ViolationKind, bytes: u32, tag: PoolTag) {
+        self.report(&Violation {
+            kind,
+            address: 0,
+            bytes,
+            tag: Some(tag),
+            owner: None,
+            caller: call.caller,
+            irql: level(call.irql),
+        });
+    }
+
+    /// Reports a misuse of free. `block`: the header at fault and its block, if there is one.
+    pub(crate) fn refuse_free(&self, call: Call, kind: ViolationKind, address: u64, block: Option<Header>) {
+        let key = block.map(|header| (header, self.account_key(header.account())));
+        self.report(&Violation {
+            kind,
+            address,
+            bytes: match kind {
+                // A queued block's field is its link.
+                ViolationKind::DoubleFree => 0,
+                _ => key.map_or(0, |(header, _)| header.bytes()),
+            },
+            tag: key.map(|(_, key)| key.tag()),
+            owner: key.map(|(_, key)| key.owner()),
+            caller: call.caller,
+            irql: level(call.irql),
+        });
+    }
+
+    #[cold]
+    fn report(&self, violation: &Violation) {
+        // ORDERING: Relaxed - a statistic.
+        self.control().violations.fetch_add(1, Ordering::Relaxed);
+        // ORDERING: Acquire - the record's fields; pairs with the Release of the swap that
+        // published it.
+        let record = self.control().hook.load(Ordering::Acquire);
+        // SAFETY: a published record lives as long as the pool.
+        if let Some(record) = unsafe { record.as_ref() } {
+            (record.call)(violation, record.context);
+        }
+    }
+
+    /// Whose account this is.
+    pub(crate) fn account_key(&self, account: Account) -> Key {
+        // ORDERING: Acquire - pairs with the CAS that interned it.
+        Key(self.account_word(account).load(Ordering::Acquire))
+    }
+}
+
+fn level(irql: u32) -> Irql {
+    Irql::new(irql.min(15) as u8).unwrap_or(Irql::HIGH)
+}

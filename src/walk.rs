@@ -1,0 +1,55 @@
+//! Walking the headers: who has what, now.
+
+use crate::layout::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
+use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
+use crate::layout::meta::Meta;
+use crate::layout::page_map::Entry;
+use crate::sync::Ordering;
+
+/// A block that a caller has.
+#[derive(Clone, Copy)]
+pub(crate) struct Live {
+    pub(crate) block: BlockId,
+    pub(crate) header: Header,
+    pub(crate) class: Class,
+}
+
+impl Live {
+    pub(crate) const fn account(&self) -> Account {
+        self.header.account()
+    }
+}
+
+impl Meta {
+    fn entry_now(&self, span: u32) -> Entry {
+        // ORDERING: Acquire - the span's use as this class; pairs with the Release of the adopter.
+        Entry(self.entry(span).load(Ordering::Acquire))
+    }
+
+    /// Visits the live blocks that begin in a span. `false`: the span changed its use meanwhile.
+    pub(crate) fn walk_span(&self, span: u32, mut visit: impl FnMut(Live)) -> bool {
+        let entry = self.entry_now(span);
+        if entry.is_none() || entry.class() == LARGE_BODY {
+            return true;
+        }
+        let class = entry.class();
+        let (blocks, state) = if class == LARGE { (1, LARGE_ALLOC) } else { (class.per_slab(), ALLOC) };
+        for n in 0..blocks {
+            let in_slab = if class == LARGE { 0 } else { class.nth_block(n) };
+            let block = BlockId(span * SPAN_GRAINS + in_slab);
+            let header = self.read_header(class, block);
+            if header.is(state, block) {
+                visit(Live { block, header, class });
+            }
+        }
+        self.entry_now(span) == entry
+    }
+
+    /// Visits the live blocks of accounts that do not change hands while the walk goes on: a
+    /// removed adapter's. A live block pins its span, so none is seen twice or in vain.
+    pub(crate) fn walk(&self, mut visit: impl FnMut(Live)) {
+        for span in 0..self.control().geometry.spans {
+            self.walk_span(span, &mut visit);
+        }
+    }
+}
