@@ -33,33 +33,28 @@ pub(crate) fn allocate<P: Platform>(
 ) -> Status {
     let key = Key::new(owner, tag);
     let account = meta.place(key.hash(), 0);
-    if let Some(out) = out {
-        // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
-        if platform.irql() <= DISPATCH
-            && bytes.wrapping_sub(1) < PAGE
-            && meta.account_word(account).load(Ordering::Relaxed) == key.0
-        {
-            let class = meta.control().small_class(bytes);
-            return match platform.pop(&meta, class, account) {
-                Pop::Got(block, next) => {
-                    write_header(&meta, class, ALLOC, account, bytes, block);
-                    platform.publish();
-                    prefetch(&meta, next);
-                    // ORDERING: Relaxed - after `publish`, which pairs with `fence_all`.
-                    if meta.account_word(account).load(Ordering::Relaxed) != key.0 {
-                        return undo_slow(meta, platform, class, block, out);
-                    }
-                    *out = meta.address(block);
-                    Status::SUCCESS
-                }
-                Pop::Miss { counted } => {
-                    refill_slow(meta, platform, Request { key, account, class, bytes, counted }, out)
-                }
-            };
-        }
+    let Some(out) = out else {
+        return null_out_slow(meta);
+    };
+    // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
+    if bytes.wrapping_sub(1) >= PAGE || meta.account_word(account).load(Ordering::Relaxed) != key.0 {
         return allocate_slow(meta, platform, owner, bytes, tag, out);
     }
-    null_out_slow(meta)
+    let class = meta.control().small_class(bytes);
+    match platform.pop(&meta, class, account) {
+        Pop::Got(block, next) => {
+            write_header(&meta, class, ALLOC, account, bytes, block);
+            platform.publish();
+            prefetch(&meta, next);
+            // ORDERING: Relaxed - after `publish`, which pairs with `fence_all`.
+            if meta.account_word(account).load(Ordering::Relaxed) != key.0 {
+                return undo_slow(meta, platform, class, block, out);
+            }
+            *out = meta.address(block);
+            Status::SUCCESS
+        }
+        Pop::Miss { counted } => miss_slow(meta, platform, key, bytes, counted, out),
+    }
 }
 
 /// What an allocation is, once the contract has been checked.
@@ -133,7 +128,7 @@ fn allocate_slow<P: Platform>(
     let request = Request { key, account, class, bytes, counted: false };
     match platform.pop(&meta, class, account) {
         Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block, out),
-        Pop::Miss { counted } => refill_slow(meta, platform, Request { counted, ..request }, out),
+        Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }, out),
     }
 }
 
@@ -174,10 +169,26 @@ fn closed_status(meta: &Meta) -> Status {
     if not_implemented(meta) { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
-/// Reached when the loaded magazine is empty or cannot be used.
+/// Reached from the fast path when the loaded magazine is empty or cannot be used, or the IRQL is bad.
 #[cold]
 #[inline(never)]
-fn refill_slow<P: Platform>(meta: Meta, platform: &P, mut request: Request, out: &mut u64) -> Status {
+fn miss_slow<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    counted: bool,
+    out: &mut u64,
+) -> Status {
+    if platform.above_dispatch() {
+        return allocate_slow(meta, platform, key.owner(), bytes, key.tag(), out);
+    }
+    let account = meta.place(key.hash(), 0);
+    let class = meta.control().small_class(bytes);
+    refill(meta, platform, Request { key, account, class, bytes, counted }, out)
+}
+
+fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request, out: &mut u64) -> Status {
     *out = 0;
     match platform.pop_again(&meta, request.class, request.account, request.counted) {
         Pop::Got(block, _) => {
@@ -236,7 +247,7 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId
     // ORDERING: Relaxed - the claim decides.
     let header = Header(word.load(Ordering::Relaxed));
     let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
-    if header.is(state, block) && crate::free::claim_locked(&meta, word, header) {
+    if header.is(state, block) && crate::percpu::claim(word, header) {
         let _ = crate::free::put_slow(meta, platform, class, block);
     }
     closed_status(&meta)

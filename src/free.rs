@@ -5,74 +5,39 @@ use crate::ViolationKind;
 use crate::allocate::{DISPATCH, not_implemented};
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{ALLOC, BlockId, Header, LARGE_ALLOC};
+use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
 use crate::owners::adapters::AdapterId;
-use crate::percpu::Platform;
-use crate::sync::{AtomicU64, Ordering};
+use crate::percpu::{Found, Freed, Platform, claim};
+use crate::sync::Ordering;
 use crate::violations::Call;
 
 /// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
 /// loaded magazine.
 #[inline]
 pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
-    let Some(block) = meta.block_at(address) else {
-        return free_slow(meta, platform, owner, address);
+    let place = meta.place_of(address);
+    let Some(block) = meta.block_at(place) else {
+        return free_slow(meta, platform, owner, place);
     };
-    let entry = meta.read_entry(block.span());
-    if entry.is_none() {
-        return free_slow(meta, platform, owner, address);
-    }
-    let word = meta.header_at(entry.header_index(block));
+    let index = meta.read_entry(block.span() as usize).header_index(block);
     // ORDERING: Relaxed - the claim decides.
-    let header = Header(word.load(Ordering::Relaxed));
+    let header = Header(meta.header_at(index).load(Ordering::Relaxed));
     if !header.is(ALLOC, block)
         // ORDERING: Relaxed - an account with live blocks keeps its word, but for closing (I9).
-        || (meta.account_word(header.account()).load(Ordering::Relaxed) >> 32) as u32 != owner.0
-        || platform.irql() > DISPATCH
-        || !claim(&meta, word, header)
+        || meta.account_word(header.account_opaque()).load(Ordering::Relaxed) as u32 != owner.0
     {
-        return free_slow(meta, platform, owner, address);
+        return free_slow(meta, platform, owner, place);
     }
-    // The block is ours and pins its slab (I5): the entry read now is the one that counts.
-    let class = meta.read_entry(block.span()).class();
-    if platform.push(&meta, class, block) { Status::SUCCESS } else { put_slow(meta, platform, class, block) }
-}
-
-/// Claims an allocated block: of all who try with this header value, one wins.
-///
-/// On x86-64 the compare-and-exchange is not locked: one instruction, so exact against whatever
-/// interrupts this CPU, and against another CPU unless both free in the same instant.
-#[inline(always)]
-fn claim(meta: &Meta, word: &AtomicU64, header: Header) -> bool {
-    #[cfg(all(target_arch = "x86_64", not(feature = "checked"), not(storport_pool_loom)))]
-    {
-        let _ = meta;
-        // SAFETY: an aligned 64-bit read-modify-write of a header, which lives as long as the
-        // metadata (I4).
-        unsafe {
-            core::arch::asm!(
-                "cmpxchg qword ptr [{word}], {freed}",
-                "jne {lost}",
-                word = in(reg) word.as_ptr(),
-                freed = in(reg) header.0 ^ 0x3000,
-                inout("rax") header.0 => _,
-                lost = label { return false },
-                options(nostack),
-            );
-        }
-        true
+    // The header was seen allocated, which pins the slab (I5), so the entry read now is the one that
+    // counts. If the block is freed and allocated anew before the claim, an equal header means an
+    // equal size, hence an equal class.
+    let class = meta.read_entry(block.span_opaque()).class();
+    match platform.free(&meta, Found { class, block, index, header }) {
+        Freed::Done => Status::SUCCESS,
+        Freed::Claimed => put_slow(meta, platform, class, block),
+        Freed::Missed => free_slow(meta, platform, owner, place),
     }
-    #[cfg(not(all(target_arch = "x86_64", not(feature = "checked"), not(storport_pool_loom))))]
-    claim_locked(meta, word, header)
-}
-
-/// The same, exact against every CPU.
-#[inline(always)]
-pub(crate) fn claim_locked(_meta: &Meta, word: &AtomicU64, header: Header) -> bool {
-    // ORDERING: AcqRel - Acquire: the block's slab was adopted before it was allocated;
-    // Release: the caller's use of the block ended before it is free.
-    word.compare_exchange(header.0, header.freed().0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// Gives a claimed block away when the loaded magazine could not take it. Bounded: see
@@ -82,36 +47,35 @@ pub(crate) fn claim_locked(_meta: &Meta, word: &AtomicU64, header: Header) -> bo
 pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Status {
     if class == LARGE {
         meta.publish_block(LARGE, block);
-        return Status::SUCCESS;
-    }
-    if platform.push_again(&meta, class, block) {
-        return Status::SUCCESS;
-    }
-    let Some(cpu) = platform.cpu(&meta) else {
+    } else if !platform.push(&meta, class, block) && !overflow(&meta, platform, class, block) {
         meta.publish_block(class, block);
-        return Status::SUCCESS;
+    }
+    // Opaque: were the result known, free's call could not be a tail call.
+    core::hint::black_box(Status::SUCCESS)
+}
+
+/// Loads another magazine, with the block in it. `false`: there is no usable cursor, or no magazine.
+fn overflow<P: Platform>(meta: &Meta, platform: &P, class: Class, block: BlockId) -> bool {
+    let Some(cpu) = platform.cpu(meta) else {
+        return false;
     };
     // ORDERING: Relaxed - the exchange decides.
     let loaded = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
     let full = loaded.is_magazine() && loaded.entries() == meta.capacity(class);
     if !full && !loaded.is_none() {
         // Claimed, stopped, or changed by whoever interrupted us.
-        meta.publish_block(class, block);
-        return Status::SUCCESS;
+        return false;
     }
-    let Some(fresh) = take_spare_with_room(&meta, cpu, class).or_else(|| meta.take_empty()) else {
-        meta.publish_block(class, block);
-        return Status::SUCCESS;
+    let Some(fresh) = take_spare_with_room(meta, cpu, class).or_else(|| meta.take_empty()) else {
+        return false;
     };
     let fresh = meta.put_id(fresh, block);
-    if platform.exchange(&meta, cpu, class, loaded, fresh) {
-        if full {
-            shelve(&meta, cpu, class, loaded);
-        }
-    } else {
+    if !platform.exchange(meta, cpu, class, loaded, fresh) {
         meta.publish_magazine(class, fresh);
+    } else if full {
+        shelve(meta, cpu, class, loaded);
     }
-    Status::SUCCESS
+    true
 }
 
 /// Takes the CPU's spare if it has room; publishes it if it turned out to have none. Two RMWs at most.
@@ -151,7 +115,8 @@ fn shelve(meta: &Meta, cpu: u32, class: Class, full: Cursor) {
 /// Reached with a bad argument, at a bad IRQL, with a large run, or when the fast path was overtaken.
 #[cold]
 #[inline(never)]
-fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
+fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
+    let address = meta.address_at(place);
     if not_implemented(&meta) {
         return Status::NOT_IMPLEMENTED;
     }
@@ -165,9 +130,9 @@ fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u
     let call = Call { caller: owner, irql };
     match inspect(&meta, owner, address) {
         Ok((block, header, class)) => {
-            if claim_locked(&meta, meta.header_of(class, block), header) {
-                // As on the fast path: the claimed block pins its slab.
-                let class = meta.read_entry(block.span()).class();
+            if claim(meta.header_of(class, block), header) {
+                // The claimed block pins its slab (I5).
+                let class = meta.read_entry(block.span() as usize).class();
                 return put_slow(meta, platform, class, block);
             }
             // Another free of this block won between our look and our claim.
@@ -200,7 +165,7 @@ fn inspect(
         } else {
             Ok((found.start, found.header, found.class))
         }
-    } else if at_start && found.header.is(crate::layout::header::FREE, found.start) {
+    } else if at_start && found.header.is(if found.class == LARGE { LARGE_FREE } else { FREE }, found.start) {
         Err((ViolationKind::DoubleFree, Some(found.header)))
     } else {
         Err((ViolationKind::Wild, None))

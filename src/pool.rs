@@ -1,7 +1,6 @@
 //! The pool: creation, the two routines, adapters, and the host's switches.
 
 use core::fmt;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::layout::classes::{CLASS_SLOTS, SLAB_CLASSES, SPAN};
@@ -52,7 +51,6 @@ pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) platform: P,
     #[cfg(feature = "std")]
     pub(crate) backing: Option<crate::source::Backing>,
-    _metadata: PhantomData<Control>,
 }
 
 /// Blocks that an adapter had when it was removed, of one tag.
@@ -140,6 +138,7 @@ impl<P: Platform> Pool<P> {
                 meta.cursor(cpu, crate::layout::classes::Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);
             }
         }
+        meta.init_page_map();
         meta.init_spans();
         meta.init_adapters();
         Ok(Pool {
@@ -147,7 +146,6 @@ impl<P: Platform> Pool<P> {
             platform,
             #[cfg(feature = "std")]
             backing: None,
-            _metadata: PhantomData,
         })
     }
 
@@ -279,7 +277,7 @@ impl<P: Platform> Pool<P> {
     /// Frees a removed adapter's block, unless its own undoing came first.
     fn release(&self, live: Live) -> bool {
         let word = self.meta.header_of(live.class, live.block);
-        let won = crate::free::claim_locked(&self.meta, word, live.header);
+        let won = crate::percpu::claim(word, live.header);
         if won {
             let _ = crate::free::put_slow(self.meta, &self.platform, live.class, live.block);
         }

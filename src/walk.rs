@@ -23,7 +23,7 @@ impl Live {
 impl Meta {
     fn entry_now(&self, span: u32) -> Entry {
         // ORDERING: Acquire - the span's use as this class; pairs with the Release of the adopter.
-        Entry(self.entry(span).load(Ordering::Acquire))
+        Entry(self.entry(span as usize).load(Ordering::Acquire))
     }
 
     /// Visits the live blocks that begin in a span. `false`: the span changed its use meanwhile.

@@ -1,11 +1,15 @@
 //! The control block, at the base of the metadata.
 
+use core::mem::offset_of;
+
 use super::classes::{CLASS_SLOTS, GRAIN_SHIFT, PAGE};
 use super::classes::{Class, CLASSES, SLAB_CLASSES, SMALL, SPAN_GRAINS};
 use super::geometry::{Config, Geometry};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 use crate::violations::HookRecord;
 
+/// Index of `Control::no_header`, counted in headers from the base.
+pub(crate) const NO_HEADER: u64 = offset_of!(Control, no_header) as u64 / 8;
 /// CPUs that can have a cache.
 pub(crate) const MAX_CPUS: usize = 512;
 
@@ -13,6 +17,9 @@ pub(crate) const MAX_CPUS: usize = 512;
 /// after creation (I11).
 #[repr(C, align(64))]
 pub(crate) struct Control {
+    pub(crate) _pad: u64,
+    /// Reads 0 for ever: the header of what is no block. At index 1, since `Entry` biases by 1.
+    pub(crate) no_header: u64,
     /// Where the range begins.
     pub(crate) range_base: u64,
     /// Block ids are below this.
@@ -116,6 +123,8 @@ impl Control {
         }
         let least = geometry.least_class;
         Control {
+            _pad: 0,
+            no_header: 0,
             range_base: geometry.range_base,
             limit: u64::from(geometry.spans) * u64::from(SPAN_GRAINS),
             account_mask: -(config.accounts as isize),
@@ -151,6 +160,10 @@ impl Control {
     #[inline(always)]
     pub(crate) fn small_class(&self, bytes: u32) -> Class {
         debug_assert!(bytes >= 1 && bytes <= PAGE);
-        Class(self.small[((bytes + 15) >> GRAIN_SHIFT) as usize])
+        let class = Class(self.small[((bytes + 15) >> GRAIN_SHIFT) as usize]);
+        // SAFETY: the table's values are classes of slabs (I11). It spares the bound checks of the
+        // arrays by class.
+        unsafe { core::hint::assert_unchecked(class.index() < SLAB_CLASSES) };
+        class
     }
 }

@@ -15,6 +15,26 @@ impl BlockId {
         self.0 / SPAN_GRAINS
     }
 
+    /// The same, kept from being merged with the scaling that follows, which costs a shift.
+    #[inline(always)]
+    pub(crate) fn span_opaque(self) -> usize {
+        let span = self.span() as usize;
+        #[cfg(target_arch = "x86_64")]
+        let span = {
+            let opaque: usize;
+            // SAFETY: no instruction at all.
+            unsafe {
+                core::arch::asm!(
+                    "/* {0} */",
+                    inlateout(reg) span => opaque,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            opaque
+        };
+        span
+    }
+
     /// Offset in its slab, in grains.
     pub(crate) const fn in_slab(self) -> u32 {
         self.0 % SPAN_GRAINS
@@ -32,6 +52,8 @@ pub(crate) const ALLOC: u64 = 1 << STATE_SHIFT;
 pub(crate) const FREE: u64 = 2 << STATE_SHIFT;
 /// The state of a large run that the caller has; its free leaves the fast path.
 pub(crate) const LARGE_ALLOC: u64 = 3 << STATE_SHIFT;
+/// The state of a large run that was freed.
+pub(crate) const LARGE_FREE: u64 = 4 << STATE_SHIFT;
 const LINK_SHIFT: u32 = 16;
 const ACCOUNT_SHIFT: u32 = 48;
 const LINK_MASK: u64 = 0xFFFF_FFFF << LINK_SHIFT;
@@ -44,12 +66,33 @@ impl Header {
     }
 
     /// Whether this is the header of `block` in `state`.
+    #[inline(always)]
     pub(crate) const fn is(self, state: u64, block: BlockId) -> bool {
-        self.0 as u16 == (state | block.in_slab() as u64) as u16
+        self.0 as u16 == (state as u32 | block.in_slab()) as u16
     }
 
     pub(crate) const fn account(self) -> Account {
         Account((self.0 as i64 >> ACCOUNT_SHIFT) as isize)
+    }
+
+    /// The same, kept from being merged with the scaling that follows, which would cost a mask.
+    #[inline(always)]
+    pub(crate) fn account_opaque(self) -> Account {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let account: isize;
+            // SAFETY: arithmetic on registers.
+            unsafe {
+                core::arch::asm!(
+                    "sar {0}, 48",
+                    inlateout(reg) self.0 => account,
+                    options(pure, nomem, nostack),
+                );
+            }
+            Account(account)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        self.account()
     }
 
     /// Requested bytes, while allocated; the link, while queued; else the last of either.
@@ -57,9 +100,9 @@ impl Header {
         (self.0 >> LINK_SHIFT) as u32
     }
 
-    /// The same header, freed.
+    /// The header of an allocated block, freed: one addition.
     pub(crate) const fn freed(self) -> Header {
-        Header(self.0 & !(0xF << STATE_SHIFT) | FREE)
+        Header(self.0 + FREE - ALLOC)
     }
 
     pub(crate) const fn with_link(self, link: u32) -> Header {
@@ -67,7 +110,7 @@ impl Header {
     }
 }
 
-const _: () = assert!(ALLOC ^ FREE == 0x3000, "the fast path's claim flips these bits");
+const _: () = assert!(LARGE_ALLOC - ALLOC == LARGE_FREE - FREE, "one addition frees both");
 
 #[cfg(test)]
 mod tests {
@@ -85,7 +128,7 @@ mod tests {
         assert!(header.freed().is(FREE, block));
         assert_eq!(header.freed().with_link(7).bytes(), 7);
         assert_eq!(header.freed().with_link(7).account(), Account(-1024));
-        assert_eq!(Header::new(LARGE_ALLOC, Account(-1), 5, block).freed(), Header::new(FREE, Account(-1), 5, block));
+        assert_eq!(Header::new(LARGE_ALLOC, Account(-1), 5, block).freed(), Header::new(LARGE_FREE, Account(-1), 5, block));
     }
 
     #[test]

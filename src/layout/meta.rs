@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use super::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
+use super::classes::{Class, GRAIN_SHIFT, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_POSITION};
 use super::geometry::{CELL_ROW, PAGE_MAP, SPARES};
@@ -55,19 +55,27 @@ impl Meta {
         unsafe { self.base.byte_offset(offset).cast().as_ref() }
     }
 
+    /// Marks every span as unused. Called once, before the pool is shared.
+    pub(crate) fn init_page_map(&self) {
+        for span in 0..self.control().geometry.spans as usize {
+            // ORDERING: Relaxed - not shared yet.
+            self.entry(span).store(Entry::NONE.0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn depot(&self, class: Class) -> &Depot {
         &self.control().depots[class.index()]
     }
 
     #[inline(always)]
-    pub(crate) fn entry(&self, span: u32) -> &AtomicU64 {
-        debug_assert!(span < self.control().geometry.spans);
-        self.word64((PAGE_MAP + span as usize * 8) as isize)
+    pub(crate) fn entry(&self, span: usize) -> &AtomicU64 {
+        debug_assert!(span < self.control().geometry.spans as usize);
+        self.word64((PAGE_MAP + span * 8) as isize)
     }
 
     /// The entry of a span that the caller pins (I5), or that it re-checks by the header.
     #[inline(always)]
-    pub(crate) fn read_entry(&self, span: u32) -> Entry {
+    pub(crate) fn read_entry(&self, span: usize) -> Entry {
         // ORDERING: Relaxed - a stale entry leads to a header that refuses the block, or is
         // read again after the claim (I3, I5).
         Entry(self.entry(span).load(Ordering::Relaxed))
@@ -158,17 +166,28 @@ impl Meta {
         self.control().range_base + u64::from(block.0) * 16
     }
 
-    /// The address as a block id, if it lies in the range and is a multiple of 16.
+    /// An address as a *place*: its offset in the range in grains, and what is left of a multiple of
+    /// 16 in the top bits. So one compare with the limit refuses both kinds of bad address.
     #[inline(always)]
-    pub(crate) fn block_at(&self, address: u64) -> Option<BlockId> {
-        let x = address.wrapping_sub(self.control().range_base).rotate_right(4);
-        (x < self.control().limit).then_some(BlockId(x as u32))
+    pub(crate) fn place_of(&self, address: u64) -> u64 {
+        address.wrapping_sub(self.control().range_base).rotate_right(GRAIN_SHIFT)
+    }
+
+    /// The address of a place.
+    pub(crate) fn address_at(&self, place: u64) -> u64 {
+        place.rotate_left(GRAIN_SHIFT).wrapping_add(self.control().range_base)
+    }
+
+    /// The place as a block id, if the range has it.
+    #[inline(always)]
+    pub(crate) fn block_at(&self, place: u64) -> Option<BlockId> {
+        (place < self.control().limit).then_some(BlockId(place as u32))
     }
 
     /// The block that holds a grain, live or not; `None` where no block can be. Loads only, bounded.
     pub(crate) fn locate(&self, grain: BlockId) -> Option<Located> {
         // ORDERING: Acquire - the span word of a large run; pairs with the Release in `take_large`.
-        let entry = Entry(self.entry(grain.span()).load(Ordering::Acquire));
+        let entry = Entry(self.entry(grain.span() as usize).load(Ordering::Acquire));
         if entry.is_none() {
             return None;
         }

@@ -1,15 +1,18 @@
 //! Page-map entries: what a span is, and where the headers of its blocks are.
 
-use super::classes::Class;
+use super::classes::{CLASS_SLOTS, Class, LARGE};
+use super::control::NO_HEADER;
 use super::header::BlockId;
 
-/// One entry; 0 = nothing here. The encoding stands in docs/CONCURRENCY.md, section 3.
+/// One entry. The encoding stands in docs/CONCURRENCY.md, section 3.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry(pub(crate) u64);
 
 /// What the header index is biased by before it is shifted: the state `ALLOC`, so that the value
 /// compared and the value shifted are one.
 const BIAS: u64 = super::header::ALLOC;
+/// The class of an entry that has none.
+const NO_CLASS: usize = CLASS_SLOTS - 1;
 const CLASS_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 16;
 const TABLE_SHIFT: u32 = 24;
@@ -31,8 +34,16 @@ impl Entry {
         )
     }
 
+    /// Nothing here: its headers all are the control block's word that reads 0, and no such
+    /// header matches a block. So the fast path needs no compare for it.
+    pub(crate) const NONE: Entry = {
+        let k4 = LARGE.grain_shift();
+        let table = NO_HEADER - least_table(k4);
+        Entry(table << TABLE_SHIFT | (NO_CLASS as u64) << CLASS_SHIFT | k4 as u64)
+    };
+
     pub(crate) const fn is_none(self) -> bool {
-        self.0 == 0
+        self.0 == Entry::NONE.0
     }
 
     pub(crate) const fn class(self) -> Class {

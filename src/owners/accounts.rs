@@ -7,27 +7,27 @@ use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::sync::{Ordering, fence};
 
-/// An account word: owner above, tag below; 0 = unused.
+/// An account word: tag above, owner below; 0 = unused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(pub(crate) u64);
 
 /// How many words an interning looks at.
 const PROBES: u64 = 8;
 /// In a word's owner: the account is closed, its fast paths are shut.
-const CLOSED: u64 = 1 << 63;
+const CLOSED: u64 = 1 << 31;
 
 impl Key {
     #[inline(always)]
     pub(crate) const fn new(owner: AdapterId, tag: PoolTag) -> Key {
-        Key((owner.0 as u64) << 32 | tag.raw() as u64)
+        Key((tag.raw() as u64) << 32 | owner.0 as u64)
     }
 
     pub(crate) const fn owner(self) -> AdapterId {
-        AdapterId(((self.0 & !CLOSED) >> 32) as u32)
+        AdapterId((self.0 & !CLOSED) as u32)
     }
 
     pub(crate) const fn tag(self) -> PoolTag {
-        PoolTag::from_raw(self.0 as u32)
+        PoolTag::from_raw((self.0 >> 32) as u32)
     }
 
     const fn open(self) -> Key {

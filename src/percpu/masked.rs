@@ -2,7 +2,7 @@
 
 use super::sealed::Sealed;
 use super::steal::stop_and_take;
-use super::{MaskInterrupts, Platform, Pop};
+use super::{Found, Freed, MaskInterrupts, Platform, Pop, claim};
 use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
@@ -36,6 +36,21 @@ impl<H: MaskInterrupts> Masked<H> {
     }
 }
 
+/// Pushes, with interrupts masked on `cpu`.
+#[inline(always)]
+fn push_masked(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
+    let word = meta.cursor(cpu, class);
+    // ORDERING: Acquire - the entries behind a cursor that a stealer reset.
+    let cursor = Cursor(word.load(Ordering::Acquire));
+    // Refuses a full magazine and the three marks at once.
+    if cursor.position() >= u32::from(meta.control().capacity[class.index()]) {
+        return false;
+    }
+    // ORDERING: Release - the entry; pairs with the stealer's swap.
+    word.store(meta.put_id(cursor, block).0, Ordering::Release);
+    true
+}
+
 impl<H: MaskInterrupts> Sealed for Masked<H> {}
 
 impl<H: MaskInterrupts> Platform for Masked<H> {
@@ -51,24 +66,42 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     #[inline(always)]
-    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
+    fn free(&self, meta: &Meta, found: Found) -> Freed {
+        if self.above_dispatch() {
+            return Freed::Missed;
+        }
         self.masked(meta, |cpu| {
-            let Some(cpu) = cpu else { return false };
-            let word = meta.cursor(cpu, class);
-            // ORDERING: Acquire - the entries behind a cursor that a stealer reset.
-            let cursor = Cursor(word.load(Ordering::Acquire));
-            // Refuses a full magazine and the three marks at once.
-            if cursor.position() >= u32::from(meta.control().capacity[class.index()]) {
-                return false;
+            let word = meta.header_at(found.index);
+            // ORDERING: Relaxed - nothing on this CPU comes between look and store; another CPU's
+            // free in the same instant is excepted, but for the `checked` profile.
+            let claimed = if cfg!(feature = "checked") {
+                claim(word, found.header)
+            } else {
+                let same = word.load(Ordering::Relaxed) == found.header.0;
+                if same {
+                    // ORDERING: Release - the caller's use of the block ended before it is free.
+                    word.store(found.header.freed().0, Ordering::Release);
+                }
+                same
+            };
+            match (claimed, cpu) {
+                (false, _) => Freed::Missed,
+                (true, Some(cpu)) if push_masked(meta, cpu, found.class, found.block) => Freed::Done,
+                (true, _) => Freed::Claimed,
             }
-            // ORDERING: Release - the entry; pairs with the stealer's swap.
-            word.store(meta.put_id(cursor, block).0, Ordering::Release);
-            true
         })
     }
 
     #[inline(always)]
+    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
+        self.masked(meta, |cpu| cpu.is_some_and(|cpu| push_masked(meta, cpu, class, block)))
+    }
+
+    #[inline(always)]
     fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
+        if self.above_dispatch() {
+            return Pop::Miss { counted: false };
+        }
         self.masked(meta, |cpu| {
             let Some(cpu) = cpu else { return Pop::Miss { counted: false } };
             let word = meta.cursor(cpu, class);

@@ -16,9 +16,9 @@ pub(crate) mod thread;
 
 use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId};
+use crate::layout::header::{Account, BlockId, Header};
 use crate::layout::meta::Meta;
-use crate::sync::{Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// How a pop ended.
 #[derive(Clone, Copy)]
@@ -27,6 +27,26 @@ pub enum Pop {
     Got(BlockId, Cursor),
     /// No block; whether the allocation was counted already.
     Miss { counted: bool },
+}
+
+/// How the commit of a free ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Freed {
+    /// Claimed and put into the loaded magazine.
+    Done,
+    /// Claimed; the caller holds the block.
+    Claimed,
+    /// Not claimed: a bad IRQL, no room, an abort, or the header has changed.
+    Missed,
+}
+
+/// An allocated block as free found it: the index of its header, and what that was.
+#[derive(Clone, Copy)]
+pub struct Found {
+    pub(crate) class: Class,
+    pub(crate) block: BlockId,
+    pub(crate) index: u64,
+    pub(crate) header: Header,
 }
 
 /// What a pool runs on: the CPU number, the IRQL, and the way of committing.
@@ -38,21 +58,37 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn irql(&self) -> u32;
 
+    /// Whether the caller's IRQL forbids the call.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn above_dispatch(&self) -> bool {
+        self.irql() > 2
+    }
+
     /// The CPU whose cache the slow paths may use, if its number is below the count given at creation.
     #[doc(hidden)]
     fn cpu(&self, meta: &Meta) -> Option<u32>;
+
+    /// At DISPATCH or below: claims an allocated block and puts it into this CPU's loaded
+    /// magazine. Exact against whatever interrupts this CPU. Bounded.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn free(&self, meta: &Meta, found: Found) -> Freed {
+        if self.above_dispatch() || !claim(meta.header_at(found.index), found.header) {
+            Freed::Missed
+        } else if self.push(meta, found.class, found.block) {
+            Freed::Done
+        } else {
+            Freed::Claimed
+        }
+    }
 
     /// Puts a claimed block into this CPU's loaded magazine, if that has room. Bounded.
     #[doc(hidden)]
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool;
 
-    /// The cold second try of a push that missed: another copy of the section. Bounded.
-    #[doc(hidden)]
-    fn push_again(&self, _meta: &Meta, _class: Class, _block: BlockId) -> bool {
-        false
-    }
-
-    /// Takes a block from this CPU's loaded magazine and counts the allocation. Bounded.
+    /// At DISPATCH or below: takes a block from this CPU's loaded magazine and counts the
+    /// allocation. Bounded.
     #[doc(hidden)]
     fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop;
 
@@ -86,6 +122,14 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
         // ORDERING: SeqCst - pairs with `publish`.
         fence(Ordering::SeqCst);
     }
+}
+
+/// Claims an allocated block: of all who try with this header value, one wins. One RMW.
+#[inline(always)]
+pub(crate) fn claim(word: &AtomicU64, header: Header) -> bool {
+    // ORDERING: AcqRel - Acquire: the block's slab was adopted before it was allocated;
+    // Release: the caller's use of the block ended before it is free.
+    word.compare_exchange(header.0, header.freed().0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 pub(crate) mod sealed {

@@ -1,7 +1,7 @@
 //! The operating system's platform: rseq sections where the process has them, else the twin.
 
 use super::sealed::Sealed;
-use super::{Platform, Pop, portable, thread};
+use super::{Found, Freed, Platform, Pop, portable, thread};
 use crate::layout::classes::Class;
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
@@ -31,6 +31,7 @@ impl Sealed for Native {}
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod commit {
     use super::*;
+    use crate::percpu::claim;
     use crate::percpu::rseq;
     use crate::percpu::steal::stop_and_take;
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
@@ -60,9 +61,23 @@ mod commit {
         rseq::cpu(meta)
     }
 
-    #[inline(always)]
     pub(super) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
-        matches!(rseq::push(meta, class, block), rseq::Push::Done)
+        rseq::push(meta, class, block)
+    }
+
+    #[inline(always)]
+    pub(super) fn free(meta: &Meta, found: Found) -> Freed {
+        if cfg!(feature = "checked") {
+            if thread::above_dispatch() {
+                return Freed::Missed;
+            }
+            return match claim(meta.header_at(found.index), found.header) {
+                true if rseq::push(meta, found.class, found.block) => Freed::Done,
+                true => Freed::Claimed,
+                false => Freed::Missed,
+            };
+        }
+        rseq::free(meta, found)
     }
 
     #[inline(always)]
@@ -117,6 +132,10 @@ mod commit {
         false
     }
 
+    pub(super) fn free(_: &Meta, _: Found) -> Freed {
+        Freed::Missed
+    }
+
     pub(super) fn pop(_: &Meta, _: Class, _: Account) -> Pop {
         Pop::Miss { counted: false }
     }
@@ -154,6 +173,11 @@ impl Platform for Native {
         thread::irql()
     }
 
+    #[inline(always)]
+    fn above_dispatch(&self) -> bool {
+        thread::above_dispatch()
+    }
+
     fn cpu(&self, meta: &Meta) -> Option<u32> {
         if !commit::active(meta) {
             return Some(slot(meta));
@@ -163,11 +187,11 @@ impl Platform for Native {
     }
 
     #[inline(always)]
-    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
-        commit::push(meta, class, block)
+    fn free(&self, meta: &Meta, found: Found) -> Freed {
+        commit::free(meta, found)
     }
 
-    fn push_again(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
+    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
         if commit::active(meta) {
             commit::push(meta, class, block)
         } else {

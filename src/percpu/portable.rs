@@ -132,8 +132,8 @@ impl<H: Host> Platform for Portable<H> {
     #[inline(always)]
     fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
         match self.cpu(meta) {
-            Some(cpu) => pop(meta, cpu, class, account, false),
-            None => Pop::Miss { counted: false },
+            Some(cpu) if !self.above_dispatch() => pop(meta, cpu, class, account, false),
+            _ => Pop::Miss { counted: false },
         }
     }
 

@@ -10,38 +10,94 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
-use super::Pop;
+use super::{Found, Freed, Pop};
 use crate::layout::classes::Class;
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId};
+use crate::layout::header::{Account, BlockId, Header};
 use crate::layout::meta::Meta;
 
-/// How a push section ended.
-pub(crate) enum Push {
-    Done,
-    Miss,
-    Aborted,
-}
-
-/// One copy of the push section.
+/// One copy of the section of free: claims the block and pushes it.
+///
+/// The header is compared and changed inside the section, so nothing that interrupts this CPU
+/// comes in between. The claim is stored before the commit, so an abort must tell whether it was.
+/// The flags do: every compare on the way through leaves "not above", beginning with that of the
+/// IRQL, and the claiming `add` leaves "above". Moves and `lea` keep flags, and so does the
+/// kernel's abort.
 #[inline(always)]
-pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> Push {
-    // SAFETY: the section reads cursor, limit and CPU table of the metadata (I4, I11), writes an
-    // entry above the position of a magazine that this CPU's cursor holds (I1) and commits by one
-    // store (I6). It is aborted before that store whenever anything else ran on this CPU.
+pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
+    const CLAIM: u64 = Header(0).freed().0;
+    // SAFETY: the section reads header, cursor, limit and CPU table of the metadata (I4, I11),
+    // claims an allocated block (I3), writes an entry above the position of a magazine that this
+    // CPU's cursor holds (I1) and commits by one store (I6). It is aborted before that store
+    // whenever anything else ran on this CPU.
     unsafe {
         asm!(
+            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+            "cmp dword ptr fs:[{t}], 2",                    // the thread's IRQL
+            "ja {missed}",                                  // flags: not above, from here on
             "lea {t}, [rip + 22f]",                         // t = this section's descriptor
-            "mov qword ptr fs:[{rseq} + 8], {t}",           // area.rseq_cs = t: armed
+            "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
             "23:",
-            "mov {c:e}, dword ptr fs:[{rseq} + 4]",         // c = area.cpu_id
+            "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
             "cmp {c:e}, dword ptr [{base} + {CPUS}]",       // no cache for this CPU, or the twin serves
-            "jae {miss}",
+            "jae {missed}",
             "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
             "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
             "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, NONE or STOPPED
-            "jae {miss}",
+            "jae {missed}",
+            "cmp qword ptr [{base} + {index} * 8], {header}", // still the header that was checked
+            "jne {missed}",
+            "add qword ptr [{base} + {index} * 8], {CLAIM}", // claimed; flags: above
+            "mov dword ptr [{base} + {t}], {id:e}",         // the entry
+            "lea {t:e}, [{t} + 4]",
+            "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
+            "24:",
+            ".pushsection __rseq_cs, \"aw\", @progbits",
+            ".balign 32",
+            "22: .long 0, 0",                               // version, flags
+            ".quad 23b, 24b - 23b, 25f",                    // start, length, abort
+            ".popsection",
+            ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
+            ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
+            ".long 0x53053053",
+            "25: ja {claimed}",                             // aborted after the claim
+            "jmp {missed}",
+            ".popsection",
+            base = in(reg) meta.base(),
+            c = inout(reg) meta.control().rseq_offset => _,
+            class = in(reg) found.class.index(),
+            id = in(reg) found.block.0,
+            index = in(reg) found.index,
+            header = in(reg) found.header.0,
+            t = out(reg) _,
+            CPUS = const offset_of!(Control, rseq_cpus),
+            BLOCKS = const offset_of!(Control, cpu_blocks),
+            CAPACITY = const offset_of!(Control, capacity),
+            CLAIM = const CLAIM,
+            missed = label { return Freed::Missed },
+            claimed = label { return Freed::Claimed },
+            options(nostack),
+        );
+    }
+    Freed::Done
+}
+
+/// One copy of the section that pushes a claimed block; for the slow paths.
+pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
+    // SAFETY: as in `free`; the block is claimed already.
+    unsafe {
+        asm!(
+            "lea {t}, [rip + 22f]",                         // t = this section's descriptor
+            "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
+            "23:",
+            "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
+            "cmp {c:e}, dword ptr [{base} + {CPUS}]",       // no cache for this CPU, or the twin serves
+            "jae {missed}",
+            "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
+            "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, NONE or STOPPED
+            "jae {missed}",
             "mov dword ptr [{base} + {t}], {id:e}",         // the entry
             "add {t:e}, 4",
             "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
@@ -54,44 +110,42 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> Push {
             ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
             ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
             ".long 0x53053053",
-            "25: jmp {aborted}",
+            "25: jmp {missed}",
             ".popsection",
             base = in(reg) meta.base(),
-            rseq = in(reg) meta.control().rseq_offset,
+            c = inout(reg) meta.control().rseq_offset => _,
             class = in(reg) class.index(),
             id = in(reg) block.0,
             t = out(reg) _,
-            c = out(reg) _,
             CPUS = const offset_of!(Control, rseq_cpus),
             BLOCKS = const offset_of!(Control, cpu_blocks),
             CAPACITY = const offset_of!(Control, capacity),
-            miss = label { return Push::Miss },
-            aborted = label { return Push::Aborted },
+            missed = label { return false },
             options(nostack),
         );
     }
-    Push::Done
+    true
 }
 
-/// One copy of the pop section, which also counts the allocation.
+/// One copy of the section of allocate: counts the allocation and pops a block.
 ///
-/// The count is stored before the commit, so an abort must tell whether it was. The flags do: the
-/// carry is set before the section, the compares leave "not above" on the way through, and the
-/// counting `add` leaves "above". Moves and `lea` keep flags, and so does the kernel's abort.
+/// The count is stored before the commit; an abort tells by the flags whether it was, as in `free`.
 #[inline(always)]
 pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
-    const MISS: u64 = u64::MAX;
+    const MISSED: u64 = u64::MAX;
     const COUNTED: u64 = u64::MAX - 1;
     let id: u64;
     let cursor: u64;
-    // SAFETY: as in `push`; the entry lies below the position (I2), the counter cell is this CPU's.
+    // SAFETY: as in `free`; the entry lies below the position (I2), the counter cell is this CPU's.
     unsafe {
         asm!(
-            "stc",                                          // not counted
+            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+            "cmp dword ptr fs:[{t}], 2",                    // the thread's IRQL
+            "ja 26f",                                       // flags: not above, from here on
             "lea {t}, [rip + 22f]",                         // t = this section's descriptor
-            "mov qword ptr fs:[{rseq} + 8], {t}",           // area.rseq_cs = t: armed
+            "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
             "23:",
-            "mov {c:e}, dword ptr fs:[{rseq} + 4]",         // c = area.cpu_id
+            "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
             "cmp {c:e}, dword ptr [{base} + {CPUS}]",       // no cache for this CPU, or the twin serves
             "jae 26f",
             "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
@@ -99,8 +153,8 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
             "lea {t:e}, [{t} - 4]",                         // t = one entry less
             "cmp {t:l}, byte ptr [{base} + {class} + {LIMIT}]", // empty, NONE or STOPPED
             "ja 26f",
+            "add qword ptr [{c} + {id}], 1",                // counted; flags: above
             "mov {id:e}, dword ptr [{base} + {t}]",         // the entry
-            "add qword ptr [{c} + {cell}], 1",              // counted
             "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
             "24:",
             ".pushsection __rseq_cs, \"aw\", @progbits",
@@ -114,16 +168,14 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
             "25: jbe 26f",                                  // aborted before the count
             "mov {id}, -2",                                 // COUNTED
             "jmp 24b",
-            "26: mov {id}, -1",                             // MISS
+            "26: mov {id}, -1",                             // MISSED
             "jmp 24b",
             ".popsection",
             base = in(reg) meta.base(),
-            rseq = in(reg) meta.control().rseq_offset,
             class = in(reg) class.index(),
-            cell = in(reg) Meta::cell_offset(account, class),
-            id = out(reg) id,
+            id = inout(reg) Meta::cell_offset(account, class) => id,  // at first: the counter cell
             t = out(reg) cursor,
-            c = out(reg) _,
+            c = inout(reg) meta.control().rseq_offset => _,
             CPUS = const offset_of!(Control, rseq_cpus),
             BLOCKS = const offset_of!(Control, cpu_blocks),
             LIMIT = const offset_of!(Control, pop_limit),
@@ -133,7 +185,7 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
     if id as i64 >= 0 {
         return Pop::Got(BlockId(id as u32), Cursor(cursor as u32));
     }
-    debug_assert!(id == MISS || id == COUNTED);
+    debug_assert!(id == MISSED || id == COUNTED);
     Pop::Miss { counted: id == COUNTED }
 }
 

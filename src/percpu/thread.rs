@@ -42,6 +42,23 @@ mod words {
         irql
     }
 
+    /// Whether it is above DISPATCH: the same with the compare folded in.
+    #[inline(always)]
+    pub(super) fn above_dispatch() -> bool {
+        // SAFETY: reads the thread's own word.
+        unsafe {
+            core::arch::asm!(
+                "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+                "cmp dword ptr fs:[{t}], 2",
+                "ja {above}",
+                t = out(reg) _,
+                above = label { return true },
+                options(nostack, readonly),
+            );
+        }
+        false
+    }
+
     #[inline(always)]
     pub(super) fn with<R>(work: impl FnOnce(&[AtomicU32; 2]) -> R) -> R {
         let words: *const [AtomicU32; 2];
@@ -74,6 +91,11 @@ mod words {
     }
 
     #[inline(always)]
+    pub(super) fn above_dispatch() -> bool {
+        irql() > 2
+    }
+
+    #[inline(always)]
     pub(super) fn irql() -> u32 {
         // ORDERING: Relaxed - the thread's own word.
         with(|words| words[0].load(crate::sync::Ordering::Relaxed))
@@ -84,6 +106,12 @@ mod words {
 #[inline(always)]
 pub(crate) fn irql() -> u32 {
     words::irql()
+}
+
+/// Whether the thread's IRQL is above DISPATCH.
+#[inline(always)]
+pub(crate) fn above_dispatch() -> bool {
+    words::above_dispatch()
 }
 
 /// The thread's slot: a number that the first call deals out, round robin.

@@ -28,7 +28,7 @@ impl Meta {
             self.span_word(span).store(word, Ordering::Relaxed);
             let table = control.tables[LARGE.index()] + u64::from(span);
             // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
-            self.entry(span).store(Entry::new(class, table, generation).0, Ordering::Release);
+            self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).consumer.slabs.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl Meta {
         for span in start..start + len {
             // ORDERING: Relaxed - published with the bits (Release in `give_spans`).
             self.span_word(span).store(0, Ordering::Relaxed);
-            self.entry(span).store(0, Ordering::Relaxed);
+            self.entry(span as usize).store(Entry::NONE.0, Ordering::Relaxed);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).consumer.slabs.fetch_sub(1, Ordering::Relaxed);

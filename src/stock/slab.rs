@@ -86,7 +86,7 @@ impl Meta {
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
         let table = control.tables[class.index()] + u64::from(span * SPAN_GRAINS >> class.grain_shift());
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
-        self.entry(span).store(Entry::new(class, table, generation).0, Ordering::Release);
+        self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
         depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +102,7 @@ impl Meta {
     /// Ends a slab of which the caller holds every carved block. The span is in hand afterwards.
     pub(crate) fn retire_slab(&self, class: Class, span: u32) {
         // ORDERING: Relaxed - published with the span's bit (Release in `give_spans`).
-        self.entry(span).store(0, Ordering::Relaxed);
+        self.entry(span as usize).store(Entry::NONE.0, Ordering::Relaxed);
         // ORDERING: Relaxed - a statistic and a hint.
         self.depot(class).consumer.slabs.fetch_sub(1, Ordering::Relaxed);
     }

@@ -122,7 +122,7 @@ impl Meta {
         true
     }
 
-    /// Gives spans back whose page-map entries are 0.
+    /// Gives spans back whose page-map entries are `NONE`.
     pub(crate) fn give_spans(&self, start: u32, len: u32) {
         for (word, mask) in words(start, len) {
             // ORDERING: Release - pairs with the Acquire in `take_span` and `claim_run`.

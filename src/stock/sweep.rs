@@ -232,7 +232,7 @@ impl Meta {
     #[cold]
     fn reset_counts_slow(&self) {
         for span in 0..self.control().geometry.spans {
-            let entry = self.read_entry(span);
+            let entry = self.read_entry(span as usize);
             if !entry.is_none() && entry.class().index() < SLAB_CLASSES {
                 // ORDERING: Relaxed - the sweeper's word.
                 self.span_word(span).store(0, Ordering::Relaxed);

@@ -1,0 +1,126 @@
+//! What a run measured, as it is written to JSON and drawn.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// A whole run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// [`SCHEMA`].
+    pub(crate) schema: u32,
+    /// What it ran on.
+    pub(crate) machine: Machine,
+    /// An empty pair of time stamps, in ns.
+    pub(crate) null_ns: Latency,
+    /// One entry per scenario that ran.
+    pub(crate) scenarios: Vec<Scenario>,
+    /// The contract, row by row.
+    pub(crate) contract: Vec<Check>,
+    /// The workload phases that are no scenario: A, C, D, E.
+    pub(crate) phases: Vec<Phase>,
+    /// The tag table at the end of the replay.
+    pub(crate) tags: Vec<TagLine>,
+    /// What was left when the leaking adapter was removed (phase E).
+    pub(crate) leaks: Vec<Leak>,
+    /// What a reader must know: no pinning, a noisy run, a scenario cut short.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The machine and the build.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cpus: u32,
+    pub(crate) kernel: String,
+    pub(crate) pinned: bool,
+    /// "rseq" or "portable".
+    pub(crate) commit: String,
+    pub(crate) quick: bool,
+}
+
+/// A distribution in ns. `mean` is the best of many batches timed without a timer inside;
+/// the percentiles come from operations timed one by one.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) mean: f64,
+    pub(crate) mean_median: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) p9999: f64,
+    pub(crate) max: f64,
+}
+
+/// One scenario.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    /// A sentence for a newcomer.
+    pub(crate) about: String,
+    pub(crate) allocators: Vec<Measured>,
+}
+
+/// One allocator in one scenario.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alloc_ns: Option<Latency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) free_ns: Option<Latency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pair_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pair_ns_median: Option<f64>,
+}
+
+/// One row of the contract check.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Check {
+    /// "allocate", "free" or "misuse".
+    pub(crate) group: String,
+    /// What was done, in words.
+    pub(crate) what: String,
+    pub(crate) expected: String,
+    pub(crate) got: String,
+    pub(crate) ok: bool,
+}
+
+/// A workload phase, per allocator.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Phase {
+    /// "A adapter start (AHCI)", "C events", "D giant", "E teardown".
+    pub(crate) name: String,
+    pub(crate) allocator: String,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+    /// Mean ns per allocate and per free over the phase.
+    pub(crate) alloc_ns: f64,
+    pub(crate) free_ns: f64,
+}
+
+/// A row of the tag table, PoolMon's columns.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct TagLine {
+    pub(crate) tag: String,
+    pub(crate) kind: String,
+    pub(crate) allocs: u64,
+    pub(crate) allocs_delta: i64,
+    pub(crate) frees: u64,
+    pub(crate) frees_delta: i64,
+    pub(crate) diff: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_delta: i64,
+    pub(crate) per_alloc: u64,
+}
+
+/// Blocks a removed adapter had left, of one tag.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Leak {
+    pub(crate) adapter: String,
+    pub(crate) tag: String,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+}
