@@ -43,7 +43,7 @@ pub(crate) fn allocate<P: Platform>(
     let class = meta.control().small_class(bytes);
     match platform.pop(&meta, class, account) {
         Pop::Got(block, next) => {
-            write_header(&meta, class, ALLOC, account, bytes, block);
+            write_header(&meta, ALLOC, account, bytes, block);
             platform.publish();
             prefetch(&meta, next);
             // ORDERING: Relaxed - after `publish`, which pairs with `fence_all`.
@@ -69,19 +69,19 @@ struct Request {
 }
 
 #[inline(always)]
-fn write_header(meta: &Meta, class: Class, state: u64, account: Account, bytes: u32, block: BlockId) {
+fn write_header(meta: &Meta, state: u64, account: Account, bytes: u32, block: BlockId) {
     let header = Header::new(state, account, bytes, block);
     // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
-    meta.header_of(class, block).store(header.0, Ordering::Release);
+    meta.pinned_header(block).store(header.0, Ordering::Release);
 }
 
-/// Draws the block that this magazine will hand out next into the cache, for writing: the caller
-/// will touch it first, and by then it is there.
+/// Draws a block that this magazine will hand out soon into the cache, for writing: the caller will
+/// touch it first, and by then it is there.
 #[inline(always)]
 fn prefetch(meta: &Meta, next: Cursor) {
     #[cfg(target_arch = "x86_64")]
     {
-        let address = meta.address(meta.entry_below(next));
+        let address = meta.address(meta.upcoming(next));
         // SAFETY: a prefetch of any address is a hint that cannot fault.
         unsafe {
             core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
@@ -132,7 +132,7 @@ fn allocate_slow<P: Platform>(
     }
 }
 
-/// The contract's checks, in its order (CONTRACT section 5).
+/// The contract's checks, in its order (section 5 of the contract's decisions).
 fn check<P: Platform>(
     meta: &Meta,
     platform: &P,
@@ -227,7 +227,7 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
         shared_cell(&meta, request, 1);
     }
     let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
-    write_header(&meta, class, state, account, bytes, block);
+    write_header(&meta, state, account, bytes, block);
     // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
     fence(Ordering::SeqCst);
     if meta.account_key(account) != key {

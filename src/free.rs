@@ -17,9 +17,20 @@ use crate::violations::Call;
 #[inline]
 pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
     let place = meta.place_of(address);
-    let Some(block) = meta.block_at(place) else {
-        return free_slow(meta, platform, owner, place);
+    let Some(found) = find(&meta, owner, place) else {
+        return refuse_slow(meta, platform, owner, place);
     };
+    match platform.free(&meta, found) {
+        Freed::Done => Status::SUCCESS,
+        Freed::Claimed => put_slow(meta, platform, found.class, found.block),
+        Freed::Missed => free_slow(meta, platform, owner, place),
+    }
+}
+
+/// The live slab block of this owner that begins at a place. Five loads.
+#[inline(always)]
+fn find(meta: &Meta, owner: AdapterId, place: u64) -> Option<Found> {
+    let block = meta.block_at(place)?;
     let index = meta.read_entry(block.span() as usize).header_index(block);
     // ORDERING: Relaxed - the claim decides.
     let header = Header(meta.header_at(index).load(Ordering::Relaxed));
@@ -27,17 +38,26 @@ pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, addr
         // ORDERING: Relaxed - an account with live blocks keeps its word, but for closing (I9).
         || meta.account_word(header.account_opaque()).load(Ordering::Relaxed) as u32 != owner.0
     {
-        return free_slow(meta, platform, owner, place);
+        return None;
     }
     // The header was seen allocated, which pins the slab (I5), so the entry read now is the one that
     // counts. If the block is freed and allocated anew before the claim, an equal header means an
     // equal size, hence an equal class.
     let class = meta.read_entry(block.span_opaque()).class();
-    match platform.free(&meta, Found { class, block, index, header }) {
-        Freed::Done => Status::SUCCESS,
-        Freed::Claimed => put_slow(meta, platform, class, block),
-        Freed::Missed => free_slow(meta, platform, owner, place),
+    Some(Found { class, block, index, header })
+}
+
+/// Reached when the loaded magazine has no room, the section was aborted, or the IRQL is bad.
+#[cold]
+#[inline(never)]
+fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
+    if !platform.above_dispatch()
+        && let Some(found) = find(&meta, owner, place)
+        && claim(meta.header_at(found.index), found.header)
+    {
+        return put_slow(meta, platform, found.class, found.block);
     }
+    refuse_slow(meta, platform, owner, place)
 }
 
 /// Gives a claimed block away when the loaded magazine could not take it. Bounded: see
@@ -112,10 +132,11 @@ fn shelve(meta: &Meta, cpu: u32, class: Class, full: Cursor) {
     meta.publish_magazine(class, full);
 }
 
-/// Reached with a bad argument, at a bad IRQL, with a large run, or when the fast path was overtaken.
+/// Reached with a bad argument, at a bad IRQL, with a large run, or when another call was faster.
+/// The contract's checks, in its order (section 5 of the contract's decisions).
 #[cold]
 #[inline(never)]
-fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
+fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
     let address = meta.address_at(place);
     if not_implemented(&meta) {
         return Status::NOT_IMPLEMENTED;

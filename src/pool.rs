@@ -101,7 +101,7 @@ impl<P: Platform> Pool<P> {
     /// hands out must own the range.
     pub unsafe fn new_in(config: &Config, metadata: NonNull<[u8]>, platform: P) -> Result<Pool<P>, CreateError> {
         // SAFETY: the caller's promise.
-        unsafe { Pool::build(config, metadata, platform, |_| {}) }
+        unsafe { Pool::build(config, metadata, platform, |_, _| {}) }
     }
 
     /// # Safety
@@ -110,7 +110,7 @@ impl<P: Platform> Pool<P> {
         config: &Config,
         metadata: NonNull<[u8]>,
         platform: P,
-        adjust: impl FnOnce(&mut Control),
+        adjust: impl FnOnce(&mut Control, NonNull<u8>),
     ) -> Result<Pool<P>, CreateError> {
         let geometry = Geometry::new(config)?;
         let start = metadata.cast::<u8>();
@@ -120,19 +120,17 @@ impl<P: Platform> Pool<P> {
         // SAFETY: the sum lies inside the caller's memory, as just checked.
         let base = unsafe { start.byte_add(geometry.below) };
         let mut control = Control::new(config, geometry);
-        for cpu in 0..config.cpus {
-            control.cpu_blocks[cpu as usize] = base.addr().get() + geometry.cpu_block(cpu);
-        }
+        control.cpu_blocks.fill(base.addr().get() + geometry.cpu_block(config.cpus));
         let place = base.cast::<Control>();
         // SAFETY: the place is aligned (base is a multiple of 4096), inside the memory, and ours.
         unsafe {
             control.fork_word = &raw const (*place.as_ptr()).own_generation;
-            adjust(&mut control);
+            adjust(&mut control, base);
             place.write(control);
         }
         // SAFETY: the control block is written, the other words are zeroed by the caller's promise.
         let meta = unsafe { Meta::new(base) };
-        for cpu in 0..config.cpus {
+        for cpu in 0..=config.cpus {
             for class in 0..CLASS_SLOTS as u8 {
                 // ORDERING: Relaxed - not shared yet.
                 meta.cursor(cpu, crate::layout::classes::Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);

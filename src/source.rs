@@ -99,7 +99,7 @@ impl PoolOptions {
     /// [`CreateError`]: an option is out of bounds, or the operating system refused the memory.
     pub fn build(self) -> Result<Pool<Native>, CreateError> {
         let commit = self.commit;
-        self.make(Native, |control| native::enable(control, commit))
+        self.make(Native, |control, base| native::enable(control, base, commit))
     }
 
     /// Makes the pool with the host's own CPU numbers, IRQL and interrupt masking.
@@ -107,13 +107,13 @@ impl PoolOptions {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_on<P: Platform>(self, platform: P) -> Result<Pool<P>, CreateError> {
-        self.make(platform, |_| {})
+        self.make(platform, |_, _| {})
     }
 
     fn make<P: Platform>(
         self,
         platform: P,
-        enable: impl FnOnce(&mut crate::layout::control::Control),
+        enable: impl FnOnce(&mut crate::layout::control::Control, NonNull<u8>),
     ) -> Result<Pool<P>, CreateError> {
         let mut config = self.config;
         // Checked before memory is asked for; the base does not matter, it will be aligned.
@@ -125,11 +125,11 @@ impl PoolOptions {
         let fork_word = metadata.fork_word();
         // SAFETY: the metadata is zeroed, ours, and dropped after the pool's last use of it.
         let mut pool = unsafe {
-            Pool::build(&config, metadata.bytes(), platform, |control| {
+            Pool::build(&config, metadata.bytes(), platform, |control, base| {
                 if let Some(word) = fork_word {
                     control.fork_word = word;
                 }
-                enable(control);
+                enable(control, base);
             })?
         };
         pool.backing = Some(Backing { range, _metadata: metadata, resident: self.resident });

@@ -101,6 +101,20 @@ impl Class {
         if self.index() >= SLAB_CLASSES { SPAN_SHIFT - GRAIN_SHIFT } else { self.bytes().ilog2() - GRAIN_SHIFT }
     }
 
+    /// Headers from one slab's table to the next one's.
+    ///
+    /// Tables that are whole pages long are set apart by some cache lines more: the first headers of
+    /// each slab, which are the busiest, would otherwise all compete for the same few cache sets.
+    pub(crate) const fn table_pitch(self) -> u32 {
+        const PER_LINE: u32 = 8;
+        let headers = SPAN_GRAINS >> self.grain_shift();
+        match headers / PER_LINE {
+            64.. => headers + 13 * PER_LINE,
+            8.. => headers + PER_LINE,
+            _ => headers,
+        }
+    }
+
     const fn per_page(self) -> u32 {
         PAGE / self.bytes()
     }

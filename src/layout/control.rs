@@ -28,21 +28,20 @@ pub(crate) struct Control {
     pub(crate) account_mask: isize,
     /// Where the thread's rseq area lies from the thread pointer.
     pub(crate) rseq_offset: isize,
-    /// CPUs whose cursors rseq sections may use: all, or 0 when the twin serves.
-    pub(crate) rseq_cpus: u32,
+    /// Whether rseq sections serve; else the twin.
+    pub(crate) rseq: bool,
     /// CPUs that have a cache.
     pub(crate) cpus: u32,
     /// By class: bytes of a full magazine.
     pub(crate) capacity: [u8; CLASS_SLOTS],
     /// By class: the same less one entry, for pop's compare.
     pub(crate) pop_limit: [u8; CLASS_SLOTS],
-    /// By class: k - 4.
-    pub(crate) grain_shift: [u8; CLASS_SLOTS],
     /// Class by size in grains.
     pub(crate) small: [u8; SMALL.len()],
     /// By class: index of its header region, counted in headers from the base.
     pub(crate) tables: [u64; CLASS_SLOTS],
-    /// Address of each CPU's block, for rseq sections.
+    /// Address of each CPU's block, for rseq sections. For numbers without a cache, and for all
+    /// while the twin serves, it is the shared row's, whose cursors are `NONE` for ever.
     pub(crate) cpu_blocks: [usize; MAX_CPUS],
 
     pub(crate) geometry: Geometry,
@@ -112,9 +111,7 @@ impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
         let mut pop_limit = [0; CLASS_SLOTS];
-        let mut grain_shift = [0; CLASS_SLOTS];
         for class in 0..CLASSES {
-            grain_shift[class] = Class(class as u8).grain_shift() as u8;
             if class < SLAB_CLASSES {
                 let entries = Class(class as u8).capacity(geometry.spans, config.cpus) as u8;
                 capacity[class] = entries * 4;
@@ -129,11 +126,10 @@ impl Control {
             limit: u64::from(geometry.spans) * u64::from(SPAN_GRAINS),
             account_mask: -(config.accounts as isize),
             rseq_offset: 0,
-            rseq_cpus: 0,
+            rseq: false,
             cpus: config.cpus,
             capacity,
             pop_limit,
-            grain_shift,
             small: SMALL.map(|class| class.max(least)),
             tables: geometry.tables,
             cpu_blocks: [0; MAX_CPUS],

@@ -295,7 +295,7 @@ impl Geometry {
                     end = least_table(k4) as usize * 8;
                 }
                 tables[class as usize] = (end / 8) as u64;
-                end += spans as usize * (super::classes::SPAN_GRAINS as usize >> k4) * 8;
+                end += spans as usize * Class(class).table_pitch() as usize * 8;
                 last_k4 = k4;
             } else {
                 tables[class as usize] = tables[class as usize - 1];

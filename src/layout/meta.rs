@@ -88,11 +88,20 @@ impl Meta {
     }
 
     /// The header of a block of a known class: its region is fixed by the class's k.
-    #[inline(always)]
     pub(crate) fn header_of(&self, class: Class, block: BlockId) -> &AtomicU64 {
-        let control = self.control();
-        let index = u64::from(block.0 >> control.grain_shift[class.index()]);
-        self.header_at(control.tables[class.index()] + index)
+        let table = self.table_of(class, block.span());
+        self.header_at(table + u64::from(block.in_slab() >> class.grain_shift()))
+    }
+
+    /// Index of the first header of a slab, counted in headers from the base.
+    pub(crate) fn table_of(&self, class: Class, span: u32) -> u64 {
+        self.control().tables[class.index()] + u64::from(span) * u64::from(class.table_pitch())
+    }
+
+    /// The header of a block whose slab is pinned (I5).
+    #[inline(always)]
+    pub(crate) fn pinned_header(&self, block: BlockId) -> &AtomicU64 {
+        self.header_at(self.read_entry(block.span() as usize).header_index(block))
     }
 
     pub(crate) fn read_header(&self, class: Class, block: BlockId) -> Header {
@@ -207,12 +216,16 @@ impl Meta {
         Some(Located { start, header: self.read_header(class, start), class, at_start: start == grain })
     }
 
-    /// The id just below a magazine's position, whatever that is; for prefetching only.
+    /// An id that the magazine will hand out soon, whatever stands there; for prefetching only.
+    ///
+    /// Eight ahead covers a miss to memory when blocks are cold, and costs nothing when they are
+    /// hot (docs/BENCHMARKS.md).
     #[inline(always)]
-    pub(crate) fn entry_below(&self, cursor: Cursor) -> BlockId {
-        // ORDERING: Relaxed - a hint. Below the first entry lies another magazine's link, or, below
-        // the first magazine, the shared row: both are words of the metadata.
-        BlockId(self.word32(cursor.0 as usize - 4).load(Ordering::Relaxed))
+    pub(crate) fn upcoming(&self, position: Cursor) -> BlockId {
+        const AHEAD: usize = 8;
+        // ORDERING: Relaxed - a hint. Below the first entry lies another magazine, or, below the
+        // first magazine, the shared row: all are words of the metadata.
+        BlockId(self.word32(position.0 as usize - 4 * AHEAD).load(Ordering::Relaxed))
     }
 
     /// The fork generation: claims and stopped cursors of another one count as free.

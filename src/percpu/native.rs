@@ -1,5 +1,7 @@
 //! The operating system's platform: rseq sections where the process has them, else the twin.
 
+use core::ptr::NonNull;
+
 use super::sealed::Sealed;
 use super::{Found, Freed, Platform, Pop, portable, thread};
 use crate::layout::classes::Class;
@@ -37,7 +39,7 @@ mod commit {
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
 
     /// Prepares the control block for rseq sections, if the process can run them and drain them.
-    pub(super) fn enable(control: &mut Control) {
+    pub(super) fn enable(control: &mut Control, base: NonNull<u8>) {
         let Some(offset) = rseq::area_offset() else { return };
         let query = membarrier_query();
         let wanted = MembarrierQuery::REGISTER_PRIVATE_EXPEDITED_RSEQ
@@ -48,12 +50,15 @@ mod commit {
             return;
         }
         control.rseq_offset = offset;
-        control.rseq_cpus = control.cpus;
+        control.rseq = true;
+        for cpu in 0..control.cpus {
+            control.cpu_blocks[cpu as usize] = base.addr().get() + control.geometry.cpu_block(cpu);
+        }
     }
 
     #[inline(always)]
     pub(super) fn active(meta: &Meta) -> bool {
-        meta.control().rseq_cpus != 0
+        meta.control().rseq
     }
 
     #[inline(always)]
@@ -118,7 +123,7 @@ mod commit {
 mod commit {
     use super::*;
 
-    pub(super) fn enable(_: &mut Control) {}
+    pub(super) fn enable(_: &mut Control, _: NonNull<u8>) {}
 
     pub(super) fn active(_: &Meta) -> bool {
         false
@@ -150,10 +155,10 @@ mod commit {
 }
 
 /// Lets the pool that is being made commit in the best way this process has.
-pub(crate) fn enable(control: &mut Control, how: Commit) {
+pub(crate) fn enable(control: &mut Control, base: NonNull<u8>, how: Commit) {
     let forced = std::env::var_os("STORPORT_POOL_COMMIT").is_some_and(|value| value == "portable");
     if how == Commit::Auto && !forced {
-        commit::enable(control);
+        commit::enable(control, base);
     }
 }
 

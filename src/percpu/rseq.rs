@@ -12,7 +12,7 @@ use core::mem::offset_of;
 
 use super::{Found, Freed, Pop};
 use crate::layout::classes::Class;
-use crate::layout::control::Control;
+use crate::layout::control::{Control, MAX_CPUS};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId, Header};
 use crate::layout::meta::Meta;
@@ -40,11 +40,11 @@ pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
             "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
             "23:",
             "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
-            "cmp {c:e}, dword ptr [{base} + {CPUS}]",       // no cache for this CPU, or the twin serves
+            "cmp {c:e}, {CPUS}",                            // not registered
             "jae {missed}",
             "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
             "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, NONE or STOPPED
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, STOPPED, or NONE: no cache
             "jae {missed}",
             "cmp qword ptr [{base} + {index} * 8], {header}", // still the header that was checked
             "jne {missed}",
@@ -71,7 +71,7 @@ pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
             index = in(reg) found.index,
             header = in(reg) found.header.0,
             t = out(reg) _,
-            CPUS = const offset_of!(Control, rseq_cpus),
+            CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
             CAPACITY = const offset_of!(Control, capacity),
             CLAIM = const CLAIM,
@@ -92,11 +92,11 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
             "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
             "23:",
             "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
-            "cmp {c:e}, dword ptr [{base} + {CPUS}]",       // no cache for this CPU, or the twin serves
+            "cmp {c:e}, {CPUS}",                            // not registered
             "jae {missed}",
             "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
             "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, NONE or STOPPED
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, STOPPED, or NONE: no cache
             "jae {missed}",
             "mov dword ptr [{base} + {t}], {id:e}",         // the entry
             "add {t:e}, 4",
@@ -117,7 +117,7 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
             class = in(reg) class.index(),
             id = in(reg) block.0,
             t = out(reg) _,
-            CPUS = const offset_of!(Control, rseq_cpus),
+            CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
             CAPACITY = const offset_of!(Control, capacity),
             missed = label { return false },
@@ -146,12 +146,12 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
             "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
             "23:",
             "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
-            "cmp {c:e}, dword ptr [{base} + {CPUS}]",       // no cache for this CPU, or the twin serves
+            "cmp {c:e}, {CPUS}",                            // not registered
             "jae 26f",
             "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
             "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
             "lea {t:e}, [{t} - 4]",                         // t = one entry less
-            "cmp {t:l}, byte ptr [{base} + {class} + {LIMIT}]", // empty, NONE or STOPPED
+            "cmp {t:l}, byte ptr [{base} + {class} + {LIMIT}]", // empty, STOPPED, or NONE: no cache
             "ja 26f",
             "add qword ptr [{c} + {id}], 1",                // counted; flags: above
             "mov {id:e}, dword ptr [{base} + {t}]",         // the entry
@@ -176,7 +176,7 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
             id = inout(reg) Meta::cell_offset(account, class) => id,  // at first: the counter cell
             t = out(reg) cursor,
             c = inout(reg) meta.control().rseq_offset => _,
-            CPUS = const offset_of!(Control, rseq_cpus),
+            CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
             LIMIT = const offset_of!(Control, pop_limit),
             options(nostack),

@@ -84,7 +84,7 @@ impl Meta {
         let control = self.control();
         // ORDERING: Relaxed - any number will do.
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
-        let table = control.tables[class.index()] + u64::from(span * SPAN_GRAINS >> class.grain_shift());
+        let table = self.table_of(class, span);
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
         self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
         let depot = self.depot(class);
