@@ -3,7 +3,7 @@
 use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, PAGE, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
-use crate::layout::meta::Meta;
+use crate::layout::meta::{Meta, prefetch_for_write};
 use crate::owners::accounts::Key;
 use crate::owners::adapters::AdapterId;
 use crate::percpu::{Platform, Pop};
@@ -69,7 +69,7 @@ struct Request {
 }
 
 #[inline(always)]
-fn write_header(meta: &Meta, state: u64, account: Account, bytes: u32, block: BlockId) {
+fn write_header(meta: &Meta, state: u16, account: Account, bytes: u32, block: BlockId) {
     let header = Header::new(state, account, bytes, block);
     // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
     meta.pinned_header(block).store(header.0, Ordering::Release);
@@ -79,16 +79,7 @@ fn write_header(meta: &Meta, state: u64, account: Account, bytes: u32, block: Bl
 /// touch it first, and by then it is there.
 #[inline(always)]
 fn prefetch(meta: &Meta, next: Cursor) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let address = meta.address(meta.upcoming(next));
-        // SAFETY: a prefetch of any address is a hint that cannot fault.
-        unsafe {
-            core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (meta, next);
+    prefetch_for_write(meta.address(meta.upcoming(next)));
 }
 
 /// Reached without an out pointer.

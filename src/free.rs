@@ -34,7 +34,7 @@ fn find(meta: &Meta, owner: AdapterId, place: u64) -> Option<Found> {
     let index = meta.read_entry(block.span() as usize).header_index(block);
     // ORDERING: Relaxed - the claim decides.
     let header = Header(meta.header_at(index).load(Ordering::Relaxed));
-    if !header.is(ALLOC, block)
+    if !header.may_be_allocated(block)
         // ORDERING: Relaxed - an account with live blocks keeps its word, but for closing (I9).
         || meta.account_word(header.account_opaque()).load(Ordering::Relaxed) as u32 != owner.0
     {

@@ -6,6 +6,7 @@ use super::classes::{CLASS_SLOTS, GRAIN_SHIFT, PAGE};
 use super::classes::{Class, CLASSES, SLAB_CLASSES, SMALL, SPAN_GRAINS};
 use super::geometry::{Config, Geometry};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
+use crate::owners::accounts::NOBODY;
 use crate::violations::HookRecord;
 
 /// Index of `Control::no_header`, counted in headers from the base.
@@ -17,8 +18,9 @@ pub(crate) const MAX_CPUS: usize = 512;
 /// after creation (I11).
 #[repr(C, align(64))]
 pub(crate) struct Control {
-    pub(crate) _pad: u64,
-    /// Reads 0 for ever: the header of what is no block. At index 1, since `Entry` biases by 1.
+    /// The account word of account 0, which is nobody's: no handle equals its owner.
+    pub(crate) nobody: u64,
+    /// Reads 0 for ever: the header of what is no block.
     pub(crate) no_header: u64,
     /// Where the range begins.
     pub(crate) range_base: u64,
@@ -107,6 +109,8 @@ pub(crate) struct ConsumerSide {
     pub(crate) carve: AtomicU64,
 }
 
+const _: () = assert!(offset_of!(Control, nobody) == 0, "account 0's word lies at the base");
+
 impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
@@ -120,7 +124,7 @@ impl Control {
         }
         let least = geometry.least_class;
         Control {
-            _pad: 0,
+            nobody: NOBODY.0,
             no_header: 0,
             range_base: geometry.range_base,
             limit: u64::from(geometry.spans) * u64::from(SPAN_GRAINS),

@@ -8,7 +8,6 @@ use core::fmt;
 use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN};
 use super::control::{Control, MAX_CPUS};
 use super::cursor::MAGAZINE_BYTES;
-use super::page_map::least_table;
 
 /// Bytes of one counter cell.
 const CELL: usize = 8;
@@ -291,9 +290,6 @@ impl Geometry {
             let k4 = Class(class).grain_shift();
             if k4 != last_k4 {
                 end = align(end, 64);
-                if (end / 8) < least_table(k4) as usize {
-                    end = least_table(k4) as usize * 8;
-                }
                 tables[class as usize] = (end / 8) as u64;
                 end += spans as usize * Class(class).table_pitch() as usize * 8;
                 last_k4 = k4;

@@ -45,30 +45,37 @@ impl BlockId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header(pub(crate) u64);
 
-const STATE_SHIFT: u32 = 12;
 /// The state of a block that the caller has.
-pub(crate) const ALLOC: u64 = 1 << STATE_SHIFT;
+pub(crate) const ALLOC: u16 = 0;
 /// The state of a block that was freed.
-pub(crate) const FREE: u64 = 2 << STATE_SHIFT;
+pub(crate) const FREE: u16 = ALLOC ^ CLAIM;
 /// The state of a large run that the caller has; its free leaves the fast path.
-pub(crate) const LARGE_ALLOC: u64 = 3 << STATE_SHIFT;
+pub(crate) const LARGE_ALLOC: u16 = 0x4000;
 /// The state of a large run that was freed.
-pub(crate) const LARGE_FREE: u64 = 4 << STATE_SHIFT;
+pub(crate) const LARGE_FREE: u16 = LARGE_ALLOC ^ CLAIM;
+/// What a claim flips.
+pub(crate) const CLAIM: u16 = 0x8000;
 const LINK_SHIFT: u32 = 16;
 const ACCOUNT_SHIFT: u32 = 48;
 const LINK_MASK: u64 = 0xFFFF_FFFF << LINK_SHIFT;
 
 impl Header {
-    pub(crate) const fn new(state: u64, account: Account, bytes: u32, block: BlockId) -> Header {
+    pub(crate) const fn new(state: u16, account: Account, bytes: u32, block: BlockId) -> Header {
         Header(
-            (account.0 as u64) << ACCOUNT_SHIFT | (bytes as u64) << LINK_SHIFT | state | block.in_slab() as u64,
+            (account.0 as u64) << ACCOUNT_SHIFT | (bytes as u64) << LINK_SHIFT | (block.0 as u16 ^ state) as u64,
         )
     }
 
-    /// Whether this is the header of `block` in `state`.
+    /// Whether this may be the header of `block`, allocated. A zeroed header may be taken for one;
+    /// its account is 0, which nobody owns.
     #[inline(always)]
-    pub(crate) const fn is(self, state: u64, block: BlockId) -> bool {
-        self.0 as u16 == (state as u32 | block.in_slab()) as u16
+    pub(crate) const fn may_be_allocated(self, block: BlockId) -> bool {
+        self.0 as u16 == block.0 as u16 ^ ALLOC
+    }
+
+    /// Whether this is the header of `block` in `state`.
+    pub(crate) const fn is(self, state: u16, block: BlockId) -> bool {
+        self.0 as u16 == block.0 as u16 ^ state && self.account().0 != 0
     }
 
     pub(crate) const fn account(self) -> Account {
@@ -100,17 +107,15 @@ impl Header {
         (self.0 >> LINK_SHIFT) as u32
     }
 
-    /// The header of an allocated block, freed: one addition.
+    /// The header of an allocated block, freed.
     pub(crate) const fn freed(self) -> Header {
-        Header(self.0 + FREE - ALLOC)
+        Header(self.0 ^ CLAIM as u64)
     }
 
     pub(crate) const fn with_link(self, link: u32) -> Header {
         Header(self.0 & !LINK_MASK | (link as u64) << LINK_SHIFT)
     }
 }
-
-const _: () = assert!(LARGE_ALLOC - ALLOC == LARGE_FREE - FREE, "one addition frees both");
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +127,8 @@ mod tests {
         let header = Header::new(ALLOC, Account(-1024), u32::MAX, block);
         assert!(header.is(ALLOC, block));
         assert!(!header.is(FREE, block) && !header.is(LARGE_ALLOC, block));
-        assert!(!header.is(ALLOC, BlockId(0x0012_3FF6)));
+        assert!(!header.is(ALLOC, BlockId(0x0012_3FF6)) && !header.may_be_allocated(BlockId(0x0012_3FF6)));
+        assert!(header.may_be_allocated(block) && !header.freed().may_be_allocated(block));
         assert_eq!(header.account(), Account(-1024));
         assert_eq!(header.bytes(), u32::MAX);
         assert!(header.freed().is(FREE, block));

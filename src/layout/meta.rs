@@ -267,6 +267,18 @@ impl Meta {
     }
 }
 
+/// A hint that cannot fault, whatever the address.
+#[inline(always)]
+pub(crate) fn prefetch_for_write(address: u64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint; no address makes it fault.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// What `locate` found.
 #[derive(Clone, Copy)]
 pub(crate) struct Located {

@@ -8,38 +8,29 @@ use super::header::BlockId;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry(pub(crate) u64);
 
-/// What the header index is biased by before it is shifted: the state `ALLOC`, so that the value
-/// compared and the value shifted are one.
-const BIAS: u64 = super::header::ALLOC;
 /// The class of an entry that has none.
 const NO_CLASS: usize = CLASS_SLOTS - 1;
 const CLASS_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 16;
 const TABLE_SHIFT: u32 = 24;
 
-/// The least table index that an entry of grain shift `k4` can hold.
-pub(crate) const fn least_table(k4: u32) -> u64 {
-    BIAS >> k4
-}
-
 impl Entry {
     /// `table`: index of the slab's first header, counted in headers from the base.
     pub(crate) const fn new(class: Class, table: u64, generation: u8) -> Entry {
         let k4 = class.grain_shift();
         Entry(
-            (table - least_table(k4)) << TABLE_SHIFT
+            table << TABLE_SHIFT
                 | (generation as u64) << GENERATION_SHIFT
                 | (class.0 as u64) << CLASS_SHIFT
                 | k4 as u64,
         )
     }
 
-    /// Nothing here: its headers all are the control block's word that reads 0, and no such
-    /// header matches a block. So the fast path needs no compare for it.
+    /// Nothing here: its headers all are the control block's word that reads 0, whose account
+    /// nobody owns. So the fast path needs no compare for it.
     pub(crate) const NONE: Entry = {
         let k4 = LARGE.grain_shift();
-        let table = NO_HEADER - least_table(k4);
-        Entry(table << TABLE_SHIFT | (NO_CLASS as u64) << CLASS_SHIFT | k4 as u64)
+        Entry(NO_HEADER << TABLE_SHIFT | (NO_CLASS as u64) << CLASS_SHIFT | k4 as u64)
     };
 
     pub(crate) const fn is_none(self) -> bool {
@@ -53,7 +44,6 @@ impl Entry {
     /// Index of `block`'s header, counted in headers from the base.
     #[inline(always)]
     pub(crate) const fn header_index(self, block: BlockId) -> u64 {
-        let t = block.in_slab() | BIAS as u32;
-        (self.0 >> TABLE_SHIFT) + (t >> (self.0 as u32 & 31)) as u64
+        (self.0 >> TABLE_SHIFT) + (block.in_slab() >> (self.0 as u32 & 31)) as u64
     }
 }

@@ -14,7 +14,10 @@ pub(crate) struct Key(pub(crate) u64);
 /// How many words an interning looks at.
 const PROBES: u64 = 8;
 /// In a word's owner: the account is closed, its fast paths are shut.
-const CLOSED: u64 = 1 << 31;
+const CLOSED: u64 = 1 << AdapterId::BITS;
+
+/// The word of account 0. A closed owner equals no handle, since handles lack that bit.
+pub(crate) const NOBODY: Key = Key(CLOSED);
 
 impl Key {
     #[inline(always)]

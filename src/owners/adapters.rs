@@ -27,14 +27,17 @@ impl AdapterId {
     /// Accounts of removed adapters that no block refers to: they keep their tag's totals.
     pub(crate) const GONE: AdapterId = AdapterId(1);
 
+    /// Bits of a handle; the next one marks closed account words.
+    pub(crate) const BITS: u32 = 31;
+
     const fn new(slot: u32, generation: u32) -> AdapterId {
         AdapterId(generation << SLOT_BITS | slot)
     }
 
-    /// The handle with this number; for a null or made-up one the routines answer `INVALID_PARAMETER`.
+    /// The handle with this number, of which 31 bits count; for a null or made-up one the routines answer `INVALID_PARAMETER`.
     #[must_use]
     pub const fn from_raw(raw: u32) -> AdapterId {
-        AdapterId(raw)
+        AdapterId(raw & ((1 << AdapterId::BITS) - 1))
     }
 
     /// The handle's number; never 0.

@@ -14,7 +14,7 @@ use super::{Found, Freed, Pop};
 use crate::layout::classes::Class;
 use crate::layout::control::{Control, MAX_CPUS};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId, Header};
+use crate::layout::header::{Account, BlockId, CLAIM};
 use crate::layout::meta::Meta;
 
 /// One copy of the section of free: claims the block and pushes it.
@@ -22,11 +22,10 @@ use crate::layout::meta::Meta;
 /// The header is compared and changed inside the section, so nothing that interrupts this CPU
 /// comes in between. The claim is stored before the commit, so an abort must tell whether it was.
 /// The flags do: every compare on the way through leaves "not above", beginning with that of the
-/// IRQL, and the claiming `add` leaves "above". Moves and `lea` keep flags, and so does the
+/// IRQL, and the claiming `xor` leaves "above". Moves and `lea` keep flags, and so does the
 /// kernel's abort.
 #[inline(always)]
 pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
-    const CLAIM: u64 = Header(0).freed().0;
     // SAFETY: the section reads header, cursor, limit and CPU table of the metadata (I4, I11),
     // claims an allocated block (I3), writes an entry above the position of a magazine that this
     // CPU's cursor holds (I1) and commits by one store (I6). It is aborted before that store
@@ -48,7 +47,7 @@ pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
             "jae {missed}",
             "cmp qword ptr [{base} + {index} * 8], {header}", // still the header that was checked
             "jne {missed}",
-            "add qword ptr [{base} + {index} * 8], {CLAIM}", // claimed; flags: above
+            "xor qword ptr [{base} + {index} * 8], {CLAIM}", // claimed; flags: above
             "mov dword ptr [{base} + {t}], {id:e}",         // the entry
             "lea {t:e}, [{t} + 4]",
             "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
