@@ -113,7 +113,12 @@ fn allocate_slow<P: Platform>(
     };
     let key = meta.account_key(account);
     if bytes > MAX_SLAB_BYTES {
-        return allocate_large(meta, platform, Request { key, account, class: LARGE, bytes, counted: false }, out);
+        return allocate_large(
+            meta,
+            platform,
+            Request { key, account, class: LARGE, bytes, counted: false },
+            out,
+        );
     }
     let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
     let request = Request { key, account, class, bytes, counted: false };
@@ -348,11 +353,15 @@ fn reclaim<P: Platform>(meta: &Meta, platform: &P, wanted: Option<Class>) -> Res
 }
 
 /// The spare, the depot, the block queue, the uncarved rest of the current slab.
-fn from_shared<P: Platform>(meta: &Meta, platform: &P, class: Class, contended: &mut bool) -> Option<BlockId> {
+fn from_shared<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    class: Class,
+    contended: &mut bool,
+) -> Option<BlockId> {
     let cpu = platform.cpu(meta);
-    let magazine = cpu
-        .and_then(|cpu| take_spare(meta, cpu, class))
-        .or_else(|| from_depot(meta, class, contended));
+    let magazine =
+        cpu.and_then(|cpu| take_spare(meta, cpu, class)).or_else(|| from_depot(meta, class, contended));
     let magazine = match magazine {
         Some(Source::Magazine(magazine)) => magazine,
         Some(Source::Block(block)) => return Some(block),

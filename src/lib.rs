@@ -15,6 +15,7 @@ mod layout;
 mod owners;
 mod percpu;
 mod pool;
+mod safe;
 #[cfg(feature = "alloc")]
 mod snapshot;
 #[cfg(feature = "std")]
@@ -32,8 +33,12 @@ pub use layout::geometry::{Config, CreateError};
 pub use owners::adapters::{AdapterError, AdapterId, AdapterName};
 pub use percpu::{Host, MaskInterrupts, Masked, Platform, Portable};
 #[cfg(feature = "std")]
-pub use percpu::{native::{Commit, Native}, thread::IrqlGuard};
+pub use percpu::{
+    native::{Commit, Native},
+    thread::IrqlGuard,
+};
 pub use pool::{Busy, DefaultPlatform, Outstanding, Pool, SingleCpu, Trimmed};
+pub use safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
 #[cfg(feature = "std")]

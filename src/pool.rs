@@ -3,10 +3,11 @@
 use core::fmt;
 use core::ptr::NonNull;
 
-use crate::layout::classes::{CLASS_SLOTS, SLAB_CLASSES, SPAN};
+use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
+use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::owners::adapters::{AdapterError, AdapterId, AdapterName};
 use crate::percpu::Platform;
@@ -38,6 +39,9 @@ impl crate::Host for SingleCpu {
 
 /// A tagged, per-CPU slab pool over an address range.
 ///
+/// Dropping it reports blocks that are still allocated to the violation hook, then gives the memory
+/// back.
+///
 /// | routine | IRQL | progress | bound |
 /// |---|---|---|---|
 /// | [`free`](Pool::free) | <= DISPATCH | wait-free | docs/CONCURRENCY.md, section 4 |
@@ -63,6 +67,13 @@ pub struct Outstanding {
     pub blocks: u64,
     /// Bytes that were requested for them.
     pub bytes: u64,
+}
+
+impl Outstanding {
+    fn add(&mut self, live: Live) {
+        self.blocks += 1;
+        self.bytes += u64::from(live.header.bytes());
+    }
 }
 
 /// What [`Pool::trim`] did.
@@ -99,7 +110,11 @@ impl<P: Platform> Pool<P> {
     /// `metadata` is valid for reads and writes as long as the pool and all that its calls handed
     /// out are in use, zeroed, and used by nothing else. Whoever uses addresses that the pool
     /// hands out must own the range.
-    pub unsafe fn new_in(config: &Config, metadata: NonNull<[u8]>, platform: P) -> Result<Pool<P>, CreateError> {
+    pub unsafe fn new_in(
+        config: &Config,
+        metadata: NonNull<[u8]>,
+        platform: P,
+    ) -> Result<Pool<P>, CreateError> {
         // SAFETY: the caller's promise.
         unsafe { Pool::build(config, metadata, platform, |_, _| {}) }
     }
@@ -133,7 +148,7 @@ impl<P: Platform> Pool<P> {
         for cpu in 0..=config.cpus {
             for class in 0..CLASS_SLOTS as u8 {
                 // ORDERING: Relaxed - not shared yet.
-                meta.cursor(cpu, crate::layout::classes::Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);
+                meta.cursor(cpu, Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);
             }
         }
         meta.init_page_map();
@@ -219,7 +234,11 @@ impl<P: Platform> Pool<P> {
     ///
     /// # Errors
     /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.
-    pub fn remove_adapter_with(&self, adapter: AdapterId, report: impl FnMut(Outstanding)) -> Result<(), Status> {
+    pub fn remove_adapter_with(
+        &self,
+        adapter: AdapterId,
+        report: impl FnMut(Outstanding),
+    ) -> Result<(), Status> {
         self.remove(adapter, report, false)
     }
 
@@ -238,7 +257,12 @@ impl<P: Platform> Pool<P> {
         self.remove(adapter, report, true)
     }
 
-    fn remove(&self, adapter: AdapterId, mut report: impl FnMut(Outstanding), release: bool) -> Result<(), Status> {
+    fn remove(
+        &self,
+        adapter: AdapterId,
+        mut report: impl FnMut(Outstanding),
+        release: bool,
+    ) -> Result<(), Status> {
         let meta = &self.meta;
         if !meta.begin_removal(adapter) {
             return Err(Status::INVALID_PARAMETER);
@@ -251,25 +275,50 @@ impl<P: Platform> Pool<P> {
             if key.0 == 0 || key.owner() != adapter {
                 continue;
             }
+            let counted = self.ever_counted(account);
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            let counted = (0..crate::layout::classes::CLASSES as u8)
-                .any(|class| meta.count(account, crate::layout::classes::Class(class)) != 0);
             if counted {
                 meta.walk(|live| {
                     if live.account() == account && (!release || self.release(live)) {
-                        found.blocks += 1;
-                        found.bytes += u64::from(live.header.bytes());
+                        found.add(live);
                     }
                 });
             }
             if found.blocks > 0 {
                 report(found);
+                meta.report_leak(adapter, found);
             }
             let kept = found.blocks > 0 && !release;
             self.bury(account, kept, counted);
         }
         meta.end_removal(adapter);
         Ok(())
+    }
+
+    fn ever_counted(&self, account: Account) -> bool {
+        (0..CLASSES as u8).any(|class| self.meta.count(account, Class(class)) != 0)
+    }
+
+    /// Tells the hook what was left allocated, by adapter and tag. The pool is ours alone.
+    fn report_leaks(&mut self) {
+        let meta = &self.meta;
+        let mut any = false;
+        meta.walk(|_| any = true);
+        if !any {
+            return;
+        }
+        for account in meta.accounts().filter(|&account| self.ever_counted(account)) {
+            let key = meta.account_key(account);
+            let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
+            meta.walk(|live| {
+                if live.account() == account {
+                    found.add(live);
+                }
+            });
+            if found.blocks > 0 {
+                meta.report_leak(key.owner(), found);
+            }
+        }
     }
 
     /// Frees a removed adapter's block, unless its own undoing came first.
@@ -284,7 +333,7 @@ impl<P: Platform> Pool<P> {
 
     /// Decides what becomes of a removed adapter's account: the orphans', when blocks refer to it;
     /// else its totals go to the one account that keeps them for its tag.
-    fn bury(&self, account: crate::layout::header::Account, kept: bool, counted: bool) {
+    fn bury(&self, account: Account, kept: bool, counted: bool) {
         let meta = &self.meta;
         if kept {
             meta.hand_account(account, Some(AdapterId::ORPHANS));
@@ -349,7 +398,7 @@ impl<P: Platform> Pool<P> {
         let meta = &self.meta;
         let claim = meta.try_reclaim().ok_or(Busy)?;
         let mut slabs = 0;
-        for class in (0..SLAB_CLASSES as u8).map(crate::layout::classes::Class) {
+        for class in (0..SLAB_CLASSES as u8).map(Class) {
             if meta.slabs(class) > 0 {
                 slabs += u64::from(meta.sweep(&self.platform, &claim, class, true).retired);
             }
@@ -358,8 +407,8 @@ impl<P: Platform> Pool<P> {
         let _ = meta.collect_large();
         let span = u64::from(SPAN);
         let base = meta.control().range_base;
-        let given =
-            meta.for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
+        let given = meta
+            .for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
         drop(claim);
         Ok(Trimmed { slabs, bytes: given * span })
     }
@@ -374,6 +423,7 @@ impl<P: Platform> fmt::Debug for Pool<P> {
 
 impl<P: Platform> Drop for Pool<P> {
     fn drop(&mut self) {
+        self.report_leaks();
         #[cfg(feature = "alloc")]
         self.drop_hooks();
     }

@@ -278,7 +278,8 @@ mod os {
 
     impl Memory {
         pub(super) fn reserve(bytes: usize, _resident: bool) -> Result<Memory, CreateError> {
-            let layout = Layout::from_size_align(bytes, SPAN as usize).map_err(|_| CreateError::RangeTooLarge)?;
+            let layout =
+                Layout::from_size_align(bytes, SPAN as usize).map_err(|_| CreateError::RangeTooLarge)?;
             // SAFETY: the layout has a size, since the configuration was checked.
             let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(CreateError::Os(0))?;
             Ok(Memory { start, layout })

@@ -6,6 +6,7 @@ use crate::layout::header::{Account, Header};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::Key;
 use crate::owners::adapters::AdapterId;
+use crate::pool::Outstanding;
 use crate::sync::Ordering;
 use crate::{Irql, PoolTag, Violation, ViolationKind};
 
@@ -56,7 +57,8 @@ impl Meta {
         self.report(&Violation {
             kind,
             address: 0,
-            bytes,
+            bytes: u64::from(bytes),
+            blocks: 0,
             tag: Some(tag),
             owner: None,
             caller: call.caller,
@@ -73,12 +75,27 @@ impl Meta {
             bytes: match kind {
                 // A queued block's field is its link.
                 ViolationKind::DoubleFree => 0,
-                _ => key.map_or(0, |(header, _)| header.bytes()),
+                _ => key.map_or(0, |(header, _)| u64::from(header.bytes())),
             },
+            blocks: 0,
             tag: key.map(|(_, key)| key.tag()),
             owner: key.map(|(_, key)| key.owner()),
             caller: call.caller,
             irql: level(call.irql),
+        });
+    }
+
+    /// Reports blocks that a removed adapter, or a dropped pool, left behind.
+    pub(crate) fn report_leak(&self, owner: AdapterId, found: Outstanding) {
+        self.report(&Violation {
+            kind: ViolationKind::Leak,
+            address: 0,
+            bytes: found.bytes,
+            blocks: found.blocks,
+            tag: Some(found.tag),
+            owner: Some(owner),
+            caller: owner,
+            irql: Irql::PASSIVE,
         });
     }
 

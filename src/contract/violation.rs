@@ -18,6 +18,8 @@ pub enum ViolationKind {
     Interior,
     /// The block belongs to another adapter.
     WrongOwner,
+    /// Blocks were left when their adapter was removed, or their pool dropped.
+    Leak,
     /// A request for zero bytes.
     ZeroSize,
     /// The tag is 0 (strict tags only).
@@ -38,6 +40,7 @@ impl ViolationKind {
             ViolationKind::Foreign => "free of an address outside the pool",
             ViolationKind::Interior => "free of an address inside a block",
             ViolationKind::WrongOwner => "free of another adapter's block",
+            ViolationKind::Leak => "blocks left behind",
             ViolationKind::ZeroSize => "allocation of zero bytes",
             ViolationKind::ZeroTag => "allocation with tag 0",
             ViolationKind::BigTag => "allocation with tag \"BIG\"",
@@ -77,9 +80,11 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// The address that was passed to free; 0 for a refused allocation.
     pub address: u64,
-    /// Bytes that were requested: of the block (free), or of the refused allocation.
-    /// 0 when there is no block.
-    pub bytes: u32,
+    /// Bytes that were requested: of the block (free), of the refused allocation, or of all blocks
+    /// left behind. 0 when there is no block.
+    pub bytes: u64,
+    /// How many blocks were left behind; 0 for other kinds.
+    pub blocks: u64,
     /// The tag of the block (its last one, when it is free now), or of the refused allocation.
     pub tag: Option<PoolTag>,
     /// The adapter that owns the block, or owned it last.
@@ -93,24 +98,29 @@ pub struct Violation {
 impl Violation {
     /// What Windows would have stopped with.
     ///
-    /// Source: `debugger/bug-check-0xc2--bad-pool-caller.md`. Windows has no notion of a block's
-    /// adapter, so `WrongOwner` is reported as the nearest one, a free of an invalid address.
+    /// Sources: `debugger/bug-check-0xc2--bad-pool-caller.md` and, for leaks,
+    /// `debugger/bug-check-0xc4--driver-verifier-detected-violation.md`. Windows has no notion of a
+    /// block's adapter, so `WrongOwner` is reported as the nearest one, a free of an invalid address.
     #[must_use]
     pub fn bug_check(&self) -> BugCheck {
+        const BAD_POOL_CALLER: u32 = 0xC2;
+        const DRIVER_VERIFIER: u32 = 0xC4;
         const NON_PAGED_POOL: u64 = 0;
         let tag = self.tag.map_or(0, |tag| u64::from(tag.raw()));
-        let bytes = u64::from(self.bytes);
-        let parameters = match self.kind {
-            ViolationKind::DoubleFree => [0x07, 0, tag, self.address],
-            ViolationKind::Wild => [0x46, self.address, 0, 0],
-            ViolationKind::Foreign => [0x43, self.address, 0, 0],
-            ViolationKind::Interior | ViolationKind::WrongOwner => [0x99, self.address, 0, 0],
-            ViolationKind::ZeroSize => [0x00, 0, NON_PAGED_POOL, tag],
-            ViolationKind::ZeroTag => [0x9B, NON_PAGED_POOL, bytes, 0],
-            ViolationKind::BigTag => [0x9C, NON_PAGED_POOL, bytes, 0],
-            ViolationKind::UnreadableTag => [0x9D, tag, NON_PAGED_POOL, 0],
+        let (code, parameters) = match self.kind {
+            ViolationKind::DoubleFree => (BAD_POOL_CALLER, [0x07, 0, tag, self.address]),
+            ViolationKind::Wild => (BAD_POOL_CALLER, [0x46, self.address, 0, 0]),
+            ViolationKind::Foreign => (BAD_POOL_CALLER, [0x43, self.address, 0, 0]),
+            ViolationKind::Interior | ViolationKind::WrongOwner => {
+                (BAD_POOL_CALLER, [0x99, self.address, 0, 0])
+            }
+            ViolationKind::Leak => (DRIVER_VERIFIER, [0x62, 0, 0, self.blocks]),
+            ViolationKind::ZeroSize => (BAD_POOL_CALLER, [0x00, 0, NON_PAGED_POOL, tag]),
+            ViolationKind::ZeroTag => (BAD_POOL_CALLER, [0x9B, NON_PAGED_POOL, self.bytes, 0]),
+            ViolationKind::BigTag => (BAD_POOL_CALLER, [0x9C, NON_PAGED_POOL, self.bytes, 0]),
+            ViolationKind::UnreadableTag => (BAD_POOL_CALLER, [0x9D, tag, NON_PAGED_POOL, 0]),
         };
-        BugCheck { code: 0xC2, parameters }
+        BugCheck { code, parameters }
     }
 }
 
@@ -122,6 +132,9 @@ impl fmt::Display for Violation {
         }
         if let Some(tag) = self.tag {
             write!(f, ", tag {tag:?}")?;
+        }
+        if self.blocks != 0 {
+            write!(f, ", {} blocks", self.blocks)?;
         }
         if self.bytes != 0 {
             write!(f, ", {} bytes", self.bytes)?;

@@ -18,8 +18,8 @@ pub(crate) const SPAN_GRAINS: u32 = SPAN / GRAIN;
 
 /// Block sizes of the classes that live in slabs.
 pub(crate) const SIZES: [u32; SLAB_CLASSES] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 272, 288, 304, 336, 368,
-    400, 448, 512, 576, 672, 816, 1024, 1360, 2048, 4096, 8192, 12288, 16384, 20480, 32768,
+    16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 272, 288, 304, 336, 368, 400,
+    448, 512, 576, 672, 816, 1024, 1360, 2048, 4096, 8192, 12288, 16384, 20480, 32768,
 ];
 /// How many classes live in slabs.
 pub(crate) const SLAB_CLASSES: usize = 36;
@@ -75,7 +75,7 @@ impl Class {
 
     /// The class that serves `bytes`, 1 to [`MAX_SLAB_BYTES`].
     pub(crate) fn for_slab_bytes(bytes: u32) -> Class {
-        debug_assert!(bytes >= 1 && bytes <= MAX_SLAB_BYTES);
+        debug_assert!((1..=MAX_SLAB_BYTES).contains(&bytes));
         if bytes <= PAGE {
             return Class(SMALL[bytes.div_ceil(GRAIN) as usize]);
         }
@@ -98,7 +98,11 @@ impl Class {
 
     /// k - 4, where block starts lie at least 2^k bytes apart.
     pub(crate) const fn grain_shift(self) -> u32 {
-        if self.index() >= SLAB_CLASSES { SPAN_SHIFT - GRAIN_SHIFT } else { self.bytes().ilog2() - GRAIN_SHIFT }
+        if self.index() >= SLAB_CLASSES {
+            SPAN_SHIFT - GRAIN_SHIFT
+        } else {
+            self.bytes().ilog2() - GRAIN_SHIFT
+        }
     }
 
     /// Headers from one slab's table to the next one's.

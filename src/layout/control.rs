@@ -3,10 +3,10 @@
 use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, GRAIN_SHIFT, PAGE};
-use super::classes::{Class, CLASSES, SLAB_CLASSES, SMALL, SPAN_GRAINS};
+use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL, SPAN_GRAINS};
 use super::geometry::{Config, Geometry};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 use crate::owners::accounts::NOBODY;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 use crate::violations::HookRecord;
 
 /// Index of `Control::no_header`, counted in headers from the base.
@@ -159,7 +159,7 @@ impl Control {
     /// The slab class of a request of up to a page.
     #[inline(always)]
     pub(crate) fn small_class(&self, bytes: u32) -> Class {
-        debug_assert!(bytes >= 1 && bytes <= PAGE);
+        debug_assert!((1..=PAGE).contains(&bytes));
         let class = Class(self.small[((bytes + 15) >> GRAIN_SHIFT) as usize]);
         // SAFETY: the table's values are classes of slabs (I11). It spares the bound checks of the
         // arrays by class.

@@ -55,6 +55,6 @@ impl Cursor {
     }
 
     pub(crate) const fn with_entries(self, entries: u32) -> Cursor {
-        Cursor(self.magazine() | entries * 4)
+        Cursor(self.magazine() | (entries * 4))
     }
 }

@@ -79,13 +79,17 @@ impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             CreateError::RangeTooSmall => "the range holds no whole, aligned span of 64 KiB",
-            CreateError::RangeTooLarge => "the range is larger than 64 GiB or passes the end of the address space",
+            CreateError::RangeTooLarge => {
+                "the range is larger than 64 GiB or passes the end of the address space"
+            }
             CreateError::Cpus => "the number of CPUs must be 1 to 512",
             CreateError::Accounts => "the number of accounts must be a power of two from 16 to 32768",
             CreateError::Adapters => "the number of adapters must be 1 to 1023",
             CreateError::MinBlock => "the smallest block must be a power of two from 16 to 4096",
             CreateError::Metadata => "the metadata memory is too small or not aligned to 4096 bytes",
-            CreateError::Os(code) => return write!(f, "the operating system refused the memory (error {code})"),
+            CreateError::Os(code) => {
+                return write!(f, "the operating system refused the memory (error {code})");
+            }
         })
     }
 }

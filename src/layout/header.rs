@@ -62,7 +62,9 @@ const LINK_MASK: u64 = 0xFFFF_FFFF << LINK_SHIFT;
 impl Header {
     pub(crate) const fn new(state: u16, account: Account, bytes: u32, block: BlockId) -> Header {
         Header(
-            (account.0 as u64) << ACCOUNT_SHIFT | (bytes as u64) << LINK_SHIFT | (block.0 as u16 ^ state) as u64,
+            (account.0 as u64) << ACCOUNT_SHIFT
+                | (bytes as u64) << LINK_SHIFT
+                | (block.0 as u16 ^ state) as u64,
         )
     }
 
@@ -134,7 +136,10 @@ mod tests {
         assert!(header.freed().is(FREE, block));
         assert_eq!(header.freed().with_link(7).bytes(), 7);
         assert_eq!(header.freed().with_link(7).account(), Account(-1024));
-        assert_eq!(Header::new(LARGE_ALLOC, Account(-1), 5, block).freed(), Header::new(LARGE_FREE, Account(-1), 5, block));
+        assert_eq!(
+            Header::new(LARGE_ALLOC, Account(-1), 5, block).freed(),
+            Header::new(LARGE_FREE, Account(-1), 5, block)
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl Meta {
         Meta { base }
     }
 
+    #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
     pub(crate) fn base(self) -> *mut u8 {
         self.base.as_ptr()
     }

@@ -11,7 +11,7 @@ use crate::sync::{AtomicU32, Ordering};
 
 /// Claims the cursor. `None`: somebody has it.
 #[inline]
-fn claim<'a>(meta: &'a Meta, cpu: u32, class: Class) -> Option<(&'a AtomicU32, Cursor)> {
+fn claim(meta: &Meta, cpu: u32, class: Class) -> Option<(&AtomicU32, Cursor)> {
     let word = meta.cursor(cpu, class);
     let generation = meta.generation();
     let claimed = Cursor::claimed(generation);

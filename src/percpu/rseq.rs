@@ -248,7 +248,10 @@ pub(crate) fn area_offset() -> Option<isize> {
     }
     // SAFETY: RTLD_DEFAULT and a terminated name; a C library without the symbols gives null.
     let (offset, size) = unsafe {
-        (dlsym(core::ptr::null_mut(), c"__rseq_offset".as_ptr()), dlsym(core::ptr::null_mut(), c"__rseq_size".as_ptr()))
+        (
+            dlsym(core::ptr::null_mut(), c"__rseq_offset".as_ptr()),
+            dlsym(core::ptr::null_mut(), c"__rseq_size".as_ptr()),
+        )
     };
     if offset.is_null() || size.is_null() {
         return None;

@@ -91,8 +91,12 @@ impl Meta {
         // ORDERING: Relaxed - a statistic and a hint.
         depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);
         // ORDERING: Release - the entry; pairs with the Acquire in `carve`.
-        let current =
-            depot.consumer.carve.compare_exchange(0, Carve::new(span, 0).0, Ordering::Release, Ordering::Relaxed);
+        let current = depot.consumer.carve.compare_exchange(
+            0,
+            Carve::new(span, 0).0,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
         if current.is_err() {
             self.retire_slab(class, span);
             self.give_spans(span, 1);

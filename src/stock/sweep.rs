@@ -67,7 +67,8 @@ impl Hand<'_> {
 
     fn magazine_ids(&self) -> impl Iterator<Item = BlockId> {
         let meta = self.meta;
-        self.magazines().flat_map(move |magazine| (0..magazine.entries()).map(move |n| meta.get_id(magazine, n)))
+        self.magazines()
+            .flat_map(move |magazine| (0..magazine.entries()).map(move |n| meta.get_id(magazine, n)))
     }
 
     fn ids(&self) -> impl Iterator<Item = BlockId> {

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Formatting, as rustfmt.toml says.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo fmt --all --check
+cargo fmt --manifest-path examples/kernel/Cargo.toml --check

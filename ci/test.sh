@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The tests: as the README's command runs them, with restartable sequences off, and with locked claims.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo test
+GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo test -p storport-pool
+cargo test -p storport-pool --features checked --test contract --test misuse --test model --test threads
