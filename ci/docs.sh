@@ -3,4 +3,3 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
-RUSTDOCFLAGS="-D warnings" cargo doc -p storport-pool --no-deps --no-default-features

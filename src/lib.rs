@@ -1,4 +1,26 @@
-//! The Storport memory pool outside Windows.
+//! The Storport memory pool outside Windows: a tagged, per-CPU slab pool over an address range.
+//!
+//! [`Pool`] is where to begin: [`Pool::new`] for memory of the operating system, [`PoolOptions`] for
+//! more choice, [`Pool::new_in`] for a host's own memory. Three layers lie over each other:
+//!
+//! * the contract: [`Pool::allocate`] and [`Pool::free`], status codes and addresses;
+//! * the safe layer: [`Adapter`] and [`Block`], which free themselves;
+//! * the host's side: [`Host`], [`MaskInterrupts`], [`Config`], snapshots, violations.
+//!
+//! Inside, data flows one way: contract checks, class, CPU cache, depot, slabs, source. Nothing below
+//! knows what is above.
+//!
+//! | folder | what it holds | may use |
+//! |---|---|---|
+//! | `contract` | statuses, IRQL, tags, violations: no allocator | nothing |
+//! | `layout` | size classes, headers, page map, metadata | `contract` |
+//! | `percpu` | the commit, three ways | `layout` |
+//! | `stock` | queues, magazines, spans, slabs, sweeps | `layout`, `percpu` |
+//! | `owners` | adapters and accounts | `layout` |
+//! | `allocate`, `free` | the two routines | all of the above |
+//! | `pool`, `safe`, `snapshot`, `source` | what the host sees | all of the above |
+//!
+//! The invariants, who writes which word, and the bound of every path: `docs/CONCURRENCY.md`.
 #![no_std]
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -44,3 +66,8 @@ pub use snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, T
 #[cfg(feature = "std")]
 pub use source::PoolOptions;
 pub use violations::HookRecord;
+
+/// The README's examples, compiled.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
