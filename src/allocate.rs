@@ -5,17 +5,14 @@ use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
 use crate::layout::meta::{Meta, prefetch_for_write};
 use crate::owners::accounts::Key;
-use crate::owners::adapters::AdapterId;
-use crate::percpu::{Platform, Pop};
+use crate::percpu::{DISPATCH, Platform, Pop, claim};
+use crate::put::put_slow;
 use crate::stock::large::spans_for;
 use crate::stock::queue::Popped;
 use crate::stock::span::Miss;
 use crate::sync::{Ordering, fence};
 use crate::violations::Call;
-use crate::{PoolTag, Status, ViolationKind};
-
-/// The highest level at which the pool may be called.
-pub(crate) const DISPATCH: u32 = 2;
+use crate::{AdapterId, PoolTag, Status, ViolationKind};
 
 /// How often a search that met other ones' hands starts over.
 const CONTENDED_TRIES: u32 = 16;
@@ -86,12 +83,7 @@ fn prefetch(meta: &Meta, next: Cursor) {
 #[cold]
 #[inline(never)]
 fn null_out_slow(meta: Meta) -> Status {
-    if not_implemented(&meta) { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
-}
-
-pub(crate) fn not_implemented(meta: &Meta) -> bool {
-    // ORDERING: Acquire - pairs with the host's switch.
-    meta.control().not_implemented.load(Ordering::Acquire) != 0
+    if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
 /// Reached above a page, at a bad IRQL, with an account that is closed, new, or not in its first
@@ -136,7 +128,7 @@ fn check<P: Platform>(
     bytes: u32,
     tag: PoolTag,
 ) -> Result<Account, Status> {
-    if not_implemented(meta) {
+    if meta.not_implemented() {
         return Err(Status::NOT_IMPLEMENTED);
     }
     let irql = platform.irql();
@@ -162,7 +154,7 @@ fn check<P: Platform>(
 
 /// What a call gets whose account was closed under it.
 fn closed_status(meta: &Meta) -> Status {
-    if not_implemented(meta) { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
+    if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
 /// Reached from the fast path when the loaded magazine is empty or cannot be used, or the IRQL is bad.
@@ -243,8 +235,8 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId
     // ORDERING: Relaxed - the claim decides.
     let header = Header(word.load(Ordering::Relaxed));
     let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
-    if header.is(state, block) && crate::percpu::claim(word, header) {
-        let _ = crate::free::put_slow(meta, platform, class, block);
+    if header.is(state, block) && claim(word, header) {
+        let _ = put_slow(meta, platform, class, block);
     }
     closed_status(&meta)
 }

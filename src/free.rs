@@ -1,16 +1,13 @@
 //! Free: the fast path, and each step that it may take instead, all of them bounded.
 
-use crate::Status;
-use crate::ViolationKind;
-use crate::allocate::{DISPATCH, not_implemented};
 use crate::layout::classes::{Class, LARGE};
-use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
-use crate::owners::adapters::AdapterId;
-use crate::percpu::{Found, Freed, Platform, claim};
+use crate::percpu::{DISPATCH, Found, Freed, Platform, claim};
+use crate::put::put_slow;
 use crate::sync::Ordering;
 use crate::violations::Call;
+use crate::{AdapterId, Status, ViolationKind};
 
 /// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
 /// loaded magazine.
@@ -60,85 +57,13 @@ fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64
     refuse_slow(meta, platform, owner, place)
 }
 
-/// Gives a claimed block away when the loaded magazine could not take it. Bounded: see
-/// docs/CONCURRENCY.md, section 4.
-#[cold]
-#[inline(never)]
-pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Status {
-    if class == LARGE {
-        meta.publish_block(LARGE, block);
-    } else if !platform.push(&meta, class, block) && !overflow(&meta, platform, class, block) {
-        meta.publish_block(class, block);
-    }
-    // Opaque: were the result known, free's call could not be a tail call.
-    core::hint::black_box(Status::SUCCESS)
-}
-
-/// Loads another magazine, with the block in it. `false`: there is no usable cursor, or no magazine.
-fn overflow<P: Platform>(meta: &Meta, platform: &P, class: Class, block: BlockId) -> bool {
-    let Some(cpu) = platform.cpu(meta) else {
-        return false;
-    };
-    // ORDERING: Relaxed - the exchange decides.
-    let loaded = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
-    let full = loaded.is_magazine() && loaded.entries() == meta.capacity(class);
-    if !full && !loaded.is_none() {
-        // Claimed, stopped, or changed by whoever interrupted us.
-        return false;
-    }
-    let Some(fresh) = take_spare_with_room(meta, cpu, class).or_else(|| meta.take_empty()) else {
-        return false;
-    };
-    let fresh = meta.put_id(fresh, block);
-    if !platform.exchange(meta, cpu, class, loaded, fresh) {
-        meta.publish_magazine(class, fresh);
-    } else if full {
-        shelve(meta, cpu, class, loaded);
-    }
-    true
-}
-
-/// Takes the CPU's spare if it has room; publishes it if it turned out to have none. Two RMWs at most.
-fn take_spare_with_room(meta: &Meta, cpu: u32, class: Class) -> Option<Cursor> {
-    let spare = meta.spare(cpu, class);
-    let capacity = meta.capacity(class);
-    // ORDERING: Relaxed - a first look.
-    let seen = Cursor(spare.load(Ordering::Relaxed));
-    if seen.0 == 0 || seen.entries() == capacity {
-        return None;
-    }
-    // ORDERING: Acquire - the entries; pairs with the Release that put it there.
-    let taken = Cursor(spare.swap(0, Ordering::Acquire));
-    if taken.0 == 0 {
-        return None;
-    }
-    if taken.entries() == capacity {
-        meta.publish_magazine(class, taken);
-        return None;
-    }
-    Some(taken)
-}
-
-/// Puts a full magazine in hand into the CPU's spare, or publishes it. Two RMWs at most.
-fn shelve(meta: &Meta, cpu: u32, class: Class, full: Cursor) {
-    let spare = meta.spare(cpu, class);
-    // ORDERING: Relaxed - a first look.
-    if spare.load(Ordering::Relaxed) == 0
-        // ORDERING: Release - the entries; pairs with the Acquire of whoever takes the spare.
-        && spare.compare_exchange(0, full.0, Ordering::Release, Ordering::Relaxed).is_ok()
-    {
-        return;
-    }
-    meta.publish_magazine(class, full);
-}
-
 /// Reached with a bad argument, at a bad IRQL, with a large run, or when another call was faster.
 /// The contract's checks, in its order (section 5 of the contract's decisions).
 #[cold]
 #[inline(never)]
 fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
     let address = meta.address_at(place);
-    if not_implemented(&meta) {
+    if meta.not_implemented() {
         return Status::NOT_IMPLEMENTED;
     }
     if address == 0 || !meta.adapter_live(owner) {

@@ -37,6 +37,7 @@ mod layout;
 mod owners;
 mod percpu;
 mod pool;
+mod put;
 mod safe;
 #[cfg(feature = "alloc")]
 mod snapshot;
@@ -47,25 +48,26 @@ mod sync;
 mod violations;
 mod walk;
 
+pub use contract::adapter::AdapterId;
+pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
 pub use contract::status::Status;
 pub use contract::tag::{PoolTag, TagError};
-pub use contract::violation::{BugCheck, Violation, ViolationKind};
+pub use contract::violation::{BugCheck, Outstanding, Violation, ViolationKind};
 pub use layout::geometry::{Config, CreateError};
-pub use owners::adapters::{AdapterError, AdapterId, AdapterName};
+pub use owners::adapters::{AdapterError, AdapterName};
 pub use percpu::{Host, MaskInterrupts, Masked, Platform, Portable};
 #[cfg(feature = "std")]
 pub use percpu::{
     native::{Commit, Native},
     thread::IrqlGuard,
 };
-pub use pool::{Busy, DefaultPlatform, Outstanding, Pool, SingleCpu, Trimmed};
+pub use pool::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
 pub use safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
 #[cfg(feature = "std")]
 pub use source::PoolOptions;
-pub use violations::HookRecord;
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "std"))]

@@ -3,18 +3,18 @@
 use core::fmt;
 use core::ptr::NonNull;
 
+use crate::contract::hook::HookRecord;
 use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
-use crate::owners::adapters::{AdapterError, AdapterId, AdapterName};
+use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::Platform;
 use crate::sync::Ordering;
-use crate::violations::HookRecord;
 use crate::walk::Live;
-use crate::{PoolTag, Status};
+use crate::{AdapterId, Outstanding, PoolTag, Status};
 
 /// The platform of a [`Pool`] that names none.
 #[cfg(feature = "std")]
@@ -55,25 +55,6 @@ pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) platform: P,
     #[cfg(feature = "std")]
     pub(crate) backing: Option<crate::source::Backing>,
-}
-
-/// Blocks that an adapter had when it was removed, of one tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Outstanding {
-    /// Their tag.
-    pub tag: PoolTag,
-    /// How many blocks.
-    pub blocks: u64,
-    /// Bytes that were requested for them.
-    pub bytes: u64,
-}
-
-impl Outstanding {
-    fn add(&mut self, live: Live) {
-        self.blocks += 1;
-        self.bytes += u64::from(live.header.bytes());
-    }
 }
 
 /// What [`Pool::trim`] did.
@@ -280,7 +261,7 @@ impl<P: Platform> Pool<P> {
             if counted {
                 meta.walk(|live| {
                     if live.account() == account && (!release || self.release(live)) {
-                        found.add(live);
+                        found.add(live.header.bytes());
                     }
                 });
             }
@@ -312,7 +293,7 @@ impl<P: Platform> Pool<P> {
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             meta.walk(|live| {
                 if live.account() == account {
-                    found.add(live);
+                    found.add(live.header.bytes());
                 }
             });
             if found.blocks > 0 {
@@ -326,7 +307,7 @@ impl<P: Platform> Pool<P> {
         let word = self.meta.header_of(live.class, live.block);
         let won = crate::percpu::claim(word, live.header);
         if won {
-            let _ = crate::free::put_slow(self.meta, &self.platform, live.class, live.block);
+            let _ = crate::put::put_slow(self.meta, &self.platform, live.class, live.block);
         }
         won
     }

@@ -4,18 +4,18 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::contract::hook::HookRecord;
 use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::OTHER_TAG;
-use crate::owners::adapters::{AdapterId, AdapterName};
+use crate::owners::adapters::AdapterName;
 use crate::percpu::Platform;
-use crate::pool::{Outstanding, Pool};
+use crate::pool::Pool;
 use crate::stock::large::spans_for;
 use crate::sync::Ordering;
-use crate::violations::HookRecord;
-use crate::{PoolTag, Status, Violation};
+use crate::{AdapterId, Outstanding, PoolTag, Status, Violation};
 
 /// Sums over blocks: of an account, a tag, or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

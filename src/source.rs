@@ -254,7 +254,7 @@ mod os {
             .ok()
             .and_then(|list| list.trim().rsplit([',', '-']).next()?.parse::<u32>().ok())
             .map(|last| last + 1);
-        listed.unwrap_or_else(usable_cpus).clamp(1, crate::layout::control::MAX_CPUS as u32)
+        listed.unwrap_or_else(usable_cpus).clamp(1, crate::layout::geometry::MAX_CPUS as u32)
     }
 }
 
@@ -310,7 +310,7 @@ mod os {
     }
 
     pub(super) fn possible_cpus() -> u32 {
-        usable_cpus().clamp(1, crate::layout::control::MAX_CPUS as u32)
+        usable_cpus().clamp(1, crate::layout::geometry::MAX_CPUS as u32)
     }
 }
 

@@ -1,48 +1,10 @@
 //! Telling the host: the hook and its context, published together as one immutable record.
 
-use core::ptr;
-
 use crate::layout::header::{Account, Header};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::Key;
-use crate::owners::adapters::AdapterId;
-use crate::pool::Outstanding;
 use crate::sync::Ordering;
-use crate::{Irql, PoolTag, Violation, ViolationKind};
-
-/// Who hears of violations: a function and what it is called with.
-///
-/// It runs on the thread that made the call, at its IRQL, after the pool's state is settled. It
-/// may allocate and free, and it may stop the program, as Windows would.
-#[derive(Debug)]
-#[repr(C)]
-pub struct HookRecord {
-    /// Called with each violation and the context.
-    pub call: fn(&Violation, *mut ()),
-    /// Handed to `call`.
-    pub context: *mut (),
-    /// Records made by the pool itself form a chain, to be dropped with it.
-    pub(crate) next: *mut HookRecord,
-    pub(crate) drop: Option<unsafe fn(*mut HookRecord)>,
-}
-
-// SAFETY: a record is immutable once published; whoever makes one with a context answers for the
-// context being usable from any thread.
-unsafe impl Sync for HookRecord {}
-// SAFETY: as above.
-unsafe impl Send for HookRecord {}
-
-impl HookRecord {
-    /// A record for a `static`.
-    ///
-    /// # Safety
-    /// `call` may be called with `context` from any thread, at any IRQL up to
-    /// [`Irql::HIGH`], while the pool lives.
-    #[must_use]
-    pub const unsafe fn new(call: fn(&Violation, *mut ()), context: *mut ()) -> HookRecord {
-        HookRecord { call, context, next: ptr::null_mut(), drop: None }
-    }
-}
+use crate::{AdapterId, Irql, Outstanding, PoolTag, Violation, ViolationKind};
 
 /// The circumstances of a refused call.
 #[derive(Clone, Copy)]

@@ -142,3 +142,23 @@ impl fmt::Display for Violation {
         write!(f, "; Windows stops with {}", self.bug_check())
     }
 }
+
+/// Blocks that an adapter had when it was removed, of one tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outstanding {
+    /// Their tag.
+    pub tag: PoolTag,
+    /// How many blocks.
+    pub blocks: u64,
+    /// Bytes that were requested for them.
+    pub bytes: u64,
+}
+
+impl Outstanding {
+    /// One block more, of so many requested bytes.
+    pub(crate) fn add(&mut self, bytes: u32) {
+        self.blocks += 1;
+        self.bytes += u64::from(bytes);
+    }
+}

@@ -4,15 +4,14 @@ use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, GRAIN_SHIFT, PAGE};
 use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL, SPAN_GRAINS};
-use super::geometry::{Config, Geometry};
-use crate::owners::accounts::NOBODY;
+use super::geometry::{Config, Geometry, MAX_CPUS, PAGE_MAP};
+use super::page_map::NO_HEADER;
+use crate::AdapterId;
+use crate::contract::hook::HookRecord;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
-use crate::violations::HookRecord;
 
-/// Index of `Control::no_header`, counted in headers from the base.
-pub(crate) const NO_HEADER: u64 = offset_of!(Control, no_header) as u64 / 8;
-/// CPUs that can have a cache.
-pub(crate) const MAX_CPUS: usize = 512;
+/// The owner in account 0's word: a closed one, which no handle equals.
+pub(crate) const NOBODY: u64 = 1 << AdapterId::BITS;
 
 /// What the fast paths and all slow ones share. Fields without an atomic type are immutable
 /// after creation (I11).
@@ -109,7 +108,11 @@ pub(crate) struct ConsumerSide {
     pub(crate) carve: AtomicU64,
 }
 
-const _: () = assert!(offset_of!(Control, nobody) == 0, "account 0's word lies at the base");
+const _: () = {
+    assert!(offset_of!(Control, nobody) == 0, "account 0's word lies at the base");
+    assert!(offset_of!(Control, no_header) as u64 == NO_HEADER * 8);
+    assert!(size_of::<Control>() <= PAGE_MAP);
+};
 
 impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
@@ -124,7 +127,7 @@ impl Control {
         }
         let least = geometry.least_class;
         Control {
-            nobody: NOBODY.0,
+            nobody: NOBODY,
             no_header: 0,
             range_base: geometry.range_base,
             limit: u64::from(geometry.spans) * u64::from(SPAN_GRAINS),

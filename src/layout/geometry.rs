@@ -6,7 +6,6 @@
 use core::fmt;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN};
-use super::control::{Control, MAX_CPUS};
 use super::cursor::MAGAZINE_BYTES;
 
 /// Bytes of one counter cell.
@@ -18,8 +17,10 @@ pub(crate) const SPARES: usize = CLASS_SLOTS * 4;
 const CPU_WORDS: usize = 2 * CLASS_SLOTS * 4;
 /// Bytes of an adapter's record.
 pub(crate) const ADAPTER_BYTES: usize = 64;
-/// The page map begins where the control block ends.
-pub(crate) const PAGE_MAP: usize = size_of::<Control>();
+/// The page map begins here, behind the control block.
+pub(crate) const PAGE_MAP: usize = 10 << 10;
+/// CPUs that can have a cache.
+pub(crate) const MAX_CPUS: usize = 512;
 
 /// The least range: one span.
 pub(crate) const MIN_RANGE: u64 = SPAN as u64;

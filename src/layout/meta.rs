@@ -229,6 +229,12 @@ impl Meta {
         BlockId(self.word32(position.0 as usize - 4 * AHEAD).load(Ordering::Relaxed))
     }
 
+    /// Whether the host's switch is down.
+    pub(crate) fn not_implemented(&self) -> bool {
+        // ORDERING: SeqCst - pairs with the switch and the fences of interning and closing.
+        self.control().not_implemented.load(Ordering::SeqCst) != 0
+    }
+
     /// The fork generation: claims and stopped cursors of another one count as free.
     pub(crate) fn generation(&self) -> u32 {
         let control = self.control();

@@ -1,13 +1,14 @@
 //! Page-map entries: what a span is, and where the headers of its blocks are.
 
 use super::classes::{CLASS_SLOTS, Class, LARGE};
-use super::control::NO_HEADER;
 use super::header::BlockId;
 
 /// One entry. The encoding stands in docs/CONCURRENCY.md, section 3.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry(pub(crate) u64);
 
+/// Index of the control block's word that reads 0, counted in headers from the base.
+pub(crate) const NO_HEADER: u64 = 1;
 /// The class of an entry that has none.
 const NO_CLASS: usize = CLASS_SLOTS - 1;
 const CLASS_SHIFT: u32 = 8;

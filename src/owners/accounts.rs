@@ -1,11 +1,11 @@
 //! Accounts: (adapter, tag) interned to the index of a word. The word is also the gate of both
 //! fast paths: closing it makes their compare fail (I9).
 
-use super::adapters::AdapterId;
-use crate::PoolTag;
+use crate::layout::control::NOBODY;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::sync::{Ordering, fence};
+use crate::{AdapterId, PoolTag};
 
 /// An account word: tag above, owner below; 0 = unused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,10 +14,7 @@ pub(crate) struct Key(pub(crate) u64);
 /// How many words an interning looks at.
 const PROBES: u64 = 8;
 /// In a word's owner: the account is closed, its fast paths are shut.
-const CLOSED: u64 = 1 << AdapterId::BITS;
-
-/// The word of account 0. A closed owner equals no handle, since handles lack that bit.
-pub(crate) const NOBODY: Key = Key(CLOSED);
+const CLOSED: u64 = NOBODY;
 
 impl Key {
     #[inline(always)]

@@ -20,6 +20,9 @@ use crate::layout::header::{Account, BlockId, Header};
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU64, Ordering, fence};
 
+/// The highest IRQL at which the pool may be called.
+pub(crate) const DISPATCH: u32 = crate::Irql::DISPATCH.level() as u32;
+
 /// How a pop ended.
 #[derive(Clone, Copy)]
 pub enum Pop {
@@ -62,7 +65,7 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     #[inline(always)]
     fn above_dispatch(&self) -> bool {
-        self.irql() > 2
+        self.irql() > DISPATCH
     }
 
     /// The CPU whose cache the slow paths may use, if its number is below the count given at creation.

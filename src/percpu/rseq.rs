@@ -12,8 +12,9 @@ use core::mem::offset_of;
 
 use super::{Found, Freed, Pop};
 use crate::layout::classes::Class;
-use crate::layout::control::{Control, MAX_CPUS};
+use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
+use crate::layout::geometry::MAX_CPUS;
 use crate::layout::header::{Account, BlockId, CLAIM};
 use crate::layout::meta::Meta;
 

@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::scenarios::{self, Effort};
+
+const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
+                    2, bad arguments or a file that cannot be written; 3, a measurement failed.";
+
+/// Shows what storport-pool does and what it costs: the Storport pool contract checked live,
+/// Storport workloads replayed, and the latency of free and allocate beside other allocators.
+///
+/// Without a command it does all of it, in under a minute.
+#[derive(Debug, Parser)]
+#[command(name = "storport-pool", version, after_help = EXIT)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Checks every documented status and every misuse, expected against got.
+    #[command(after_help = EXIT)]
+    Contract,
+    /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
+    /// removal) and shows the tag table as PoolMon would.
+    #[command(after_help = EXIT)]
+    Replay,
+    /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
+    #[command(after_help = EXIT)]
+    Latency(Latency),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Latency {
+    /// Only this scenario; may be given several times. Default: all.
+    #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(scenarios::NAMES))]
+    pub(crate) scenarios: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Where the results go as JSON [default: target/storport-pool/results.json, or one named
+    /// after the command].
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the results go as one self-contained web page [default: beside the JSON].
+    #[arg(long, global = true, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Seconds instead of a minute; the numbers are rougher.
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+impl Cli {
+    pub(crate) fn effort(&self) -> Effort {
+        if self.output.quick { Effort::Quick } else { Effort::Full }
+    }
+
+    /// Where JSON and page go.
+    ///
+    /// # Errors
+    /// A sentence, when both are one file.
+    pub(crate) fn files(&self) -> Result<(PathBuf, PathBuf), String> {
+        let name = match self.command {
+            None => "results",
+            Some(Command::Contract) => "contract",
+            Some(Command::Replay) => "replay",
+            Some(Command::Latency(_)) => "latency",
+        };
+        let json = match &self.output.json {
+            Some(json) => json.clone(),
+            None => Path::new("target/storport-pool").join(name).with_extension("json"),
+        };
+        let html = self.output.html.clone().unwrap_or_else(|| json.with_extension("html"));
+        if json == html {
+            return Err(format!("--json and --html are both '{}'", json.display()));
+        }
+        Ok((json, html))
+    }
+}

@@ -1,0 +1,52 @@
+//! The files of a run: tried before the long work, written after it.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use super::{html, json};
+use crate::results::Report;
+
+/// Where the results go; both could be opened for writing.
+pub(crate) struct Files {
+    pub(crate) json: PathBuf,
+    pub(crate) html: PathBuf,
+}
+
+impl Files {
+    /// Tries both files without changing one that exists.
+    ///
+    /// # Errors
+    /// A sentence, when one cannot be written.
+    pub(crate) fn check(json: PathBuf, html: PathBuf) -> Result<Files, String> {
+        check(&json)?;
+        check(&html)?;
+        Ok(Files { json, html })
+    }
+
+    /// Writes both.
+    ///
+    /// # Errors
+    /// A sentence, when one cannot be written after all.
+    pub(crate) fn write(&self, report: &Report) -> Result<(), String> {
+        put(&self.json, &json::render(report)?)?;
+        put(&self.html, &html::render(report)?)
+    }
+}
+
+fn check(file: &Path) -> Result<(), String> {
+    let refused = |error| format!("cannot write '{}': {error}", file.display());
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(refused)?;
+    }
+    let existed = file.exists();
+    OpenOptions::new().append(true).create(true).open(file).map_err(refused)?;
+    if !existed {
+        // A run that fails leaves no empty file.
+        let _ = fs::remove_file(file);
+    }
+    Ok(())
+}
+
+fn put(file: &Path, text: &str) -> Result<(), String> {
+    fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", file.display()))
+}

@@ -1,0 +1,141 @@
+//! A run from end to end: what is asked for, shown as it comes, written at the end.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use storport_pool::{Pool, PoolOptions};
+
+use crate::cli::{Cli, Command};
+use crate::report::files::Files;
+use crate::report::terminal;
+use crate::results::{Machine, Report, SCHEMA};
+use crate::scenarios::Effort;
+use crate::{contract, phases, scenarios, tags};
+
+/// Reserved for the replay; only what the phases touch becomes resident.
+const REPLAY_BYTES: u64 = 1 << 30;
+/// The replay command's scenarios: the I/O of the disk whose life the phases tell.
+const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
+
+/// Why a run ends other than well.
+pub(crate) enum Stop {
+    /// A row of the contract went wrong. It was shown.
+    Contract,
+    /// The arguments cannot be followed.
+    Usage(String),
+    /// The measuring itself failed.
+    Measurement(String),
+}
+
+/// What a run consists of.
+struct Plan<'a> {
+    contract: bool,
+    scenarios: Vec<&'a str>,
+    phases: bool,
+}
+
+impl Plan<'_> {
+    fn new(cli: &Cli) -> Plan<'_> {
+        match &cli.command {
+            None => Plan { contract: true, scenarios: scenarios::NAMES.to_vec(), phases: true },
+            Some(Command::Contract) => Plan { contract: true, scenarios: Vec::new(), phases: false },
+            Some(Command::Replay) => Plan { contract: false, scenarios: REPLAYED.to_vec(), phases: true },
+            Some(Command::Latency(latency)) => Plan {
+                contract: false,
+                // In the list's order, each once, however they were asked for.
+                scenarios: scenarios::NAMES
+                    .into_iter()
+                    .filter(|&name| {
+                        latency.scenarios.is_empty() || latency.scenarios.iter().any(|asked| asked == name)
+                    })
+                    .collect(),
+                phases: false,
+            },
+        }
+    }
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// [`Stop`]; the results are written all the same when only the contract was broken.
+pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
+    let (json, html) = cli.files().map_err(Stop::Usage)?;
+    let files = Files::check(json, html).map_err(Stop::Usage)?;
+    let plan = Plan::new(cli);
+    let effort = cli.effort();
+    let mut report = Report { schema: SCHEMA, machine: machine(effort)?, ..Report::default() };
+    terminal::machine(&report);
+
+    if plan.contract {
+        report.contract = contract::run().map_err(Stop::Measurement)?;
+        terminal::contract(&report);
+    }
+    if !plan.scenarios.is_empty() {
+        measure(&mut report, &plan.scenarios, effort)?;
+        terminal::latency(&report);
+    }
+    if plan.phases {
+        replay(&mut report, effort)?;
+        terminal::replay(&report);
+    }
+    files.write(&report).map_err(Stop::Usage)?;
+    terminal::ending(&report, &files);
+    if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
+}
+
+fn measure(report: &mut Report, names: &[&str], effort: Effort) -> Result<(), Stop> {
+    let outcome = with_progress("measuring", |progress| scenarios::run(names, effort, progress))?;
+    report.machine.pinned = outcome.pinned;
+    report.null_ns = outcome.null_ns;
+    report.scenarios = outcome.scenarios;
+    report.notes.extend(outcome.notes);
+    Ok(())
+}
+
+fn replay(report: &mut Report, effort: Effort) -> Result<(), Stop> {
+    let pool =
+        Pool::new(REPLAY_BYTES).map_err(|error| Stop::Measurement(format!("the replay's pool: {error}")))?;
+    let before = pool.snapshot();
+    (report.phases, report.leaks) =
+        with_progress("replaying", |progress| phases::run(&pool, effort, progress))?;
+    report.tags = tags::table(&before, &pool.snapshot());
+    Ok(())
+}
+
+/// Runs `work` with a bar on the error stream, which hides itself when that is no terminal. It is
+/// drawn between measurements only: a bar that ticks by itself would disturb them.
+fn with_progress<R>(
+    what: &str,
+    work: impl FnOnce(&mut dyn FnMut(usize, usize, &str)) -> Result<R, String>,
+) -> Result<R, Stop> {
+    let bar = ProgressBar::new(0).with_prefix(what.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} {wide_msg}") {
+        bar.set_style(style);
+    }
+    let result = work(&mut |done, of, now| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message(now.to_owned());
+    });
+    bar.finish_and_clear();
+    result.map_err(Stop::Measurement)
+}
+
+fn machine(effort: Effort) -> Result<Machine, Stop> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+    let probe = PoolOptions::new(1 << 20).build();
+    let probe = probe.map_err(|error| Stop::Measurement(format!("a pool of 1 MiB: {error}")))?;
+    let cpu = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned()))
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let release = read("/proc/sys/kernel/osrelease");
+    Ok(Machine {
+        cpu,
+        cpus,
+        kernel: format!("{} {}", std::env::consts::OS, release.trim()).trim_end().to_owned(),
+        pinned: false,
+        commit: if probe.uses_rseq() { "rseq" } else { "portable" }.to_owned(),
+        quick: effort == Effort::Quick,
+    })
+}
