@@ -261,17 +261,15 @@ fn allocate_large<P: Platform>(meta: Meta, platform: &P, request: Request, out: 
     fail(&meta, request, miss)
 }
 
-/// Finds a run: among the free spans, with the freed runs, with the empty slabs of all classes.
+/// Finds a run: among the free spans, freed runs included; then with the empty slabs of all classes.
 fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
     let mut contended = false;
-    for effort in 0..3 {
-        let tried = match effort {
-            0 => Ok(()),
-            1 => meta.collect_large(),
-            // Runs that another one was collecting may be there by now.
-            _ => reclaim(meta, platform, None).map(|_| ()).and(meta.collect_large().or(Ok(()))),
-        };
-        contended |= tried == Err(Miss::Contended);
+    for swept in [false, true] {
+        if swept {
+            contended |= reclaim(meta, platform, None) == Err(Miss::Contended);
+        }
+        // Before untouched spans: they are resident, and the longer they wait the more there are.
+        contended |= meta.collect_large() == Err(Miss::Contended);
         match meta.take_large(bytes) {
             Ok(block) => return Ok(block),
             Err(miss) => contended |= miss == Miss::Contended,

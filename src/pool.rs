@@ -4,12 +4,12 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::contract::hook::HookRecord;
-use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN};
+use crate::layout::classes::{CLASS_SLOTS, Class, SLAB_CLASSES, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
-use crate::layout::header::Account;
 use crate::layout::meta::Meta;
+use crate::owners::accounts::OTHER_TAG;
 use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::Platform;
 use crate::sync::Ordering;
@@ -97,16 +97,16 @@ impl<P: Platform> Pool<P> {
         platform: P,
     ) -> Result<Pool<P>, CreateError> {
         // SAFETY: the caller's promise.
-        unsafe { Pool::build(config, metadata, platform, |_, _| {}) }
+        unsafe { Pool::build(config, metadata, platform, |_| {}) }
     }
 
     /// # Safety
-    /// As [`new_in`](Pool::new_in); `adjust` only sets what a platform needs.
+    /// As [`new_in`](Pool::new_in); `adjust` only sets the fork word.
     pub(crate) unsafe fn build(
         config: &Config,
         metadata: NonNull<[u8]>,
         platform: P,
-        adjust: impl FnOnce(&mut Control, NonNull<u8>),
+        adjust: impl FnOnce(&mut Control),
     ) -> Result<Pool<P>, CreateError> {
         let geometry = Geometry::new(config)?;
         let start = metadata.cast::<u8>();
@@ -121,7 +121,8 @@ impl<P: Platform> Pool<P> {
         // SAFETY: the place is aligned (base is a multiple of 4096), inside the memory, and ours.
         unsafe {
             control.fork_word = &raw const (*place.as_ptr()).own_generation;
-            adjust(&mut control, base);
+            adjust(&mut control);
+            platform.prepare(&mut control, base);
             place.write(control);
         }
         // SAFETY: the control block is written, the other words are zeroed by the caller's promise.
@@ -194,12 +195,19 @@ impl<P: Platform> Pool<P> {
         crate::free::free(self.meta, &self.platform, adapter, address)
     }
 
-    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free.
+    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
+    /// may have to walk the headers for accounts that can be used again.
     ///
     /// # Errors
-    /// [`AdapterError`], when as many live as the pool was made for.
+    /// [`AdapterError`], when as many live as the pool was made for, or no account is left.
     pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
-        self.meta.add_adapter(name)
+        match self.meta.add_adapter(name) {
+            Err(AdapterError::NoAccount) => {
+                self.bury_orphans();
+                self.meta.add_adapter(name)
+            }
+            other => other,
+        }
     }
 
     /// The name of a live adapter.
@@ -256,7 +264,7 @@ impl<P: Platform> Pool<P> {
             if key.0 == 0 || key.owner() != adapter {
                 continue;
             }
-            let counted = self.ever_counted(account);
+            let counted = meta.ever_counted(account);
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             if counted {
                 meta.walk(|live| {
@@ -269,15 +277,14 @@ impl<P: Platform> Pool<P> {
                 report(found);
                 meta.report_leak(adapter, found);
             }
-            let kept = found.blocks > 0 && !release;
-            self.bury(account, kept, counted);
+            if found.blocks > 0 && !release {
+                meta.hand_account(account, Some(AdapterId::ORPHANS));
+            } else {
+                meta.bury_account(account);
+            }
         }
         meta.end_removal(adapter);
         Ok(())
-    }
-
-    fn ever_counted(&self, account: Account) -> bool {
-        (0..CLASSES as u8).any(|class| self.meta.count(account, Class(class)) != 0)
     }
 
     /// Tells the hook what was left allocated, by adapter and tag. The pool is ours alone.
@@ -288,7 +295,7 @@ impl<P: Platform> Pool<P> {
         if !any {
             return;
         }
-        for account in meta.accounts().filter(|&account| self.ever_counted(account)) {
+        for account in meta.accounts().filter(|&account| meta.ever_counted(account)) {
             let key = meta.account_key(account);
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             meta.walk(|live| {
@@ -312,29 +319,22 @@ impl<P: Platform> Pool<P> {
         won
     }
 
-    /// Decides what becomes of a removed adapter's account: the orphans', when blocks refer to it;
-    /// else its totals go to the one account that keeps them for its tag.
-    fn bury(&self, account: Account, kept: bool, counted: bool) {
+    /// Frees the accounts of orphans that nobody has any more.
+    fn bury_orphans(&self) {
         let meta = &self.meta;
-        if kept {
-            meta.hand_account(account, Some(AdapterId::ORPHANS));
-            return;
-        }
-        if counted {
-            let tag = meta.account_key(account).tag();
-            let keeper = meta.accounts().find(|&other| {
-                let key = meta.account_key(other);
-                key.owner() == AdapterId::GONE && key.tag() == tag
-            });
-            match keeper {
-                Some(keeper) => meta.merge_counts(account, keeper),
-                None => {
-                    meta.hand_account(account, Some(AdapterId::GONE));
-                    return;
-                }
+        for account in meta.accounts() {
+            let key = meta.account_key(account);
+            if key.owner() != AdapterId::ORPHANS || key.tag() == OTHER_TAG || !meta.try_close(account, key) {
+                continue;
+            }
+            let mut used = false;
+            meta.walk(|live| used |= live.account() == account);
+            if used {
+                meta.open_account(account);
+            } else {
+                meta.bury_account(account);
             }
         }
-        meta.hand_account(account, None);
     }
 
     /// The host's switch: while it is set, both routines return `NOT_IMPLEMENTED`, as they do on an

@@ -98,8 +98,7 @@ impl PoolOptions {
     /// # Errors
     /// [`CreateError`]: an option is out of bounds, or the operating system refused the memory.
     pub fn build(self) -> Result<Pool<Native>, CreateError> {
-        let commit = self.commit;
-        self.make(Native, |control, base| native::enable(control, base, commit))
+        self.build_on(Native::new(self.commit))
     }
 
     /// Makes the pool with the host's own CPU numbers, IRQL and interrupt masking.
@@ -107,14 +106,6 @@ impl PoolOptions {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_on<P: Platform>(self, platform: P) -> Result<Pool<P>, CreateError> {
-        self.make(platform, |_, _| {})
-    }
-
-    fn make<P: Platform>(
-        self,
-        platform: P,
-        enable: impl FnOnce(&mut crate::layout::control::Control, NonNull<u8>),
-    ) -> Result<Pool<P>, CreateError> {
         let mut config = self.config;
         // Checked before memory is asked for; the base does not matter, it will be aligned.
         config.base = crate::layout::classes::SPAN.into();
@@ -125,11 +116,10 @@ impl PoolOptions {
         let fork_word = metadata.fork_word();
         // SAFETY: the metadata is zeroed, ours, and dropped after the pool's last use of it.
         let mut pool = unsafe {
-            Pool::build(&config, metadata.bytes(), platform, |control, base| {
+            Pool::build(&config, metadata.bytes(), platform, |control| {
                 if let Some(word) = fork_word {
                     control.fork_word = word;
                 }
-                enable(control, base);
             })?
         };
         pool.backing = Some(Backing { range, _metadata: metadata, resident: self.resident });

@@ -16,7 +16,7 @@ pub(crate) const NOBODY: u64 = 1 << AdapterId::BITS;
 /// What the fast paths and all slow ones share. Fields without an atomic type are immutable
 /// after creation (I11).
 #[repr(C, align(64))]
-pub(crate) struct Control {
+pub struct Control {
     /// The account word of account 0, which is nobody's: no handle equals its owner.
     pub(crate) nobody: u64,
     /// Reads 0 for ever: the header of what is no block.
@@ -155,7 +155,10 @@ impl Control {
             adoptions: AtomicU32::new(0),
             contended: AtomicU64::new(0),
             violations: AtomicU64::new(0),
-            depots: core::array::from_fn(|_| Depot::default()),
+            depots: core::array::from_fn(|_| Depot {
+                consumer: ConsumerSide { generation: AtomicU32::new(1), ..ConsumerSide::default() },
+                ..Depot::default()
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Accounts: (adapter, tag) interned to the index of a word. The word is also the gate of both
 //! fast paths: closing it makes their compare fail (I9).
 
+use crate::layout::classes::{CLASSES, Class};
 use crate::layout::control::NOBODY;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
@@ -37,8 +38,10 @@ impl Key {
     /// Where the search for this key begins.
     #[inline(always)]
     pub(crate) const fn hash(self) -> u64 {
-        // Fibonacci hashing: the high bits of a product with 2^64 / golden ratio.
-        self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40
+        // Fibonacci hashing: the high bits of a product with 2^64 / golden ratio depend on all bits of
+        // what was multiplied; those of the tag come lowest, since tags often differ in their last
+        // character alone.
+        self.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49
     }
 }
 
@@ -142,20 +145,51 @@ impl Meta {
         }
     }
 
-    /// Gives a closed account to another owner, or frees its word (`None`).
+    /// Gives a closed account to another owner, open if that is; or frees its word (`None`).
     pub(crate) fn hand_account(&self, account: Account, to: Option<AdapterId>) {
         let key = self.account_key(account);
-        let word = to.map_or(0, |owner| Key::new(owner, key.tag()).0);
+        let word = to.map_or(0, |owner| Key::new(owner, key.tag()).0 | CLOSED);
         // ORDERING: Release - what the remover did; pairs with the Acquire in `account_key`.
         self.account_word(account).store(word, Ordering::Release);
+        if to.is_some() {
+            self.open_account(account);
+        }
+    }
+
+    /// Closes one account if it still has this key: of all who try, one wins.
+    pub(crate) fn try_close(&self, account: Account, key: Key) -> bool {
+        // ORDERING: AcqRel - as the CAS of `reserve`.
+        self.account_word(account)
+            .compare_exchange(key.0, key.0 | CLOSED, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Frees a closed account's word. What was counted goes to the one account that keeps its tag's
+    /// totals; this one becomes that, if there is none yet. No block refers to it.
+    pub(crate) fn bury_account(&self, account: Account) {
+        let tag = self.account_key(account).tag();
+        let gone = Key::new(AdapterId::GONE, tag);
+        let keeper = self.accounts().find(|&other| self.account_key(other).open() == gone);
+        if !self.ever_counted(account) {
+            self.hand_account(account, None);
+        } else if let Some(keeper) = keeper {
+            self.merge_counts(account, keeper);
+            self.hand_account(account, None);
+        } else {
+            self.hand_account(account, Some(AdapterId::GONE));
+        }
+    }
+
+    /// Whether anything was ever counted under an account.
+    pub(crate) fn ever_counted(&self, account: Account) -> bool {
+        (0..CLASSES as u8).any(|class| self.count(account, Class(class)) != 0)
     }
 
     /// Moves what was counted under one account to another.
     pub(crate) fn merge_counts(&self, from: Account, into: Account) {
         let control = self.control();
         for cpu in 0..=control.cpus {
-            for class in 0..crate::layout::classes::CLASSES {
-                let class = crate::layout::classes::Class(class as u8);
+            for class in (0..CLASSES as u8).map(Class) {
                 // ORDERING: Relaxed - cells are sums; the account is closed and fenced.
                 let count = self.cell(cpu, from, class).swap(0, Ordering::Relaxed);
                 if count != 0 {
@@ -166,7 +200,7 @@ impl Meta {
     }
 
     /// Allocations counted under an account, in one class.
-    pub(crate) fn count(&self, account: Account, class: crate::layout::classes::Class) -> u64 {
+    pub(crate) fn count(&self, account: Account, class: Class) -> u64 {
         (0..=self.control().cpus)
             // ORDERING: Relaxed - read after the walk (I8).
             .map(|cpu| self.cell(cpu, account, class).load(Ordering::Relaxed))

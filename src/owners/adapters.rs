@@ -194,14 +194,15 @@ impl Meta {
 
     /// The adapter's name, while the record is its.
     pub(crate) fn adapter_name(&self, id: AdapterId) -> Option<AdapterName> {
-        self.slot_of(id)?;
+        let live = || self.adapter_live(id).then_some(());
+        live()?;
         let mut name = AdapterName::default();
         for (n, chunk) in name.bytes.chunks_exact_mut(8).enumerate() {
             // ORDERING: Acquire - keeps the second look below.
             let word = self.adapter_word(id.slot(), NAME + n).load(Ordering::Acquire);
             chunk.copy_from_slice(&word.to_le_bytes());
         }
-        self.slot_of(id)?;
+        live()?;
         Some(name)
     }
 

@@ -14,7 +14,10 @@ mod steal;
 #[cfg(feature = "std")]
 pub(crate) mod thread;
 
+use core::ptr::NonNull;
+
 use crate::layout::classes::Class;
+use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId, Header};
 use crate::layout::meta::Meta;
@@ -57,6 +60,10 @@ pub struct Found {
 /// Implemented by [`Native`](crate::Native) (std), [`Portable`](crate::Portable) and
 /// [`Masked`](crate::Masked); hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
 pub trait Platform: Sync + Sized + sealed::Sealed {
+    /// Sets what this platform needs in the control block of a pool that is being made.
+    #[doc(hidden)]
+    fn prepare(&self, _control: &mut Control, _base: NonNull<u8>) {}
+
     /// The caller's IRQL, as a number.
     #[doc(hidden)]
     fn irql(&self) -> u32;

@@ -25,8 +25,17 @@ pub enum Commit {
 /// The platform of a process: CPU number by rseq or a slot per thread, IRQL per thread
 /// ([`Irql::raise`](crate::Irql::raise)).
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Native;
+pub struct Native {
+    commit: Commit,
+}
+
+impl Native {
+    /// The platform with this way of committing.
+    #[must_use]
+    pub const fn new(commit: Commit) -> Native {
+        Native { commit }
+    }
+}
 
 impl Sealed for Native {}
 
@@ -39,7 +48,12 @@ mod commit {
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
 
     /// Prepares the control block for rseq sections, if the process can run them and drain them.
-    pub(super) fn enable(control: &mut Control, base: NonNull<u8>) {
+    pub(super) fn enable(control: &mut Control, base: NonNull<u8>, wanted: bool) {
+        // Without rseq the sections still run, and miss: all CPUs' blocks are the shared row's.
+        control.rseq_offset = thread::offset();
+        if !wanted {
+            return;
+        }
         let Some(offset) = rseq::area_offset() else { return };
         let query = membarrier_query();
         let wanted = MembarrierQuery::REGISTER_PRIVATE_EXPEDITED_RSEQ
@@ -123,7 +137,7 @@ mod commit {
 mod commit {
     use super::*;
 
-    pub(super) fn enable(_: &mut Control, _: NonNull<u8>) {}
+    pub(super) fn enable(_: &mut Control, _: NonNull<u8>, _: bool) {}
 
     pub(super) fn active(_: &Meta) -> bool {
         false
@@ -154,14 +168,6 @@ mod commit {
     pub(super) fn fence_all() {}
 }
 
-/// Lets the pool that is being made commit in the best way this process has.
-pub(crate) fn enable(control: &mut Control, base: NonNull<u8>, how: Commit) {
-    let forced = std::env::var_os("STORPORT_POOL_COMMIT").is_some_and(|value| value == "portable");
-    if how == Commit::Auto && !forced {
-        commit::enable(control, base);
-    }
-}
-
 /// Whether the pool commits by rseq sections.
 pub(crate) fn uses_rseq(meta: &Meta) -> bool {
     commit::active(meta)
@@ -173,6 +179,11 @@ fn slot(meta: &Meta) -> u32 {
 }
 
 impl Platform for Native {
+    fn prepare(&self, control: &mut Control, base: NonNull<u8>) {
+        let forced = std::env::var_os("STORPORT_POOL_COMMIT").is_some_and(|value| value == "portable");
+        commit::enable(control, base, self.commit == Commit::Auto && !forced);
+    }
+
     #[inline(always)]
     fn irql(&self) -> u32 {
         thread::irql()

@@ -22,9 +22,13 @@ use crate::layout::meta::Meta;
 ///
 /// The header is compared and changed inside the section, so nothing that interrupts this CPU
 /// comes in between. The claim is stored before the commit, so an abort must tell whether it was.
-/// The flags do: every compare on the way through leaves "not above", beginning with that of the
-/// IRQL, and the claiming `xor` leaves "above". Moves and `lea` keep flags, and so does the
-/// kernel's abort.
+///
+/// Flags and registers do, since the kernel's abort keeps both. Every compare that is passed leaves
+/// "not above", beginning with that of the IRQL; moves and `lea` keep flags; the claiming `xor` leaves
+/// "above". A compare that fails may leave "above" too, until its jump is taken: then its operands are
+/// still in registers, and the handler compares them again. (`t` may be one entry further after the
+/// claim, but not above the capacity. The CPU's compare fails only for threads that are not
+/// registered, and those are never aborted.)
 #[inline(always)]
 pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
     // SAFETY: the section reads header, cursor, limit and CPU table of the metadata (I4, I11),
@@ -43,11 +47,12 @@ pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
             "cmp {c:e}, {CPUS}",                            // not registered
             "jae {missed}",
             "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
+            "mov {h}, qword ptr [{base} + {index} * 8]",    // h = header
+            "cmp {h}, {header}",                            // still the one that was checked
+            "jne {missed}",
             "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
             "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, STOPPED, or NONE: no cache
             "jae {missed}",
-            "cmp qword ptr [{base} + {index} * 8], {header}", // still the header that was checked
-            "jne {missed}",
             "xor qword ptr [{base} + {index} * 8], {CLAIM}", // claimed; flags: above
             "mov dword ptr [{base} + {t}], {id:e}",         // the entry
             "lea {t:e}, [{t} + 4]",
@@ -61,8 +66,12 @@ pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
             ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
             ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
             ".long 0x53053053",
-            "25: ja {claimed}",                             // aborted after the claim
-            "jmp {missed}",
+            "25: jbe {missed}",                             // above: claimed, or between a compare
+            "cmp {h}, {header}",                            //   that failed and its jump
+            "jne {missed}",                                 //   the header's
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]",
+            "ja {missed}",                                  //   the cursor's
+            "jmp {claimed}",
             ".popsection",
             base = in(reg) meta.base(),
             c = inout(reg) meta.control().rseq_offset => _,
@@ -71,6 +80,7 @@ pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
             index = in(reg) found.index,
             header = in(reg) found.header.0,
             t = out(reg) _,
+            h = out(reg) _,
             CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
             CAPACITY = const offset_of!(Control, capacity),
@@ -129,7 +139,7 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
 
 /// One copy of the section of allocate: counts the allocation and pops a block.
 ///
-/// The count is stored before the commit; an abort tells by the flags whether it was, as in `free`.
+/// The count is stored before the commit; an abort tells as in `free` whether it was.
 #[inline(always)]
 pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
     const MISSED: u64 = u64::MAX;
@@ -165,7 +175,9 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
             ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
             ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
             ".long 0x53053053",
-            "25: jbe 26f",                                  // aborted before the count
+            "25: jbe 26f",                                  // above: counted, or between the compare
+            "cmp {t:l}, byte ptr [{base} + {class} + {LIMIT}]", //  that failed and its jump
+            "ja 26f",
             "mov {id}, -2",                                 // COUNTED
             "jmp 24b",
             "26: mov {id}, -1",                             // MISSED

@@ -1,4 +1,4 @@
-//! The thread's own two words: its IRQL, and its slot in the portable twin.
+//! The thread's own words: its IRQL, its slot in the portable twin, and eight bytes of scratch.
 //!
 //! On Linux x86-64 they are initial-exec thread-local storage, so that reading them is a load,
 //! never an allocation, from a signal handler and in a shared library too.
@@ -19,11 +19,25 @@ mod words {
         ".globl storport_pool_thread_0_1",
         ".hidden storport_pool_thread_0_1",
         ".type storport_pool_thread_0_1, @object",
-        ".size storport_pool_thread_0_1, 8",
+        ".size storport_pool_thread_0_1, 16",
         "storport_pool_thread_0_1:",
-        ".zero 8",
+        ".zero 16",
         ".popsection",
     );
+
+    /// Where the words lie from the thread pointer.
+    pub(super) fn offset() -> isize {
+        let offset: isize;
+        // SAFETY: reads a constant of the linked program.
+        unsafe {
+            core::arch::asm!(
+                "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+                t = out(reg) offset,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        offset
+    }
 
     /// The level alone: three instructions.
     #[inline(always)]
@@ -106,6 +120,13 @@ mod words {
 #[inline(always)]
 pub(crate) fn irql() -> u32 {
     words::irql()
+}
+
+/// Where the words lie from the thread pointer. They stand in for the rseq area where there is none:
+/// the sections then find the slot for a CPU number, and arm eight bytes that nobody reads.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn offset() -> isize {
+    words::offset()
 }
 
 /// Whether the thread's IRQL is above DISPATCH.

@@ -110,8 +110,8 @@ impl Consumer<'_> {
         }
     }
 
-    /// Reached at the first take after creation or fork: a thread that did not survive the fork
-    /// may have left a gap, and what lies behind it stays allocated.
+    /// Reached at the first take after a fork: a thread that did not survive it may have left a gap,
+    /// and what lies behind it stays allocated.
     #[cold]
     fn repair_slow(&self) {
         let magazines = self.meta.magazine_queue(self.class);

@@ -1,0 +1,100 @@
+//! Without restartable sequences the pool commits by its twin, and nothing else changes.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::process::Command;
+
+use common::*;
+use storport_pool::{Commit, Pool, PoolOptions, Status};
+
+const CHILD: &str = "STORPORT_POOL_TEST_EXPECT_RSEQ";
+
+/// What a child process does, in every case the same.
+fn self_check(pool: &Pool<storport_pool::Native>) {
+    let id = pool.add_adapter("disk").unwrap();
+    for _ in 0..3 {
+        for size in SIZES {
+            let mut blocks = Vec::new();
+            fill(pool, id, size, &mut blocks);
+            assert_eq!(blocks.len() as u64, 4 * per_slab(size));
+            std::thread::scope(|scope| {
+                for half in blocks.chunks(blocks.len().div_ceil(2)) {
+                    scope.spawn(|| half.iter().for_each(|&address| must_free(pool, id, address)));
+                }
+            });
+            assert_eq!(free(pool, id, blocks[0]), Status::INVALID_PARAMETER);
+        }
+    }
+    assert_eq!(totals(&pool.snapshot()).2, 0);
+    pool.trim().unwrap();
+    assert_eq!(pool.snapshot().free_bytes, pool.range().1);
+}
+
+#[test]
+fn child() {
+    let pool = PoolOptions::new(4 * SPAN).build().unwrap();
+    if let Ok(expected) = std::env::var(CHILD) {
+        assert_eq!(pool.uses_rseq().to_string(), expected);
+    }
+    self_check(&pool);
+}
+
+fn run_child(expected: &str, variable: &str, value: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env(CHILD, expected)
+        .env(variable, value)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_c_library_has_none() {
+    run_child("false", "GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+}
+
+#[test]
+fn the_environment_forbids_it() {
+    run_child("false", "STORPORT_POOL_COMMIT", "portable");
+}
+
+#[test]
+fn the_program_forbids_it() {
+    let pool = PoolOptions::new(4 * SPAN).commit(Commit::Portable).build().unwrap();
+    assert!(!pool.uses_rseq());
+    self_check(&pool);
+}
+
+/// Pools of both kinds side by side, used by the same threads.
+#[test]
+fn both_kinds_in_one_process() {
+    std::thread::scope(|scope| {
+        for commit in [Commit::Auto, Commit::Portable, Commit::Auto, Commit::Portable] {
+            scope.spawn(move || {
+                let pool = PoolOptions::new(4 * SPAN).commit(commit).build().unwrap();
+                self_check(&pool);
+                // Thread-local storage of libraries loaded later still works: nothing of the
+                // thread's own area was overwritten.
+                let name = std::thread::Builder::new().name("after".into());
+                name.spawn(thread_locals_work).unwrap().join().unwrap();
+                thread_locals_work();
+            });
+        }
+    });
+}
+
+fn thread_locals_work() {
+    thread_local! {
+        static LOCAL: std::cell::RefCell<Vec<u64>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    LOCAL.with_borrow_mut(|local| local.extend(0..1000));
+    LOCAL.with_borrow(|local| assert_eq!(local.iter().sum::<u64>(), 499_500));
+}
