@@ -3,6 +3,7 @@
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
+use crate::layout::opaque;
 use crate::percpu::{DISPATCH, Found, Freed, Platform, claim};
 use crate::put::put_slow;
 use crate::sync::Ordering;
@@ -40,7 +41,7 @@ fn find(meta: &Meta, owner: AdapterId, place: u64) -> Option<Found> {
     // The header was seen allocated, which pins the slab (I5), so the entry read now is the one that
     // counts. If the block is freed and allocated anew before the claim, an equal header means an
     // equal size, hence an equal class.
-    let class = meta.read_entry(block.span_opaque()).class();
+    let class = meta.read_entry(opaque(block.span() as usize)).class_opaque();
     Some(Found { class, block, index, header })
 }
 

@@ -15,26 +15,6 @@ impl BlockId {
         self.0 / SPAN_GRAINS
     }
 
-    /// The same, kept from being merged with the scaling that follows, which costs a shift.
-    #[inline(always)]
-    pub(crate) fn span_opaque(self) -> usize {
-        let span = self.span() as usize;
-        #[cfg(target_arch = "x86_64")]
-        let span = {
-            let opaque: usize;
-            // SAFETY: no instruction at all.
-            unsafe {
-                core::arch::asm!(
-                    "/* {0} */",
-                    inlateout(reg) span => opaque,
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-            }
-            opaque
-        };
-        span
-    }
-
     /// Offset in its slab, in grains.
     pub(crate) const fn in_slab(self) -> u32 {
         self.0 % SPAN_GRAINS

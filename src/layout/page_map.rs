@@ -2,6 +2,7 @@
 
 use super::classes::{CLASS_SLOTS, Class, LARGE};
 use super::header::BlockId;
+use super::opaque;
 
 /// One entry. The encoding stands in docs/CONCURRENCY.md, section 3.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,15 @@ impl Entry {
 
     pub(crate) const fn class(self) -> Class {
         Class((self.0 >> CLASS_SHIFT) as u8)
+    }
+
+    /// The same, as one register for the fast path's indexing and the slow paths' argument.
+    #[inline(always)]
+    pub(crate) fn class_opaque(self) -> Class {
+        let class = opaque(self.class().index());
+        // SAFETY: all entries hold class numbers below the slots (I4).
+        unsafe { core::hint::assert_unchecked(class < CLASS_SLOTS) };
+        Class(class as u8)
     }
 
     /// Index of `block`'s header, counted in headers from the base.
