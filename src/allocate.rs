@@ -40,7 +40,7 @@ pub(crate) fn allocate<P: Platform>(
     let class = meta.control().small_class(bytes);
     match platform.pop(&meta, class, account) {
         Pop::Got(block, next) => {
-            write_header(&meta, ALLOC, account, bytes, block);
+            write_header(&meta, class, ALLOC, account, bytes, block);
             platform.publish();
             prefetch(&meta, next);
             // ORDERING: Relaxed - after `publish`, which pairs with `fence_all`.
@@ -66,10 +66,10 @@ struct Request {
 }
 
 #[inline(always)]
-fn write_header(meta: &Meta, state: u16, account: Account, bytes: u32, block: BlockId) {
+fn write_header(meta: &Meta, class: Class, state: u16, account: Account, bytes: u32, block: BlockId) {
     let header = Header::new(state, account, bytes, block);
     // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
-    meta.pinned_header(block).store(header.0, Ordering::Release);
+    meta.header_of(class, block).store(header.0, Ordering::Release);
 }
 
 /// Draws a block that this magazine will hand out soon into the cache, for writing: the caller will
@@ -215,7 +215,7 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
         shared_cell(&meta, request, 1);
     }
     let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
-    write_header(&meta, state, account, bytes, block);
+    write_header(&meta, class, state, account, bytes, block);
     // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
     fence(Ordering::SeqCst);
     if meta.account_key(account) != key {

@@ -29,7 +29,7 @@ pub(crate) struct PoolSubject<'a> {
 
 impl Subject for PoolSubject<'_> {
     fn name(&self) -> &'static str {
-        "pool"
+        "storport-pool"
     }
 
     #[inline(never)]

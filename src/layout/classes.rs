@@ -105,20 +105,6 @@ impl Class {
         }
     }
 
-    /// Headers from one slab's table to the next one's.
-    ///
-    /// Tables that are whole pages long are set apart by some cache lines more: the first headers of
-    /// each slab, which are the busiest, would otherwise all compete for the same few cache sets.
-    pub(crate) const fn table_pitch(self) -> u32 {
-        const PER_LINE: u32 = 8;
-        let headers = SPAN_GRAINS >> self.grain_shift();
-        match headers / PER_LINE {
-            64.. => headers + 13 * PER_LINE,
-            8.. => headers + PER_LINE,
-            _ => headers,
-        }
-    }
-
     const fn per_page(self) -> u32 {
         PAGE / self.bytes()
     }
@@ -126,6 +112,15 @@ impl Class {
     /// Blocks in a slab.
     pub(crate) const fn per_slab(self) -> u32 {
         if self.bytes() <= PAGE { self.per_page() * (SPAN / PAGE) } else { SPAN / self.bytes() }
+    }
+
+    /// Offset in a slab, in grains, of the `n`th block to be carved of it. Slabs begin at different
+    /// blocks: the first ones and their headers are the busiest, and would otherwise compete for the
+    /// same few cache sets, since all slabs and most of their tables begin at whole pages.
+    pub(crate) const fn nth_carved(self, n: u32, span: u32) -> u32 {
+        const STARTS: u32 = 16;
+        let first = span * 5 % STARTS * self.per_slab() / STARTS;
+        self.nth_block((first + n) % self.per_slab())
     }
 
     /// Offset in the slab, in grains, of its `n`th block.

@@ -37,6 +37,8 @@ pub struct Control {
     pub(crate) capacity: [u8; CLASS_SLOTS],
     /// By class: the same less one entry, for pop's compare.
     pub(crate) pop_limit: [u8; CLASS_SLOTS],
+    /// By class: k - 4.
+    pub(crate) grain_shift: [u8; CLASS_SLOTS],
     /// Class by size in grains.
     pub(crate) small: [u8; SMALL.len()],
     /// By class: index of its header region, counted in headers from the base.
@@ -118,7 +120,9 @@ impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
         let mut pop_limit = [0; CLASS_SLOTS];
+        let mut grain_shift = [0; CLASS_SLOTS];
         for class in 0..CLASSES {
+            grain_shift[class] = Class(class as u8).grain_shift() as u8;
             if class < SLAB_CLASSES {
                 let entries = Class(class as u8).capacity(geometry.spans, config.cpus) as u8;
                 capacity[class] = entries * 4;
@@ -137,6 +141,7 @@ impl Control {
             cpus: config.cpus,
             capacity,
             pop_limit,
+            grain_shift,
             small: SMALL.map(|class| class.max(least)),
             tables: geometry.tables,
             cpu_blocks: [0; MAX_CPUS],

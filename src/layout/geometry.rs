@@ -294,9 +294,10 @@ impl Geometry {
         while (class as usize) < CLASSES {
             let k4 = Class(class).grain_shift();
             if k4 != last_k4 {
-                end = align(end, 64);
+                // Regions begin at different cache sets, as slabs do.
+                end = align(end, 64) + 5 * 64;
                 tables[class as usize] = (end / 8) as u64;
-                end += spans as usize * Class(class).table_pitch() as usize * 8;
+                end += spans as usize * (super::classes::SPAN_GRAINS as usize >> k4) * 8;
                 last_k4 = k4;
             } else {
                 tables[class as usize] = tables[class as usize - 1];

@@ -89,20 +89,16 @@ impl Meta {
     }
 
     /// The header of a block of a known class: its region is fixed by the class's k.
-    pub(crate) fn header_of(&self, class: Class, block: BlockId) -> &AtomicU64 {
-        let table = self.table_of(class, block.span());
-        self.header_at(table + u64::from(block.in_slab() >> class.grain_shift()))
-    }
-
-    /// Index of the first header of a slab, counted in headers from the base.
-    pub(crate) fn table_of(&self, class: Class, span: u32) -> u64 {
-        self.control().tables[class.index()] + u64::from(span) * u64::from(class.table_pitch())
-    }
-
-    /// The header of a block whose slab is pinned (I5).
     #[inline(always)]
-    pub(crate) fn pinned_header(&self, block: BlockId) -> &AtomicU64 {
-        self.header_at(self.read_entry(block.span() as usize).header_index(block))
+    pub(crate) fn header_of(&self, class: Class, block: BlockId) -> &AtomicU64 {
+        self.header_at(self.header_index(class, block))
+    }
+
+    /// Its index, counted in headers from the base. Any id gives some number; not all name a header.
+    #[inline(always)]
+    pub(crate) fn header_index(&self, class: Class, block: BlockId) -> u64 {
+        let control = self.control();
+        control.tables[class.index()] + u64::from(block.0 >> control.grain_shift[class.index()])
     }
 
     pub(crate) fn read_header(&self, class: Class, block: BlockId) -> Header {

@@ -26,7 +26,7 @@ impl Meta {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.
             self.span_word(span).store(word, Ordering::Relaxed);
-            let table = self.table_of(LARGE, span);
+            let table = self.header_index(LARGE, BlockId(span * SPAN_GRAINS));
             // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
             self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
         }

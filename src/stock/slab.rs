@@ -41,7 +41,7 @@ impl Iterator for Run {
         if self.next == self.end {
             return None;
         }
-        let block = BlockId(self.span * SPAN_GRAINS + self.class.nth_block(self.next));
+        let block = BlockId(self.span * SPAN_GRAINS + self.class.nth_carved(self.next, self.span));
         self.next += 1;
         Some(block)
     }
@@ -84,7 +84,7 @@ impl Meta {
         let control = self.control();
         // ORDERING: Relaxed - any number will do.
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
-        let table = self.table_of(class, span);
+        let table = self.header_index(class, BlockId(span * SPAN_GRAINS));
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
         self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
         let depot = self.depot(class);
