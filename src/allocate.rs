@@ -19,7 +19,7 @@ const CONTENDED_TRIES: u32 = 16;
 
 /// `StorPortAllocatePool`, the fast path: a block of up to a page, from an account in its first
 /// place and this CPU's loaded magazine.
-#[inline]
+#[inline(never)]
 pub(crate) fn allocate<P: Platform>(
     meta: Meta,
     platform: &P,

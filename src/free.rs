@@ -12,7 +12,7 @@ use crate::{AdapterId, Status, ViolationKind};
 
 /// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
 /// loaded magazine.
-#[inline]
+#[inline(never)]
 pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
     let place = meta.place_of(address);
     let Some(found) = find(&meta, owner, place) else {

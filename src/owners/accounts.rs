@@ -13,7 +13,7 @@ use crate::{AdapterId, PoolTag};
 pub(crate) struct Key(pub(crate) u64);
 
 /// How many words an interning looks at.
-const PROBES: u64 = 8;
+const PROBES: u32 = 8;
 /// In a word's owner: the account is closed, its fast paths are shut.
 const CLOSED: u64 = NOBODY;
 
@@ -37,18 +37,17 @@ impl Key {
 
     /// Where the search for this key begins.
     #[inline(always)]
-    pub(crate) const fn hash(self) -> u64 {
-        // Fibonacci hashing: the high bits of a product with 2^64 / golden ratio depend on all bits of
-        // what was multiplied; those of the tag come lowest, since tags often differ in their last
-        // character alone.
-        self.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49
+    pub(crate) const fn hash(self) -> u32 {
+        // Fibonacci hashing of the tag: the high bits of the product depend on all of it, the last
+        // character included, in which tags often differ alone. The owner's slot then sets adapters apart.
+        (self.0 >> 32).wrapping_mul(0x9E37_79B1) as u32 >> 17 ^ self.0 as u32
     }
 }
 
 impl Meta {
     /// The `n`th place where a key of this hash may stand.
     #[inline(always)]
-    pub(crate) fn place(&self, hash: u64, n: u64) -> Account {
+    pub(crate) fn place(&self, hash: u32, n: u32) -> Account {
         Account(hash.wrapping_add(n) as isize | self.control().account_mask)
     }
 
