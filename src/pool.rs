@@ -9,7 +9,6 @@ use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
 use crate::layout::meta::Meta;
-use crate::owners::accounts::OTHER_TAG;
 use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::Platform;
 use crate::sync::Ordering;
@@ -324,7 +323,8 @@ impl<P: Platform> Pool<P> {
         let meta = &self.meta;
         for account in meta.accounts() {
             let key = meta.account_key(account);
-            if key.owner() != AdapterId::ORPHANS || key.tag() == OTHER_TAG || !meta.try_close(account, key) {
+            let own = meta.adapter_other(AdapterId::ORPHANS) == Some(account);
+            if key.owner() != AdapterId::ORPHANS || own || !meta.try_close(account, key) {
                 continue;
             }
             let mut used = false;

@@ -38,9 +38,11 @@ impl Key {
     /// Where the search for this key begins.
     #[inline(always)]
     pub(crate) const fn hash(self) -> u32 {
-        // Fibonacci hashing of the tag: the high bits of the product depend on all of it, the last
-        // character included, in which tags often differ alone. The owner's slot then sets adapters apart.
-        (self.0 >> 32).wrapping_mul(0x9E37_79B1) as u32 >> 17 ^ self.0 as u32
+        // Multiplicative hashing: the high bits of a product depend on all bits of what was
+        // multiplied, on the tag's last character and the owner's generation too.
+        let tag = ((self.0 >> 32) as u32).wrapping_mul(0x9E37_79B1);
+        let owner = (self.0 as u32).wrapping_mul(0x85EB_CA6B);
+        (tag ^ owner) >> 17
     }
 }
 
