@@ -192,7 +192,7 @@ mod tests {
                 if class.bytes() >= PAGE {
                     assert_eq!(start % PAGE, 0);
                 }
-                let index = (start / GRAIN >> class.grain_shift()) as usize;
+                let index = ((start / GRAIN) >> class.grain_shift()) as usize;
                 assert!(!core::mem::replace(&mut indices[index], true), "two blocks share a header");
                 for grain in start / GRAIN..end / GRAIN {
                     assert_eq!(class.block_of(grain), Some(start / GRAIN));

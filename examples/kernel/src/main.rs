@@ -11,8 +11,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use storport_pool::{
-    AdapterId, Config, Host, HookRecord, Irql, MaskInterrupts, Masked, Platform, Pool, Portable, Status, Violation,
-    ViolationKind, tag,
+    AdapterId, Config, HookRecord, Host, Irql, MaskInterrupts, Masked, Platform, Pool, Portable, Status,
+    Violation, ViolationKind, tag,
 };
 
 const RANGE: usize = 4 << 20;
@@ -125,8 +125,10 @@ fn run() -> Result<(), i32> {
             NonNull::new_unchecked((&raw mut KERNEL_METADATA).cast()),
             metadata(&KERNEL),
         );
-        let for_guest =
-            NonNull::slice_from_raw_parts(NonNull::new_unchecked((&raw mut GUEST_METADATA).cast()), metadata(&GUEST));
+        let for_guest = NonNull::slice_from_raw_parts(
+            NonNull::new_unchecked((&raw mut GUEST_METADATA).cast()),
+            metadata(&GUEST),
+        );
         (
             Pool::new_in(&kernel, for_kernel, Masked::new(Machine)).map_err(|_| 1)?,
             Pool::new_in(&GUEST, for_guest, Portable::new(Machine)).map_err(|_| 2)?,
