@@ -99,11 +99,10 @@ fn allocate_slow<P: Platform>(
     out: &mut u64,
 ) -> Status {
     *out = 0;
-    let account = match check(&meta, platform, owner, bytes, tag) {
-        Ok(account) => account,
+    let (account, key) = match check(&meta, platform, owner, bytes, tag) {
+        Ok(found) => found,
         Err(status) => return status,
     };
-    let key = meta.account_key(account);
     if bytes > MAX_SLAB_BYTES {
         return allocate_large(
             meta,
@@ -127,7 +126,7 @@ fn check<P: Platform>(
     owner: AdapterId,
     bytes: u32,
     tag: PoolTag,
-) -> Result<Account, Status> {
+) -> Result<(Account, Key), Status> {
     if meta.not_implemented() {
         return Err(Status::NOT_IMPLEMENTED);
     }

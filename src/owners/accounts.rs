@@ -59,20 +59,16 @@ impl Meta {
     }
 
     /// Finds or makes the account of an open adapter; its *other* account when all places are taken.
-    pub(crate) fn intern(&self, key: Key) -> Option<Account> {
-        match self.reserve(key) {
-            Some(account) => {
-                if self.account_key(account) == key {
-                    return Some(account);
-                }
-                // Closed since: the adapter is on its way out, or the pool's switch is down.
-                None
-            }
-            None => {
-                let other = self.adapter_other(key.owner())?;
-                (self.account_key(other).tag() == OTHER_TAG).then_some(other)
-            }
-        }
+    ///
+    /// Also gives the open word: the caller's second look compares with that, never with what it
+    /// finds in the account later, which may be a closed one.
+    pub(crate) fn intern(&self, key: Key) -> Option<(Account, Key)> {
+        let found = match self.reserve(key) {
+            Some(account) => (account, key),
+            None => (self.adapter_other(key.owner())?, Key::new(key.owner(), OTHER_TAG)),
+        };
+        // Closed since: the adapter is on its way out, or the pool's switch is down.
+        (self.account_key(found.0) == found.1).then_some(found)
     }
 
     /// Finds or makes the word of a key, open or closed. `None`: all places are taken.
