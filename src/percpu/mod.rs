@@ -57,8 +57,8 @@ pub struct Found {
 
 /// What a pool runs on: the CPU number, the IRQL, and the way of committing.
 ///
-/// Implemented by [`Native`](crate::Native) (std), [`Portable`](crate::Portable) and
-/// [`Masked`](crate::Masked); hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
+/// Implemented by [`Native`](crate::Native) (std), [`Portable`] and
+/// [`Masked`]; hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
 pub trait Platform: Sync + Sized + sealed::Sealed {
     /// Sets what this platform needs in the control block of a pool that is being made.
     #[doc(hidden)]
