@@ -1,11 +1,13 @@
 //! Allocate, from the contract's checks down to the sources of memory.
 
-use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, PAGE, SLAB_CLASSES};
+use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
-use crate::layout::meta::{Meta, prefetch_for_write};
+use crate::layout::meta::Meta;
+use crate::layout::range::Range;
 use crate::owners::accounts::Key;
-use crate::percpu::{DISPATCH, Platform, Pop, claim};
+use crate::percpu::claim::claim;
+use crate::percpu::{Ask, DISPATCH, Platform, Pop, Taken};
 use crate::put::put_slow;
 use crate::stock::large::spans_for;
 use crate::stock::queue::Popped;
@@ -17,6 +19,19 @@ use crate::{AdapterId, PoolTag, Status, ViolationKind};
 /// How often a search that met other ones' hands starts over.
 const CONTENDED_TRIES: u32 = 16;
 
+/// What an allocation answers: the address is 0 unless the status is SUCCESS.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) status: Status,
+    pub(crate) address: u64,
+}
+
+impl Answer {
+    const fn refused(status: Status) -> Answer {
+        Answer { status, address: 0 }
+    }
+}
+
 /// `StorPortAllocatePool`, the fast path: a block of up to a page, from an account in its first
 /// place and this CPU's loaded magazine.
 #[inline(never)]
@@ -24,34 +39,22 @@ pub(crate) fn allocate<P: Platform>(
     meta: Meta,
     platform: &P,
     owner: AdapterId,
-    bytes: u32,
+    range: Range,
     tag: PoolTag,
-    out: Option<&mut u64>,
-) -> Status {
+    bytes: u32,
+) -> Answer {
     let key = Key::new(owner, tag);
     let account = meta.place(key.hash(), 0);
-    let Some(out) = out else {
-        return null_out_slow(meta);
-    };
     // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
-    if bytes.wrapping_sub(1) >= PAGE || meta.account_word(account).load(Ordering::Relaxed) != key.0 {
-        return allocate_slow(meta, platform, owner, bytes, tag, out);
+    let open = meta.account_word(account).load(Ordering::Relaxed) == key.0;
+    let (true, Some(class)) = (open, meta.control().small_class(bytes)) else {
+        return allocate_slow(meta, platform, key, bytes);
+    };
+    let taken = platform.allocate(&meta, &range, Ask { account, key: key.0, class, bytes });
+    if taken.fault() != 0 {
+        return miss_slow(meta, platform, key, bytes, taken);
     }
-    let class = meta.control().small_class(bytes);
-    match platform.pop(&meta, class, account) {
-        Pop::Got(block, next) => {
-            write_header(&meta, class, ALLOC, account, bytes, block);
-            platform.publish();
-            prefetch(&meta, next);
-            // ORDERING: Relaxed - after `publish`, which pairs with `fence_all`.
-            if meta.account_word(account).load(Ordering::Relaxed) != key.0 {
-                return undo_slow(meta, platform, class, block, out);
-            }
-            *out = meta.address(block);
-            Status::SUCCESS
-        }
-        Pop::Miss { counted } => miss_slow(meta, platform, key, bytes, counted, out),
-    }
+    Answer { status: Status::SUCCESS, address: taken.0 }
 }
 
 /// What an allocation is, once the contract has been checked.
@@ -72,17 +75,10 @@ fn write_header(meta: &Meta, class: Class, state: u16, account: Account, bytes: 
     meta.header_of(class, block).store(header.0, Ordering::Release);
 }
 
-/// Draws a block that this magazine will hand out soon into the cache, for writing: the caller will
-/// touch it first, and by then it is there.
-#[inline(always)]
-fn prefetch(meta: &Meta, next: Cursor) {
-    prefetch_for_write(meta.address(meta.upcoming(next)));
-}
-
 /// Reached without an out pointer.
 #[cold]
 #[inline(never)]
-fn null_out_slow(meta: Meta) -> Status {
+pub(crate) fn null_out_slow(meta: Meta) -> Status {
     if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
@@ -90,43 +86,25 @@ fn null_out_slow(meta: Meta) -> Status {
 /// place, and with zero bytes.
 #[cold]
 #[inline(never)]
-fn allocate_slow<P: Platform>(
-    meta: Meta,
-    platform: &P,
-    owner: AdapterId,
-    bytes: u32,
-    tag: PoolTag,
-    out: &mut u64,
-) -> Status {
-    *out = 0;
-    let (account, key) = match check(&meta, platform, owner, bytes, tag) {
+fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
+    let (account, key) = match check(&meta, platform, key, bytes) {
         Ok(found) => found,
-        Err(status) => return status,
+        Err(status) => return Answer::refused(status),
     };
     if bytes > MAX_SLAB_BYTES {
-        return allocate_large(
-            meta,
-            platform,
-            Request { key, account, class: LARGE, bytes, counted: false },
-            out,
-        );
+        return allocate_large(meta, platform, Request { key, account, class: LARGE, bytes, counted: false });
     }
     let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
     let request = Request { key, account, class, bytes, counted: false };
     match platform.pop(&meta, class, account) {
-        Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block, out),
-        Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }, out),
+        Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block),
+        Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }),
     }
 }
 
 /// The contract's checks, in its order (section 5 of the contract's decisions).
-fn check<P: Platform>(
-    meta: &Meta,
-    platform: &P,
-    owner: AdapterId,
-    bytes: u32,
-    tag: PoolTag,
-) -> Result<(Account, Key), Status> {
+fn check<P: Platform>(meta: &Meta, platform: &P, key: Key, bytes: u32) -> Result<(Account, Key), Status> {
+    let (owner, tag) = (key.owner(), key.tag());
     if meta.not_implemented() {
         return Err(Status::NOT_IMPLEMENTED);
     }
@@ -148,7 +126,7 @@ fn check<P: Platform>(
     if irql > DISPATCH {
         return Err(Status::INVALID_IRQL);
     }
-    meta.intern(Key::new(owner, tag)).ok_or_else(|| closed_status(meta))
+    meta.intern(key).ok_or_else(|| closed_status(meta))
 }
 
 /// What a call gets whose account was closed under it.
@@ -156,41 +134,40 @@ fn closed_status(meta: &Meta) -> Status {
     if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
-/// Reached from the fast path when the loaded magazine is empty or cannot be used, or the IRQL is bad.
+/// Reached from the fast path when the loaded magazine is empty or cannot be used, the section was
+/// aborted or could not run, the IRQL is bad, or the account was closed while we allocated.
 #[cold]
 #[inline(never)]
-fn miss_slow<P: Platform>(
-    meta: Meta,
-    platform: &P,
-    key: Key,
-    bytes: u32,
-    counted: bool,
-    out: &mut u64,
-) -> Status {
-    if platform.above_dispatch() {
-        return allocate_slow(meta, platform, key.owner(), bytes, key.tag(), out);
-    }
+fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
+    // What the fast path found: a small block, under an account in its first place.
     let account = meta.place(key.hash(), 0);
-    let class = meta.control().small_class(bytes);
-    refill(meta, platform, Request { key, account, class, bytes, counted }, out)
+    let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
+    let counted = taken.fault() == Taken::COUNTED;
+    if taken.fault() == Taken::OVERTAKEN {
+        let block = BlockId(meta.range().place_of(taken.0 & !Taken::OVERTAKEN) as u32);
+        return undo_slow(meta, platform, class, block);
+    }
+    if !counted && platform.above_dispatch() {
+        return allocate_slow(meta, platform, key, bytes);
+    }
+    refill(meta, platform, Request { key, account, class, bytes, counted })
 }
 
-fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request, out: &mut u64) -> Status {
-    *out = 0;
+fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer {
     match platform.pop_again(&meta, request.class, request.account, request.counted) {
         Pop::Got(block, _) => {
             request.counted = true;
-            return finish(meta, platform, request, block, out);
+            return finish(meta, platform, request, block);
         }
         Pop::Miss { counted } => request.counted = counted,
     }
     match find(&meta, platform, request.class) {
-        Ok(block) => finish(meta, platform, request, block, out),
+        Ok(block) => finish(meta, platform, request, block),
         Err(miss) => fail(&meta, request, miss),
     }
 }
 
-fn fail(meta: &Meta, request: Request, miss: Miss) -> Status {
+fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
     if request.counted {
         shared_cell(meta, request, u64::MAX);
     }
@@ -198,7 +175,7 @@ fn fail(meta: &Meta, request: Request, miss: Miss) -> Status {
         // ORDERING: Relaxed - a statistic.
         meta.control().contended.fetch_add(1, Ordering::Relaxed);
     }
-    Status::INSUFFICIENT_RESOURCES
+    Answer::refused(Status::INSUFFICIENT_RESOURCES)
 }
 
 /// Adds to the request's cell of the shared row.
@@ -208,7 +185,7 @@ fn shared_cell(meta: &Meta, request: Request, count: u64) {
 }
 
 /// Hands a block out that the caller holds.
-fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId, out: &mut u64) -> Status {
+fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
     let Request { key, account, class, bytes, counted } = request;
     if !counted {
         shared_cell(&meta, request, 1);
@@ -218,18 +195,16 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
     // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
     fence(Ordering::SeqCst);
     if meta.account_key(account) != key {
-        return undo_slow(meta, platform, class, block, out);
+        return undo_slow(meta, platform, class, block);
     }
-    *out = meta.address(block);
-    Status::SUCCESS
+    Answer { status: Status::SUCCESS, address: meta.range().address(block) }
 }
 
 /// Reached when the account was closed while we allocated: the block goes back, unless the
 /// remover has released it already.
 #[cold]
 #[inline(never)]
-fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId, out: &mut u64) -> Status {
-    *out = 0;
+fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Answer {
     let word = meta.header_of(class, block);
     // ORDERING: Relaxed - the claim decides.
     let header = Header(word.load(Ordering::Relaxed));
@@ -237,18 +212,18 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId
     if header.is(state, block) && claim(word, header) {
         let _ = put_slow(meta, platform, class, block);
     }
-    closed_status(&meta)
+    Answer::refused(closed_status(&meta))
 }
 
 /// A run of whole spans.
-fn allocate_large<P: Platform>(meta: Meta, platform: &P, request: Request, out: &mut u64) -> Status {
+fn allocate_large<P: Platform>(meta: Meta, platform: &P, request: Request) -> Answer {
     if spans_for(request.bytes) > meta.control().geometry.spans {
-        return Status::INSUFFICIENT_RESOURCES;
+        return Answer::refused(Status::INSUFFICIENT_RESOURCES);
     }
     let mut miss = Miss::None;
     for _ in 0..CONTENDED_TRIES {
         match find_run(&meta, platform, request.bytes) {
-            Ok(block) => return finish(meta, platform, request, block, out),
+            Ok(block) => return finish(meta, platform, request, block),
             Err(Miss::None) => {
                 miss = Miss::None;
                 break;
@@ -376,7 +351,7 @@ enum Source {
 fn take_spare(meta: &Meta, cpu: u32, class: Class) -> Option<Source> {
     let spare = meta.spare(cpu, class);
     // ORDERING: Relaxed - a first look; an empty one stays where it is.
-    if Cursor(spare.load(Ordering::Relaxed)).entries() == 0 {
+    if meta.entries(class, Cursor(spare.load(Ordering::Relaxed))) == 0 {
         return None;
     }
     // ORDERING: Acquire - the entries; pairs with the Release that put it there.
@@ -384,7 +359,7 @@ fn take_spare(meta: &Meta, cpu: u32, class: Class) -> Option<Source> {
     if taken.0 == 0 {
         return None;
     }
-    if taken.entries() == 0 {
+    if meta.entries(class, taken) == 0 {
         meta.give_empty(taken);
         return None;
     }
@@ -402,7 +377,7 @@ fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source>
     loop {
         match consumer.magazine() {
             // Frees give empty ones here, when they end up with one in hand.
-            Ok(magazine) if magazine.entries() == 0 => meta.give_empty(magazine),
+            Ok(magazine) if meta.entries(class, magazine) == 0 => meta.give_empty(magazine),
             Ok(magazine) => return Some(Source::Magazine(magazine)),
             Err(end) => {
                 *contended |= end == Popped::Gap;
@@ -413,12 +388,12 @@ fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source>
     let mut magazine: Option<Cursor> = None;
     loop {
         match consumer.block() {
-            Ok(block) => match magazine.or_else(|| meta.take_empty()) {
+            Ok(block) => match magazine.or_else(|| meta.take_empty(class)) {
                 None => return Some(Source::Block(block)),
                 Some(open) => {
                     let open = meta.put_id(open, block);
                     magazine = Some(open);
-                    if open.entries() == meta.capacity(class) {
+                    if open.is_full() {
                         break;
                     }
                 }
@@ -434,7 +409,7 @@ fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source>
 
 /// A magazine full of blocks that were never used; one block, when no magazine is left.
 fn carve(meta: &Meta, class: Class) -> Option<Source> {
-    let magazine = meta.take_empty();
+    let magazine = meta.take_empty(class);
     let want = if magazine.is_some() { meta.capacity(class) } else { 1 };
     let Some(mut run) = meta.carve(class, want) else {
         if let Some(magazine) = magazine {
@@ -456,7 +431,7 @@ fn carve(meta: &Meta, class: Class) -> Option<Source> {
 fn load_magazine<P: Platform>(meta: &Meta, platform: &P, cpu: u32, class: Class, magazine: Cursor) {
     // ORDERING: Relaxed - the exchange decides.
     let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
-    let empty = seen.is_none() || seen.is_magazine() && seen.entries() == 0;
+    let empty = seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0;
     if !empty || !platform.exchange(meta, cpu, class, seen, magazine) {
         put_away(meta, class, magazine);
         return;
@@ -472,7 +447,7 @@ fn load_magazine<P: Platform>(meta: &Meta, platform: &P, cpu: u32, class: Class,
 
 /// Gives a magazine in hand to the shared stock.
 fn put_away(meta: &Meta, class: Class, magazine: Cursor) {
-    if magazine.entries() == 0 {
+    if meta.entries(class, magazine) == 0 {
         meta.give_empty(magazine);
     } else {
         meta.publish_magazine(class, magazine);

@@ -3,10 +3,9 @@
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
-use crate::layout::opaque;
-use crate::percpu::{DISPATCH, Found, Freed, Platform, claim};
+use crate::percpu::claim::{claim, find};
+use crate::percpu::{DISPATCH, Freed, Platform};
 use crate::put::put_slow;
-use crate::sync::Ordering;
 use crate::violations::Call;
 use crate::{AdapterId, Status, ViolationKind};
 
@@ -14,56 +13,43 @@ use crate::{AdapterId, Status, ViolationKind};
 /// loaded magazine.
 #[inline(never)]
 pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
-    let place = meta.place_of(address);
-    let Some(found) = find(&meta, owner, place) else {
-        return refuse_slow(meta, platform, owner, place);
+    let Some(block) = meta.range().block_at(meta.range().place_of(address)) else {
+        return refuse_slow(meta, platform, owner, address);
     };
-    match platform.free(&meta, found) {
+    match platform.free(&meta, owner, block) {
         Freed::Done => Status::SUCCESS,
-        Freed::Claimed => put_slow(meta, platform, found.class, found.block),
-        Freed::Missed => free_slow(meta, platform, owner, place),
+        Freed::Claimed => put_claimed_slow(meta, platform, block),
+        Freed::Missed => free_slow(meta, platform, owner, block),
     }
 }
 
-/// The live slab block of this owner that begins at a place. Five loads.
-#[inline(always)]
-fn find(meta: &Meta, owner: AdapterId, place: u64) -> Option<Found> {
-    let block = meta.block_at(place)?;
-    let index = meta.read_entry(block.span() as usize).header_index(block);
-    // ORDERING: Relaxed - the claim decides.
-    let header = Header(meta.header_at(index).load(Ordering::Relaxed));
-    if !header.may_be_allocated(block)
-        // ORDERING: Relaxed - an account with live blocks keeps its word, but for closing (I9).
-        || meta.account_word(header.account_opaque()).load(Ordering::Relaxed) as u32 != owner.0
-    {
-        return None;
-    }
-    // The header was seen allocated, which pins the slab (I5), so the entry read now is the one that
-    // counts. If the block is freed and allocated anew before the claim, an equal header means an
-    // equal size, hence an equal class.
-    let class = meta.read_entry(opaque(block.span() as usize)).class_opaque();
-    Some(Found { class, block, index, header })
-}
-
-/// Reached when the loaded magazine has no room, the section was aborted, or the IRQL is bad.
+/// Puts a claimed slab block away.
 #[cold]
 #[inline(never)]
-fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
-    if !platform.above_dispatch()
-        && let Some(found) = find(&meta, owner, place)
-        && claim(meta.header_at(found.index), found.header)
-    {
-        return put_slow(meta, platform, found.class, found.block);
-    }
-    refuse_slow(meta, platform, owner, place)
+fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId) -> Status {
+    // The claimed block pins its slab (I5): its entry is the one that counts.
+    put_slow(meta, platform, meta.read_entry(block.span() as usize).class(), block)
 }
 
-/// Reached with a bad argument, at a bad IRQL, with a large run, or when another call was faster.
+/// Reached when the loaded magazine has no room, the section was aborted, or could not run; and with
+/// whatever is no live slab block of the caller.
+#[cold]
+#[inline(never)]
+fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, block: BlockId) -> Status {
+    if !platform.above_dispatch()
+        && let Some(found) = find(&meta, owner, block)
+        && claim(found.word, found.header)
+    {
+        return put_claimed_slow(meta, platform, block);
+    }
+    refuse_slow(meta, platform, owner, meta.range().address(block))
+}
+
+/// Reached with an address outside the range or no multiple of 16, a bad argument, at a bad IRQL, with a large run, or when another call was faster.
 /// The contract's checks, in its order (section 5 of the contract's decisions).
 #[cold]
 #[inline(never)]
-fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
-    let address = meta.address_at(place);
+pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
     if meta.not_implemented() {
         return Status::NOT_IMPLEMENTED;
     }
@@ -78,9 +64,7 @@ fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u
     match inspect(&meta, owner, address) {
         Ok((block, header, class)) => {
             if claim(meta.header_of(class, block), header) {
-                // The claimed block pins its slab (I5).
-                let class = meta.read_entry(block.span() as usize).class();
-                return put_slow(meta, platform, class, block);
+                return put_claimed_slow(meta, platform, block);
             }
             // Another free of this block won between our look and our claim.
             meta.refuse_free(call, ViolationKind::DoubleFree, address, Some(header));
@@ -96,14 +80,13 @@ fn inspect(
     owner: AdapterId,
     address: u64,
 ) -> Result<(BlockId, Header, Class), (ViolationKind, Option<Header>)> {
-    let offset = address.wrapping_sub(meta.control().range_base);
-    if offset / 16 >= meta.control().limit {
+    let Some(grain) = meta.range().grain_of(address) else {
         return Err((ViolationKind::Foreign, None));
-    }
-    let Some(found) = meta.locate(BlockId((offset / 16) as u32)) else {
+    };
+    let Some(found) = meta.locate(grain) else {
         return Err((ViolationKind::Wild, None));
     };
-    let at_start = found.at_start && offset.is_multiple_of(16);
+    let at_start = found.at_start && address == meta.range().address(grain);
     if found.header.is(ALLOC, found.start) || found.header.is(LARGE_ALLOC, found.start) {
         if !at_start {
             Err((ViolationKind::Interior, Some(found.header)))

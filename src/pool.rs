@@ -3,12 +3,15 @@
 use core::fmt;
 use core::ptr::NonNull;
 
+use crate::allocate::{allocate, null_out_slow};
 use crate::contract::hook::HookRecord;
+use crate::free::free;
 use crate::layout::classes::{CLASS_SLOTS, Class, SLAB_CLASSES, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
 use crate::layout::meta::Meta;
+use crate::layout::range::Range;
 use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::Platform;
 use crate::sync::Ordering;
@@ -51,6 +54,7 @@ impl crate::Host for SingleCpu {
 /// handler too.
 pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) meta: Meta,
+    range: Range,
     pub(crate) platform: P,
     #[cfg(feature = "std")]
     pub(crate) backing: Option<crate::source::Backing>,
@@ -137,6 +141,7 @@ impl<P: Platform> Pool<P> {
         meta.init_adapters();
         Ok(Pool {
             meta,
+            range: *meta.range(),
             platform,
             #[cfg(feature = "std")]
             backing: None,
@@ -151,7 +156,7 @@ impl<P: Platform> Pool<P> {
     /// The first address of the range, and its bytes, after rounding.
     pub fn range(&self) -> (u64, u64) {
         let geometry = &self.meta.control().geometry;
-        (geometry.range_base, u64::from(geometry.spans) * u64::from(SPAN))
+        (geometry.range.base, u64::from(geometry.spans) * u64::from(SPAN))
     }
 
     /// `StorPortAllocatePool`: a block of `bytes` bytes, not zeroed.
@@ -170,7 +175,10 @@ impl<P: Platform> Pool<P> {
     /// Source: `storport/nf-storport-storportallocatepool.md`.
     #[inline]
     pub fn allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag, out: Option<&mut u64>) -> Status {
-        crate::allocate::allocate(self.meta, &self.platform, adapter, bytes, tag, out)
+        let Some(out) = out else { return null_out_slow(self.meta) };
+        let answer = allocate(self.meta, &self.platform, adapter, self.range, tag, bytes);
+        *out = answer.address;
+        answer.status
     }
 
     /// `StorPortFreePool`: gives a block back. Any address may be passed; a bad one changes nothing.
@@ -191,7 +199,7 @@ impl<P: Platform> Pool<P> {
     /// then the double one. Nobody can tell the two apart.
     #[inline]
     pub unsafe fn free(&self, adapter: AdapterId, address: u64) -> Status {
-        crate::free::free(self.meta, &self.platform, adapter, address)
+        free(self.meta, &self.platform, adapter, address)
     }
 
     /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
@@ -311,7 +319,7 @@ impl<P: Platform> Pool<P> {
     /// Frees a removed adapter's block, unless its own undoing came first.
     fn release(&self, live: Live) -> bool {
         let word = self.meta.header_of(live.class, live.block);
-        let won = crate::percpu::claim(word, live.header);
+        let won = crate::percpu::claim::claim(word, live.header);
         if won {
             let _ = crate::put::put_slow(self.meta, &self.platform, live.class, live.block);
         }
@@ -387,7 +395,7 @@ impl<P: Platform> Pool<P> {
         // A gap or another consumer leaves runs for the next time.
         let _ = meta.collect_large();
         let span = u64::from(SPAN);
-        let base = meta.control().range_base;
+        let base = self.range.base;
         let given = meta
             .for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
         drop(claim);

@@ -30,12 +30,12 @@ fn overflow<P: Platform>(meta: &Meta, platform: &P, class: Class, block: BlockId
     };
     // ORDERING: Relaxed - the exchange decides.
     let loaded = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
-    let full = loaded.is_magazine() && loaded.entries() == meta.capacity(class);
+    let full = loaded.is_full();
     if !full && !loaded.is_none() {
         // Claimed, stopped, or changed by whoever interrupted us.
         return false;
     }
-    let Some(fresh) = take_spare_with_room(meta, cpu, class).or_else(|| meta.take_empty()) else {
+    let Some(fresh) = take_spare_with_room(meta, cpu, class).or_else(|| meta.take_empty(class)) else {
         return false;
     };
     let fresh = meta.put_id(fresh, block);
@@ -50,10 +50,9 @@ fn overflow<P: Platform>(meta: &Meta, platform: &P, class: Class, block: BlockId
 /// Takes the CPU's spare if it has room; publishes it if it turned out to have none. Two RMWs at most.
 fn take_spare_with_room(meta: &Meta, cpu: u32, class: Class) -> Option<Cursor> {
     let spare = meta.spare(cpu, class);
-    let capacity = meta.capacity(class);
     // ORDERING: Relaxed - a first look.
     let seen = Cursor(spare.load(Ordering::Relaxed));
-    if seen.0 == 0 || seen.entries() == capacity {
+    if !seen.is_magazine() || seen.is_full() {
         return None;
     }
     // ORDERING: Acquire - the entries; pairs with the Release that put it there.
@@ -61,7 +60,7 @@ fn take_spare_with_room(meta: &Meta, cpu: u32, class: Class) -> Option<Cursor> {
     if taken.0 == 0 {
         return None;
     }
-    if taken.entries() == capacity {
+    if taken.is_full() {
         meta.publish_magazine(class, taken);
         return None;
     }

@@ -295,12 +295,10 @@ impl<P: Platform> Pool<P> {
                 for word in [meta.cursor(cpu, class), meta.spare(cpu, class)] {
                     // ORDERING: Relaxed - a snapshot.
                     let cursor = Cursor(word.load(Ordering::Relaxed));
-                    if cursor.is_magazine() {
-                        let blocks = u64::from(cursor.entries());
-                        *cached += blocks;
-                        row.blocks += blocks;
-                        row.bytes += blocks * u64::from(class.bytes());
-                    }
+                    let blocks = u64::from(meta.entries(class, cursor));
+                    *cached += blocks;
+                    row.blocks += blocks;
+                    row.bytes += blocks * u64::from(class.bytes());
                 }
             }
             snapshot.cpus.push(row);

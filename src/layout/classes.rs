@@ -34,7 +34,7 @@ pub(crate) const CLASS_SLOTS: usize = 40;
 /// The largest request that a slab serves.
 pub(crate) const MAX_SLAB_BYTES: u32 = SIZES[SLAB_CLASSES - 1];
 /// Entries of a full magazine at most.
-pub(crate) const MAGAZINE_ENTRIES: u32 = 63;
+pub(crate) const MAGAZINE_ENTRIES: u32 = 252;
 /// A CPU's two magazines of one class hold about twice this many bytes at most.
 const PARKED_BYTES: u32 = SPAN;
 
@@ -42,13 +42,13 @@ const PARKED_BYTES: u32 = SPAN;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Class(pub(crate) u8);
 
-/// Class by `(bytes + 15) / 16`, for requests of up to a page.
-pub(crate) const SMALL: [u8; (PAGE / GRAIN) as usize + 1] = {
-    let mut table = [0; (PAGE / GRAIN) as usize + 1];
+/// Class by `(bytes - 1) / 16`, for requests of up to a page.
+pub(crate) const SMALL: [u8; (PAGE / GRAIN) as usize] = {
+    let mut table = [0; (PAGE / GRAIN) as usize];
     let mut class = 0;
     let mut grains = 0;
     while grains < table.len() {
-        if grains as u32 * GRAIN > SIZES[class] {
+        if (grains as u32 + 1) * GRAIN > SIZES[class] {
             class += 1;
         }
         table[grains] = class as u8;
@@ -77,7 +77,7 @@ impl Class {
     pub(crate) fn for_slab_bytes(bytes: u32) -> Class {
         debug_assert!((1..=MAX_SLAB_BYTES).contains(&bytes));
         if bytes <= PAGE {
-            return Class(SMALL[bytes.div_ceil(GRAIN) as usize]);
+            return Class(SMALL[((bytes - 1) / GRAIN) as usize]);
         }
         let mut class = SMALL[SMALL.len() - 1] + 1;
         while SIZES[class as usize] < bytes {

@@ -2,10 +2,11 @@
 
 use core::mem::offset_of;
 
-use super::classes::{CLASS_SLOTS, GRAIN_SHIFT, PAGE};
-use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL, SPAN_GRAINS};
+use super::classes::{CLASS_SLOTS, GRAIN_SHIFT};
+use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL};
 use super::geometry::{Config, Geometry, MAX_CPUS, PAGE_MAP};
-use super::page_map::NO_HEADER;
+use super::page_map::{HeaderTable, NO_HEADER};
+use super::range::Range;
 use crate::AdapterId;
 use crate::contract::hook::HookRecord;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
@@ -21,28 +22,20 @@ pub struct Control {
     pub(crate) nobody: u64,
     /// Reads 0 for ever: the header of what is no block.
     pub(crate) no_header: u64,
-    /// Where the range begins.
-    pub(crate) range_base: u64,
-    /// Block ids are below this.
-    pub(crate) limit: u64,
+    /// The range.
+    pub(crate) range: Range,
     /// Minus the number of accounts: or'ed to a hash, it gives an account's index.
     pub(crate) account_mask: isize,
-    /// Where the thread's rseq area lies from the thread pointer.
-    pub(crate) rseq_offset: isize,
     /// Whether rseq sections serve; else the twin.
     pub(crate) rseq: bool,
     /// CPUs that have a cache.
     pub(crate) cpus: u32,
-    /// By class: bytes of a full magazine.
+    /// By class: entries of a full magazine.
     pub(crate) capacity: [u8; CLASS_SLOTS],
-    /// By class: the same less one entry, for pop's compare.
-    pub(crate) pop_limit: [u8; CLASS_SLOTS],
-    /// By class: k - 4.
-    pub(crate) grain_shift: [u8; CLASS_SLOTS],
-    /// Class by size in grains.
+    /// Class by (bytes - 1) / 16.
     pub(crate) small: [u8; SMALL.len()],
-    /// By class: index of its header region, counted in headers from the base.
-    pub(crate) tables: [u64; CLASS_SLOTS],
+    /// By class: where its headers are.
+    pub(crate) headers: [HeaderTable; CLASS_SLOTS],
     /// Address of each CPU's block, for rseq sections. For numbers without a cache, and for all
     /// while the twin serves, it is the shared row's, whose cursors are `NONE` for ever.
     pub(crate) cpu_blocks: [usize; MAX_CPUS],
@@ -66,7 +59,7 @@ pub struct Control {
     pub(crate) reclaim_claim: AtomicU32,
     /// Word of the bitmap where the search for a free span begins. A hint; written by anyone.
     pub(crate) span_hint: AtomicU32,
-    /// Next magazine that was never used. Written by `fetch_add`.
+    /// Next magazine that was never used, in words. Written by `fetch_add`.
     pub(crate) arena_next: AtomicU64,
     /// Stock of empty magazines: counter, magazine. Written by CAS.
     pub(crate) empties: AtomicU64,
@@ -119,31 +112,23 @@ const _: () = {
 impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
-        let mut pop_limit = [0; CLASS_SLOTS];
-        let mut grain_shift = [0; CLASS_SLOTS];
-        for class in 0..CLASSES {
-            grain_shift[class] = Class(class as u8).grain_shift() as u8;
-            if class < SLAB_CLASSES {
-                let entries = Class(class as u8).capacity(geometry.spans, config.cpus) as u8;
-                capacity[class] = entries * 4;
-                pop_limit[class] = entries * 4 - 4;
-            }
+        let mut headers = [HeaderTable::NONE; CLASS_SLOTS];
+        for index in 0..CLASSES {
+            let class = Class(index as u8);
+            headers[index] = HeaderTable::new(geometry.tables[index], class);
+            capacity[index] = class.capacity(geometry.spans, config.cpus) as u8;
         }
         let least = geometry.least_class;
         Control {
             nobody: NOBODY,
             no_header: 0,
-            range_base: geometry.range_base,
-            limit: u64::from(geometry.spans) * u64::from(SPAN_GRAINS),
+            range: geometry.range,
             account_mask: -(config.accounts as isize),
-            rseq_offset: 0,
             rseq: false,
             cpus: config.cpus,
             capacity,
-            pop_limit,
-            grain_shift,
             small: SMALL.map(|class| class.max(least)),
-            tables: geometry.tables,
+            headers,
             cpu_blocks: [0; MAX_CPUS],
             geometry,
             strict_tags: config.strict_tags,
@@ -167,14 +152,14 @@ impl Control {
         }
     }
 
-    /// The slab class of a request of up to a page.
+    /// The slab class of a request of 1 to 4096 bytes.
     #[inline(always)]
-    pub(crate) fn small_class(&self, bytes: u32) -> Class {
-        debug_assert!((1..=PAGE).contains(&bytes));
-        let class = Class(self.small[((bytes + 15) >> GRAIN_SHIFT) as usize]);
+    pub(crate) fn small_class(&self, bytes: u32) -> Option<Class> {
+        // 0 wraps to what is no index.
+        let class = Class(*self.small.get((bytes.wrapping_sub(1) >> GRAIN_SHIFT) as usize)?);
         // SAFETY: the table's values are classes of slabs (I11). It spares the bound checks of the
         // arrays by class.
         unsafe { core::hint::assert_unchecked(class.index() < SLAB_CLASSES) };
-        class
+        Some(class)
     }
 }

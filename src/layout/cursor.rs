@@ -1,21 +1,27 @@
-//! Cursors: which magazine, and the position of its next free entry.
+//! Cursors: which magazine, and how much room it has.
 
-/// A magazine's address (an offset from the base, a multiple of 256) and a position in bytes,
-/// in one word. Also the name of a magazine that lies in a spare, a queue or a hand.
+/// A magazine's place (a multiple of 256, in words from the base) and its *room*: how many entries it
+/// may still take. Also the name of a magazine that lies in a spare, a queue or a hand.
+///
+/// A magazine fills downwards: entries lie from `room` to the class's capacity. So the word that a
+/// cursor's value counts to is the entry that a pop takes, full is 0 for every class, and the compare
+/// of a push needs no table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor(pub(crate) u32);
 
-/// Bytes of a magazine: 63 entries and a link.
-pub(crate) const MAGAZINE_BYTES: u32 = 256;
-/// Position of the link.
-pub(crate) const LINK_POSITION: u32 = 252;
-const POSITION: u32 = 0xFF;
+/// Words of a magazine: the entries and, in the last one, a link.
+pub(crate) const MAGAZINE_WORDS: u32 = 256;
+/// Which word of a magazine is its link.
+pub(crate) const LINK_WORD: u32 = MAGAZINE_WORDS - 1;
+/// The most room that a cursor can tell; above are the marks.
+pub(crate) const MAX_ROOM: u32 = 252;
+const ROOM: u32 = MAGAZINE_WORDS - 1;
 const TAG_NONE: u32 = 0xFD;
 const TAG_STOPPED: u32 = 0xFE;
 const TAG_CLAIMED: u32 = 0xFF;
 
 impl Cursor {
-    /// No magazine. Fails both limit compares of the fast paths, as do the other two.
+    /// No magazine. Fails both compares of the fast paths, as do the other two marks.
     pub(crate) const NONE: Cursor = Cursor(TAG_NONE);
 
     /// A stealer waits to see whether the owner's section committed.
@@ -28,33 +34,34 @@ impl Cursor {
         Cursor(generation << 8 | TAG_CLAIMED)
     }
 
-    /// Whether this names a magazine.
+    /// Whether this names a magazine. An empty spare, which is 0, does not: the control block lies there.
     pub(crate) const fn is_magazine(self) -> bool {
-        self.0 & POSITION <= LINK_POSITION
+        self.0 & ROOM <= MAX_ROOM && self.0 >= MAGAZINE_WORDS
     }
 
     pub(crate) const fn is_claimed(self) -> bool {
-        self.0 & POSITION == TAG_CLAIMED
+        self.0 & ROOM == TAG_CLAIMED
     }
 
     pub(crate) const fn is_none(self) -> bool {
-        self.0 & POSITION == TAG_NONE
+        self.0 & ROOM == TAG_NONE
     }
 
-    /// Position in bytes: four times the number of entries.
-    pub(crate) const fn position(self) -> u32 {
-        self.0 & POSITION
+    /// Entries that a magazine may still take.
+    pub(crate) const fn room(self) -> u32 {
+        self.0 & ROOM
     }
 
-    pub(crate) const fn entries(self) -> u32 {
-        self.position() / 4
+    /// Whether this names a magazine that takes no more.
+    pub(crate) const fn is_full(self) -> bool {
+        self.is_magazine() && self.room() == 0
     }
 
     pub(crate) const fn magazine(self) -> u32 {
-        self.0 & !POSITION
+        self.0 & !ROOM
     }
 
-    pub(crate) const fn with_entries(self, entries: u32) -> Cursor {
-        Cursor(self.magazine() | (entries * 4))
+    pub(crate) const fn with_room(self, room: u32) -> Cursor {
+        Cursor(self.magazine() | room)
     }
 }

@@ -6,7 +6,8 @@
 use core::fmt;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN};
-use super::cursor::MAGAZINE_BYTES;
+use super::cursor::MAGAZINE_WORDS;
+use super::range::Range;
 
 /// Bytes of one counter cell.
 const CELL: usize = 8;
@@ -148,7 +149,7 @@ impl Config {
         self
     }
 
-    /// How many magazines (256 bytes each) the metadata holds; 0, the default, means enough for
+    /// How many magazines (1024 bytes each) the metadata holds; 0, the default, means enough for
     /// a pool that is all free. When they are spent, frees still succeed, through the queues.
     #[must_use]
     pub const fn magazines(mut self, magazines: u32) -> Config {
@@ -196,7 +197,7 @@ impl Config {
 /// Offsets of all tables, in bytes from the base.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
-    pub(crate) range_base: u64,
+    pub(crate) range: Range,
     pub(crate) spans: u32,
     pub(crate) least_class: u8,
     /// Bytes below the base: the account words, rounded up to a page.
@@ -211,7 +212,9 @@ pub(crate) struct Geometry {
     pub(crate) span_words: usize,
     pub(crate) free_spans: usize,
     pub(crate) touched_spans: usize,
+    /// The first magazine, in words.
     pub(crate) arena: u32,
+    /// The end of the last one, in words.
     pub(crate) arena_end: u32,
     /// By class: index of the class's header region, counted in headers.
     pub(crate) tables: [u64; CLASS_SLOTS],
@@ -269,8 +272,8 @@ impl Geometry {
         // One block more: the shared row.
         let mut end = first_cpu + (config.cpus as usize + 1) * cpu_stride;
 
-        end = align(end, MAGAZINE_BYTES as usize);
-        let arena = end;
+        let magazine_bytes = MAGAZINE_WORDS as usize * 4;
+        let arena = align(end, magazine_bytes);
         let ids_per_span = SPAN / config.min_block;
         let needed = if config.magazines > 0 {
             config.magazines as usize
@@ -278,13 +281,14 @@ impl Geometry {
             spans as usize * (ids_per_span / MAGAZINE_ENTRIES + 1) as usize
                 + 2 * config.cpus as usize * SLAB_CLASSES
         };
-        let limit = u32::MAX as usize - MAGAZINE_BYTES as usize;
+        // A magazine's place counts words, in 32 bits.
+        let limit = (1 << 34) - magazine_bytes;
         if arena >= limit {
             return Err(CreateError::RangeTooLarge);
         }
-        let mut arena_end = arena + needed * MAGAZINE_BYTES as usize;
+        let mut arena_end = arena + needed * magazine_bytes;
         if arena_end > limit {
-            arena_end = limit / MAGAZINE_BYTES as usize * MAGAZINE_BYTES as usize;
+            arena_end = limit;
         }
         end = arena_end;
 
@@ -306,7 +310,7 @@ impl Geometry {
         }
 
         Ok(Geometry {
-            range_base,
+            range: Range::new(range_base, spans),
             spans,
             least_class,
             below,
@@ -318,8 +322,8 @@ impl Geometry {
             span_words,
             free_spans,
             touched_spans,
-            arena: arena as u32,
-            arena_end: arena_end as u32,
+            arena: (arena / 4) as u32,
+            arena_end: (arena_end / 4) as u32,
             tables,
         })
     }

@@ -36,7 +36,7 @@ pub(crate) const LARGE_FREE: u16 = LARGE_ALLOC ^ CLAIM;
 /// What a claim flips.
 pub(crate) const CLAIM: u16 = 0x8000;
 const LINK_SHIFT: u32 = 16;
-const ACCOUNT_SHIFT: u32 = 48;
+pub(crate) const ACCOUNT_SHIFT: u32 = 48;
 const LINK_MASK: u64 = 0xFFFF_FFFF << LINK_SHIFT;
 
 impl Header {
@@ -62,26 +62,6 @@ impl Header {
 
     pub(crate) const fn account(self) -> Account {
         Account((self.0 as i64 >> ACCOUNT_SHIFT) as isize)
-    }
-
-    /// The same, kept from being merged with the scaling that follows, which would cost a mask.
-    #[inline(always)]
-    pub(crate) fn account_opaque(self) -> Account {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let account: isize;
-            // SAFETY: arithmetic on registers.
-            unsafe {
-                core::arch::asm!(
-                    "sar {0}, 48",
-                    inlateout(reg) self.0 => account,
-                    options(pure, nomem, nostack),
-                );
-            }
-            Account(account)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        self.account()
     }
 
     /// Requested bytes, while allocated; the link, while queued; else the last of either.

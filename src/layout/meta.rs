@@ -2,13 +2,17 @@
 
 use core::ptr::NonNull;
 
-use super::classes::{Class, GRAIN_SHIFT, LARGE, LARGE_BODY, SPAN_GRAINS};
+use super::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
-use super::cursor::{Cursor, LINK_POSITION};
+use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
 use super::geometry::{CELL_ROW, PAGE_MAP, SPARES};
 use super::header::{Account, BlockId, Header};
 use super::page_map::Entry;
+use super::range::Range;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// How many calls before a block comes out of its magazine it is drawn into the cache.
+pub(crate) const AHEAD: usize = 8;
 
 /// A pool's metadata. Copied freely inside the crate; every copy lives shorter than its pool.
 #[derive(Clone, Copy)]
@@ -91,14 +95,7 @@ impl Meta {
     /// The header of a block of a known class: its region is fixed by the class's k.
     #[inline(always)]
     pub(crate) fn header_of(&self, class: Class, block: BlockId) -> &AtomicU64 {
-        self.header_at(self.header_index(class, block))
-    }
-
-    /// Its index, counted in headers from the base. Any id gives some number; not all name a header.
-    #[inline(always)]
-    pub(crate) fn header_index(&self, class: Class, block: BlockId) -> u64 {
-        let control = self.control();
-        control.tables[class.index()] + u64::from(block.0 >> control.grain_shift[class.index()])
+        self.header_at(self.control().headers[class.index()].index(block))
     }
 
     pub(crate) fn read_header(&self, class: Class, block: BlockId) -> Header {
@@ -137,13 +134,13 @@ impl Meta {
     /// Entry number `n` of a magazine.
     #[inline(always)]
     pub(crate) fn magazine_entry(&self, magazine: u32, n: u32) -> &AtomicU32 {
-        debug_assert!(magazine.is_multiple_of(256) && n < 63);
-        self.word32((magazine + n * 4) as usize)
+        debug_assert!(magazine.is_multiple_of(MAGAZINE_WORDS) && n < LINK_WORD);
+        self.word32((magazine + n) as usize * 4)
     }
 
     pub(crate) fn magazine_link(&self, magazine: u32) -> &AtomicU32 {
-        debug_assert!(magazine.is_multiple_of(256));
-        self.word32((magazine + LINK_POSITION) as usize)
+        debug_assert!(magazine.is_multiple_of(MAGAZINE_WORDS));
+        self.word32((magazine + LINK_WORD) as usize * 4)
     }
 
     pub(crate) fn span_word(&self, span: u32) -> &AtomicU32 {
@@ -166,28 +163,10 @@ impl Meta {
         self.word64((offset + n * 8) as isize)
     }
 
-    /// The address of a block.
+    /// The range of addresses.
     #[inline(always)]
-    pub(crate) fn address(&self, block: BlockId) -> u64 {
-        self.control().range_base + u64::from(block.0) * 16
-    }
-
-    /// An address as a *place*: its offset in the range in grains, and what is left of a multiple of
-    /// 16 in the top bits. So one compare with the limit refuses both kinds of bad address.
-    #[inline(always)]
-    pub(crate) fn place_of(&self, address: u64) -> u64 {
-        address.wrapping_sub(self.control().range_base).rotate_right(GRAIN_SHIFT)
-    }
-
-    /// The address of a place.
-    pub(crate) fn address_at(&self, place: u64) -> u64 {
-        place.rotate_left(GRAIN_SHIFT).wrapping_add(self.control().range_base)
-    }
-
-    /// The place as a block id, if the range has it.
-    #[inline(always)]
-    pub(crate) fn block_at(&self, place: u64) -> Option<BlockId> {
-        (place < self.control().limit).then_some(BlockId(place as u32))
+    pub(crate) fn range(&self) -> &Range {
+        &self.control().range
     }
 
     /// The block that holds a grain, live or not; `None` where no block can be. Loads only, bounded.
@@ -219,10 +198,9 @@ impl Meta {
     /// hot (docs/BENCHMARKS.md).
     #[inline(always)]
     pub(crate) fn upcoming(&self, position: Cursor) -> BlockId {
-        const AHEAD: usize = 8;
-        // ORDERING: Relaxed - a hint. Below the first entry lies another magazine, or, below the
-        // first magazine, the shared row: all are words of the metadata.
-        BlockId(self.word32(position.0 as usize - 4 * AHEAD).load(Ordering::Relaxed))
+        // ORDERING: Relaxed - a hint. Behind the last entry lies another magazine, or, behind the
+        // last magazine, the first header table: all are words of the metadata.
+        BlockId(self.word32((position.0 as usize + AHEAD) * 4).load(Ordering::Relaxed))
     }
 
     /// Whether the host's switch is down.

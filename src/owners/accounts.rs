@@ -40,9 +40,7 @@ impl Key {
     pub(crate) const fn hash(self) -> u32 {
         // Multiplicative hashing: the high bits of a product depend on all bits of what was
         // multiplied, on the tag's last character and the owner's generation too.
-        let tag = ((self.0 >> 32) as u32).wrapping_mul(0x9E37_79B1);
-        let owner = (self.0 as u32).wrapping_mul(0x85EB_CA6B);
-        (tag ^ owner) >> 17
+        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49) as u32
     }
 }
 

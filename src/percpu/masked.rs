@@ -1,8 +1,10 @@
 //! The hook for hosts that mask interrupts, or raise to DISPATCH, around the commit.
 
+use super::claim::{claim, find};
 use super::sealed::Sealed;
 use super::steal::stop_and_take;
-use super::{Found, Freed, MaskInterrupts, Platform, Pop, claim};
+use super::{Freed, MaskInterrupts, Platform, Pop};
+use crate::AdapterId;
 use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
@@ -42,8 +44,7 @@ fn push_masked(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
     let word = meta.cursor(cpu, class);
     // ORDERING: Acquire - the entries behind a cursor that a stealer reset.
     let cursor = Cursor(word.load(Ordering::Acquire));
-    // Refuses a full magazine and the three marks at once.
-    if cursor.position() >= u32::from(meta.control().capacity[class.index()]) {
+    if !cursor.is_magazine() || cursor.is_full() {
         return false;
     }
     // ORDERING: Release - the entry; pairs with the stealer's swap.
@@ -66,29 +67,28 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     #[inline(always)]
-    fn free(&self, meta: &Meta, found: Found) -> Freed {
+    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
         if self.above_dispatch() {
             return Freed::Missed;
         }
         self.masked(meta, |cpu| {
-            let word = meta.header_at(found.index);
-            // ORDERING: Relaxed - nothing on this CPU comes between look and store; another CPU's
-            // free in the same instant is excepted, but for the `checked` profile.
-            let claimed = if cfg!(feature = "checked") {
-                claim(word, found.header)
-            } else {
-                let same = word.load(Ordering::Relaxed) == found.header.0;
-                if same {
-                    // ORDERING: Release - the caller's use of the block ended before it is free.
-                    word.store(found.header.freed().0, Ordering::Release);
-                }
-                same
+            // `fence_sections` reaches the CPUs that have a cache, and no others.
+            let Some(cpu) = cpu else { return Freed::Missed };
+            let Some(found) = find(meta, owner, block) else {
+                return Freed::Missed;
             };
-            match (claimed, cpu) {
-                (false, _) => Freed::Missed,
-                (true, Some(cpu)) if push_masked(meta, cpu, found.class, found.block) => Freed::Done,
-                (true, _) => Freed::Claimed,
+            // Nothing on this CPU comes between look and store; another CPU's free in the same
+            // instant is excepted, but for the `checked` profile.
+            if cfg!(feature = "checked") {
+                if !claim(found.word, found.header) {
+                    return Freed::Missed;
+                }
+            } else {
+                // ORDERING: Release - the caller's use of the block ended before it is free.
+                found.word.store(found.header.freed().0, Ordering::Release);
             }
+            // No slab whose entry we have read is used anew before we unmask: `fence_sections`.
+            if push_masked(meta, cpu, found.entry.class(), block) { Freed::Done } else { Freed::Claimed }
         })
     }
 
@@ -107,7 +107,7 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
             let word = meta.cursor(cpu, class);
             // ORDERING: Acquire - as in `push`.
             let cursor = Cursor(word.load(Ordering::Acquire));
-            if !cursor.is_magazine() || cursor.entries() == 0 {
+            if meta.entries(class, cursor) == 0 {
                 return Pop::Miss { counted: false };
             }
             let (block, rest) = meta.take_id(cursor);
@@ -135,5 +135,9 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
 
     fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
         stop_and_take(meta, class, |cpus| cpus.for_each(|cpu| self.host.fence(cpu)), each);
+    }
+
+    fn fence_sections(&self, meta: &Meta) {
+        (0..meta.control().cpus).for_each(|cpu| self.host.fence(cpu));
     }
 }

@@ -4,6 +4,7 @@
 //! the portable twin (`portable`), which claims the cursor. All of them leave what they cannot do
 //! at once to the slow paths, and none of them waits.
 
+pub(crate) mod claim;
 pub(crate) mod masked;
 #[cfg(feature = "std")]
 pub(crate) mod native;
@@ -16,12 +17,15 @@ pub(crate) mod thread;
 
 use core::ptr::NonNull;
 
+use crate::AdapterId;
 use crate::layout::classes::Class;
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId, Header};
-use crate::layout::meta::Meta;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::layout::header::{ALLOC, Account, BlockId, Header};
+use crate::layout::meta::{Meta, prefetch_for_write};
+use crate::layout::range::Range;
+use crate::sync::{Ordering, fence};
+use claim::{claim, find};
 
 /// The highest IRQL at which the pool may be called.
 pub(crate) const DISPATCH: u32 = crate::Irql::DISPATCH.level() as u32;
@@ -35,24 +39,44 @@ pub enum Pop {
     Miss { counted: bool },
 }
 
-/// How the commit of a free ended.
+/// What the fast path of allocate asks for: a block of a slab, under an account whose word was the key.
+#[derive(Clone, Copy)]
+pub struct Ask {
+    pub(crate) account: Account,
+    pub(crate) key: u64,
+    pub(crate) class: Class,
+    pub(crate) bytes: u32,
+}
+
+/// How the fast path of allocate ended: with an address, which is a multiple of 16, or with something in
+/// the low bits. One word, so that a section can answer in a register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Taken(pub(crate) u64);
+
+impl Taken {
+    /// No block.
+    pub(crate) const MISSED: u64 = 1;
+    /// No block, but the allocation was counted.
+    pub(crate) const COUNTED: u64 = 2;
+    /// Added to the address: the account was closed meanwhile.
+    pub(crate) const OVERTAKEN: u64 = 4;
+
+    /// Why there is no address; 0 if there is.
+    #[inline(always)]
+    pub(crate) const fn fault(self) -> u64 {
+        self.0 & 15
+    }
+}
+
+/// How the fast path of free ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Freed {
     /// Claimed and put into the loaded magazine.
     Done,
     /// Claimed; the caller holds the block.
     Claimed,
-    /// Not claimed: a bad IRQL, no room, an abort, or the header has changed.
+    /// Not claimed: no live slab block of this owner, a bad IRQL, no room, or an abort.
     Missed,
-}
-
-/// An allocated block as free found it: the index of its header, and what that was.
-#[derive(Clone, Copy)]
-pub struct Found {
-    pub(crate) class: Class,
-    pub(crate) block: BlockId,
-    pub(crate) index: u64,
-    pub(crate) header: Header,
 }
 
 /// What a pool runs on: the CPU number, the IRQL, and the way of committing.
@@ -79,17 +103,45 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn cpu(&self, meta: &Meta) -> Option<u32>;
 
-    /// At DISPATCH or below: claims an allocated block and puts it into this CPU's loaded
-    /// magazine. Exact against whatever interrupts this CPU. Bounded.
+    /// At DISPATCH or below: finds the allocated slab block of this owner, claims it and puts it into
+    /// this CPU's loaded magazine. Exact against whatever interrupts this CPU. Bounded.
     #[doc(hidden)]
     #[inline(always)]
-    fn free(&self, meta: &Meta, found: Found) -> Freed {
-        if self.above_dispatch() || !claim(meta.header_at(found.index), found.header) {
-            Freed::Missed
-        } else if self.push(meta, found.class, found.block) {
-            Freed::Done
+    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+        if self.above_dispatch() {
+            return Freed::Missed;
+        }
+        let Some(found) = find(meta, owner, block) else {
+            return Freed::Missed;
+        };
+        if !claim(found.word, found.header) {
+            return Freed::Missed;
+        }
+        let class = meta.read_entry(block.span() as usize).class();
+        if self.push(meta, class, block) { Freed::Done } else { Freed::Claimed }
+    }
+
+    /// At DISPATCH or below: takes a block from this CPU's loaded magazine, counts it, writes its
+    /// header, then looks at the account's word again. Bounded.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn allocate(&self, meta: &Meta, range: &Range, ask: Ask) -> Taken {
+        let (block, next) = match self.pop(meta, ask.class, ask.account) {
+            Pop::Got(block, next) => (block, next),
+            Pop::Miss { counted } => return Taken(if counted { Taken::COUNTED } else { Taken::MISSED }),
+        };
+        let header = Header::new(ALLOC, ask.account, ask.bytes, block);
+        // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
+        meta.header_of(ask.class, block).store(header.0, Ordering::Release);
+        prefetch_for_write(range.address(meta.upcoming(next)));
+        // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
+        // the header, or we see the closed word.
+        fence(Ordering::SeqCst);
+        // ORDERING: Relaxed - after the fence.
+        if meta.account_word(ask.account).load(Ordering::Relaxed) == ask.key {
+            Taken(range.address(block))
         } else {
-            Freed::Claimed
+            Taken(range.address(block) | Taken::OVERTAKEN)
         }
     }
 
@@ -117,29 +169,17 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>));
 
-    /// Between a header's store and the second look at the account word, after a fast pop.
+    /// Between retiring slabs and giving their spans away: returns when no section of `free` is left
+    /// that may have read their page-map entries before.
     #[doc(hidden)]
-    #[inline(always)]
-    fn publish(&self) {
-        // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
-        // the header, or we see the closed word.
-        fence(Ordering::SeqCst);
-    }
+    fn fence_sections(&self, _meta: &Meta) {}
 
     /// Between closing account words and walking headers.
     #[doc(hidden)]
     fn fence_all(&self) {
-        // ORDERING: SeqCst - pairs with `publish`.
+        // ORDERING: SeqCst - pairs with the fence before allocate's second look.
         fence(Ordering::SeqCst);
     }
-}
-
-/// Claims an allocated block: of all who try with this header value, one wins. One RMW.
-#[inline(always)]
-pub(crate) fn claim(word: &AtomicU64, header: Header) -> bool {
-    // ORDERING: AcqRel - Acquire: the block's slab was adopted before it was allocated;
-    // Release: the caller's use of the block ended before it is free.
-    word.compare_exchange(header.0, header.freed().0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 pub(crate) mod sealed {

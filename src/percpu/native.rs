@@ -3,12 +3,14 @@
 use core::ptr::NonNull;
 
 use super::sealed::Sealed;
-use super::{Found, Freed, Platform, Pop, portable, thread};
+use super::{Ask, Freed, Platform, Pop, Taken, portable, thread};
+use crate::AdapterId;
 use crate::layout::classes::Class;
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
+use crate::layout::range::Range;
 
 /// How a pool on std commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +44,8 @@ impl Sealed for Native {}
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod commit {
     use super::*;
-    use crate::percpu::claim;
+    use crate::percpu::DISPATCH;
+    use crate::percpu::claim::{claim, find};
     use crate::percpu::rseq;
     use crate::percpu::steal::stop_and_take;
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
@@ -50,7 +53,6 @@ mod commit {
     /// Prepares the control block for rseq sections, if the process can run them and drain them.
     pub(super) fn enable(control: &mut Control, base: NonNull<u8>, wanted: bool) {
         // Without rseq the sections still run, and miss: all CPUs' blocks are the shared row's.
-        control.rseq_offset = thread::offset();
         if !wanted {
             return;
         }
@@ -63,7 +65,7 @@ mod commit {
         if !query.contains(wanted) || register().is_err() {
             return;
         }
-        control.rseq_offset = offset;
+        thread::publish_area(offset);
         control.rseq = true;
         for cpu in 0..control.cpus {
             control.cpu_blocks[cpu as usize] = base.addr().get() + control.geometry.cpu_block(cpu);
@@ -76,31 +78,41 @@ mod commit {
     }
 
     #[inline(always)]
-    pub(super) fn cpu(meta: &Meta) -> u32 {
-        rseq::cpu(meta)
+    pub(super) fn cpu() -> u32 {
+        thread::adopt();
+        rseq::cpu()
     }
 
     pub(super) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
+        thread::adopt();
         rseq::push(meta, class, block)
     }
 
     #[inline(always)]
-    pub(super) fn free(meta: &Meta, found: Found) -> Freed {
-        if cfg!(feature = "checked") {
-            if thread::above_dispatch() {
-                return Freed::Missed;
-            }
-            return match claim(meta.header_at(found.index), found.header) {
-                true if rseq::push(meta, found.class, found.block) => Freed::Done,
-                true => Freed::Claimed,
-                false => Freed::Missed,
-            };
+    pub(super) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+        if !cfg!(feature = "checked") {
+            return rseq::free(meta, owner, block);
         }
-        rseq::free(meta, found)
+        if thread::irql() > DISPATCH {
+            return Freed::Missed;
+        }
+        let Some(found) = find(meta, owner, block) else {
+            return Freed::Missed;
+        };
+        if !claim(found.word, found.header) {
+            return Freed::Missed;
+        }
+        let class = meta.read_entry(block.span() as usize).class();
+        if rseq::push(meta, class, block) { Freed::Done } else { Freed::Claimed }
     }
 
     #[inline(always)]
+    pub(super) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
+        rseq::allocate(meta, range, ask)
+    }
+
     pub(super) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
+        thread::adopt();
         rseq::pop(meta, class, account)
     }
 
@@ -109,7 +121,11 @@ mod commit {
     }
 
     pub(super) fn steal(meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
-        stop_and_take(meta, class, |_| fence(MembarrierCommand::PrivateExpeditedRseq), each);
+        stop_and_take(meta, class, |_| fence_sections(), each);
+    }
+
+    pub(super) fn fence_sections() {
+        fence(MembarrierCommand::PrivateExpeditedRseq);
     }
 
     pub(super) fn fence_all() {
@@ -143,7 +159,7 @@ mod commit {
         false
     }
 
-    pub(super) fn cpu(_: &Meta) -> u32 {
+    pub(super) fn cpu() -> u32 {
         0
     }
 
@@ -151,8 +167,12 @@ mod commit {
         false
     }
 
-    pub(super) fn free(_: &Meta, _: Found) -> Freed {
+    pub(super) fn free(_: &Meta, _: AdapterId, _: BlockId) -> Freed {
         Freed::Missed
+    }
+
+    pub(super) fn allocate(_: &Meta, _: &Range, _: Ask) -> Taken {
+        Taken(Taken::MISSED)
     }
 
     pub(super) fn pop(_: &Meta, _: Class, _: Account) -> Pop {
@@ -164,6 +184,8 @@ mod commit {
     }
 
     pub(super) fn steal(_: &Meta, _: Class, _: impl FnMut(Option<Cursor>)) {}
+
+    pub(super) fn fence_sections() {}
 
     pub(super) fn fence_all() {}
 }
@@ -189,22 +211,22 @@ impl Platform for Native {
         thread::irql()
     }
 
-    #[inline(always)]
-    fn above_dispatch(&self) -> bool {
-        thread::above_dispatch()
-    }
-
     fn cpu(&self, meta: &Meta) -> Option<u32> {
         if !commit::active(meta) {
             return Some(slot(meta));
         }
-        let cpu = commit::cpu(meta);
+        let cpu = commit::cpu();
         (cpu < meta.control().cpus).then_some(cpu)
     }
 
     #[inline(always)]
-    fn free(&self, meta: &Meta, found: Found) -> Freed {
-        commit::free(meta, found)
+    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+        commit::free(meta, owner, block)
+    }
+
+    #[inline(always)]
+    fn allocate(&self, meta: &Meta, range: &Range, ask: Ask) -> Taken {
+        commit::allocate(meta, range, ask)
     }
 
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {
@@ -215,9 +237,8 @@ impl Platform for Native {
         }
     }
 
-    #[inline(always)]
     fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
-        commit::pop(meta, class, account)
+        self.pop_again(meta, class, account, false)
     }
 
     fn pop_again(&self, meta: &Meta, class: Class, account: Account, counted: bool) -> Pop {
@@ -245,17 +266,16 @@ impl Platform for Native {
         }
     }
 
-    #[inline(always)]
-    fn publish(&self) {
-        // Only an rseq section pops fast here, and then `fence_all` is a membarrier: each CPU
-        // passes a full fence, so program order is enough on this side.
-        // ORDERING: compiler fence - keeps the header's store before the second look.
-        crate::sync::compiler_fence(crate::sync::Ordering::SeqCst);
+    fn fence_sections(&self, meta: &Meta) {
+        if commit::active(meta) {
+            commit::fence_sections();
+        }
     }
 
     fn fence_all(&self) {
+        // Each CPU passes a full fence, so program order is enough in the section's second look.
         commit::fence_all();
-        // ORDERING: SeqCst - pairs with the twin's `publish`.
+        // ORDERING: SeqCst - pairs with the fence of the slow paths.
         crate::sync::fence(crate::sync::Ordering::SeqCst);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool 
     let Some((word, cursor)) = claim(meta, cpu, class) else {
         return false;
     };
-    let room = cursor.position() < u32::from(meta.control().capacity[class.index()]);
+    let room = cursor.is_magazine() && !cursor.is_full();
     unclaim(word, if room { meta.put_id(cursor, block) } else { cursor });
     room
 }
@@ -50,7 +50,7 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, counted
     let Some((word, cursor)) = claim(meta, cpu, class) else {
         return Pop::Miss { counted };
     };
-    if !cursor.is_magazine() || cursor.entries() == 0 {
+    if meta.entries(class, cursor) == 0 {
         unclaim(word, cursor);
         return Pop::Miss { counted };
     }
@@ -74,7 +74,7 @@ pub(crate) fn steal(meta: &Meta, class: Class, mut each: impl FnMut(Option<Curso
     for cpu in 0..meta.control().cpus {
         // ORDERING: Relaxed - a first look; what is in flight is excepted.
         let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
-        if seen.is_none() || seen.is_magazine() && seen.entries() == 0 {
+        if seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0 {
             continue;
         }
         match claim(meta, cpu, class) {

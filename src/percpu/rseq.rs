@@ -10,80 +10,152 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
-use super::{Found, Freed, Pop};
-use crate::layout::classes::Class;
+use super::{Ask, Freed, Pop, Taken};
+use crate::AdapterId;
+use crate::layout::classes::{Class, GRAIN_SHIFT};
 use crate::layout::control::Control;
-use crate::layout::cursor::Cursor;
-use crate::layout::geometry::MAX_CPUS;
-use crate::layout::header::{Account, BlockId, CLAIM};
-use crate::layout::meta::Meta;
+use crate::layout::cursor::{Cursor, MAX_ROOM};
+use crate::layout::geometry::{MAX_CPUS, PAGE_MAP};
+use crate::layout::header::{ACCOUNT_SHIFT, ALLOC, Account, BlockId, CLAIM};
+use crate::layout::meta::{AHEAD, Meta};
+use crate::layout::page_map::{CLASS_SHIFT, HeaderTable, TABLE_SHIFT};
+use crate::layout::range::Range;
 
-/// One copy of the section of free: claims the block and pushes it.
+const _: () = {
+    assert!(CLASS_SHIFT == 8, "`free` finds the class in the entry's second byte");
+    assert!(ALLOC == 0, "`allocate` writes the id as it is");
+};
+
+/// Arms the section whose descriptor is `22` and begins it. `t`: the offset of the thread's words from the
+/// thread pointer, which is negative; `c`: the CPU's number.
+macro_rules! begin {
+    ($c:literal, $cpu:literal, $descriptor:literal) => {
+        concat!(
+            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]\n",
+            "movsxd ",
+            $c,
+            ", dword ptr fs:[{t}]\n", // where the area lies from there
+            "lea ",
+            $descriptor,
+            ", [rip + 22f]\n",
+            "mov qword ptr fs:[",
+            $c,
+            " + {t} + 8], ",
+            $descriptor,
+            "\n", // area.rseq_cs: armed
+            "23:\n",
+            "mov ",
+            $cpu,
+            ", dword ptr fs:[",
+            $c,
+            " + {t} + 4]", // area.cpu_id
+        )
+    };
+}
+
+/// Turns the CPU's number into its block; misses when the thread's sections do not run.
+macro_rules! block {
+    ($c:literal, $cpu:literal, $missed:literal) => {
+        concat!(
+            "cmp ",
+            $cpu,
+            ", {CPUS}\n",
+            "jae ",
+            $missed,
+            "\n",
+            "mov ",
+            $c,
+            ", qword ptr [{base} + ",
+            $c,
+            " * 8 + {BLOCKS}]",
+        )
+    };
+}
+
+/// Ends the section, and begins its abort handler.
+macro_rules! end {
+    () => {
+        concat!(
+            "24:\n",
+            ".pushsection __rseq_cs, \"aw\", @progbits\n",
+            ".balign 32\n",
+            "22: .long 0, 0\n",            // version, flags
+            ".quad 23b, 24b - 23b, 25f\n", // start, length, abort
+            ".popsection\n",
+            ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits\n",
+            ".byte 0x0f, 0xb9, 0x3d\n", // ud1 with the signature as operand
+            ".long 0x53053053\n",
+            "25:",
+        )
+    };
+}
+
+/// One copy of the section of free: finds the block, claims it and pushes it.
 ///
-/// The header is compared and changed inside the section, so nothing that interrupts this CPU
-/// comes in between. The claim is stored before the commit, so an abort must tell whether it was.
+/// Page map, header and claim lie in one section, so nothing that interrupts this CPU comes in
+/// between, and no slab is retired in between either: whoever retires one fences all sections before
+/// its span is used again (I5).
 ///
-/// Flags and registers do, since the kernel's abort keeps both. Every compare that is passed leaves
-/// "not above", beginning with that of the IRQL; moves and `lea` keep flags; the claiming `xor` leaves
-/// "above". A compare that fails may leave "above" too, until its jump is taken: then its operands are
-/// still in registers, and the handler compares them again. (`t` may be one entry further after the
-/// claim, but not above the capacity. The CPU's compare fails only for threads that are not
-/// registered, and those are never aborted.)
+/// The claim is stored before the commit, so an abort must tell whether it was. Flags and registers
+/// do, since the kernel's abort keeps both. Until the cursor is loaded, `t` is negative. Then the
+/// flags are "not above", as the owner's compare left them when it was passed; moves and `lea` keep
+/// flags; the claiming `xor` leaves "above". The cursor's compare may leave "above" too when it fails,
+/// until its jump is taken: its operands are still there, and the handler compares them again. (`t` may be
+/// one entry further after the claim, but not above the capacity.)
 #[inline(always)]
-pub(crate) fn free(meta: &Meta, found: Found) -> Freed {
-    // SAFETY: the section reads header, cursor, limit and CPU table of the metadata (I4, I11),
-    // claims an allocated block (I3), writes an entry above the position of a magazine that this
-    // CPU's cursor holds (I1) and commits by one store (I6). It is aborted before that store
-    // whenever anything else ran on this CPU.
+pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+    // SAFETY: the id is below the limit, so the section reads page map, header, account word, CPU
+    // table, cursor and limit of the metadata (I4, I11), claims an allocated block (I3), writes an
+    // entry above the position of a magazine that this CPU's cursor holds (I1) and commits by one
+    // store (I6). It is aborted before that store whenever anything else ran on this CPU.
     unsafe {
         asm!(
-            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
-            "cmp dword ptr fs:[{t}], 2",                    // the thread's IRQL
-            "ja {missed}",                                  // flags: not above, from here on
-            "lea {t}, [rip + 22f]",                         // t = this section's descriptor
-            "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
-            "23:",
-            "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
-            "cmp {c:e}, {CPUS}",                            // not registered
-            "jae {missed}",
-            "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
-            "mov {h}, qword ptr [{base} + {index} * 8]",    // h = header
-            "cmp {h}, {header}",                            // still the one that was checked
+            begin!("r10", "r10d", "{i}"),
+            "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]",   // rcx = page-map entry
+            block!("r10", "r10d", "{missed}"),
+            "mov {i:e}, {id:e}",
+            "shr {i}, cl",
+            "mov {h}, rcx",
+            "shr {h}, {TABLE_SHIFT}",
+            "add {i}, {h}",                                 // i = index of the header
+            "mov {h}, qword ptr [{base} + {i} * 8]",        // h = header
+            "cmp {h:x}, {id:x}",                            // the start of an allocated block
             "jne {missed}",
-            "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, STOPPED, or NONE: no cache
-            "jae {missed}",
-            "xor qword ptr [{base} + {index} * 8], {CLAIM}", // claimed; flags: above
-            "mov dword ptr [{base} + {t}], {id:e}",         // the entry
-            "lea {t:e}, [{t} + 4]",
-            "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
-            "24:",
-            ".pushsection __rseq_cs, \"aw\", @progbits",
-            ".balign 32",
-            "22: .long 0, 0",                               // version, flags
-            ".quad 23b, 24b - 23b, 25f",                    // start, length, abort
-            ".popsection",
-            ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
-            ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
-            ".long 0x53053053",
-            "25: jbe {missed}",                             // above: claimed, or between a compare
-            "cmp {h}, {header}",                            //   that failed and its jump
-            "jne {missed}",                                 //   the header's
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]",
-            "ja {missed}",                                  //   the cursor's
+            "sar {h}, {ACCOUNT_SHIFT}",
+            "mov {h}, qword ptr [{base} + {h} * 8]",        // h = account word
+            "cmp {owner:e}, {h:e}",
+            "jne {missed}",                                 // flags: not above, from here on
+            "movzx ecx, ch",                                // rcx = class
+            "mov {t:e}, dword ptr [r10 + rcx * 4]",         // t = cursor; not negative, from here on
+            "lea {t:e}, [{t} - 1]",                         // t = one entry more
+            "cmp {t:l}, {MAX_ROOM} - 1",                    // was full, STOPPED, or NONE: no cache
+            "ja {missed}",
+            "xor qword ptr [{base} + {i} * 8], {CLAIM}",    // claimed; flags: above
+            "mov dword ptr [{base} + {t} * 4], {id:e}",     // the entry
+            "mov dword ptr [r10 + rcx * 4], {t:e}",         // commit
+            end!(),
+            "jbe {missed}",
+            "test {t}, {t}",
+            "js {missed}",
+            "cmp {t:l}, {MAX_ROOM} - 1",
+            "ja {missed}",
             "jmp {claimed}",
             ".popsection",
             base = in(reg) meta.base(),
-            c = inout(reg) meta.control().rseq_offset => _,
-            class = in(reg) found.class.index(),
-            id = in(reg) found.block.0,
-            index = in(reg) found.index,
-            header = in(reg) found.header.0,
+            owner = in(reg) owner.0,
+            id = in(reg) block.0,
+            a = in(reg) block.span() as usize,
             t = out(reg) _,
+            i = out(reg) _,
             h = out(reg) _,
+            out("rcx") _,
+            out("r10") _,
             CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
-            CAPACITY = const offset_of!(Control, capacity),
+            MAX_ROOM = const MAX_ROOM,
+            PAGE_MAP = const PAGE_MAP,
+            TABLE_SHIFT = const TABLE_SHIFT,
+            ACCOUNT_SHIFT = const ACCOUNT_SHIFT,
             CLAIM = const CLAIM,
             missed = label { return Freed::Missed },
             claimed = label { return Freed::Claimed },
@@ -98,38 +170,26 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
     // SAFETY: as in `free`; the block is claimed already.
     unsafe {
         asm!(
-            "lea {t}, [rip + 22f]",                         // t = this section's descriptor
-            "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
-            "23:",
-            "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
-            "cmp {c:e}, {CPUS}",                            // not registered
-            "jae {missed}",
-            "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
-            "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // full, STOPPED, or NONE: no cache
-            "jae {missed}",
-            "mov dword ptr [{base} + {t}], {id:e}",         // the entry
-            "add {t:e}, 4",
-            "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
-            "24:",
-            ".pushsection __rseq_cs, \"aw\", @progbits",
-            ".balign 32",
-            "22: .long 0, 0",                               // version, flags
-            ".quad 23b, 24b - 23b, 25f",                    // start, length, abort
-            ".popsection",
-            ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
-            ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
-            ".long 0x53053053",
-            "25: jmp {missed}",
+            begin!("r10", "r10d", "r11"),
+            block!("r10", "r10d", "{missed}"),
+            "mov {t:e}, dword ptr [r10 + {class} * 4]",     // t = cursor
+            "lea {t:e}, [{t} - 1]",                         // t = one entry more
+            "cmp {t:l}, {MAX_ROOM} - 1",                    // was full, STOPPED, or NONE: no cache
+            "ja {missed}",
+            "mov dword ptr [{base} + {t} * 4], {id:e}",     // the entry
+            "mov dword ptr [r10 + {class} * 4], {t:e}",     // commit
+            end!(),
+            "jmp {missed}",
             ".popsection",
             base = in(reg) meta.base(),
-            c = inout(reg) meta.control().rseq_offset => _,
             class = in(reg) class.index(),
             id = in(reg) block.0,
             t = out(reg) _,
+            out("r10") _,
+            out("r11") _,
             CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
-            CAPACITY = const offset_of!(Control, capacity),
+            MAX_ROOM = const MAX_ROOM,
             missed = label { return false },
             options(nostack),
         );
@@ -137,68 +197,145 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
     true
 }
 
-/// One copy of the section of allocate: counts the allocation and pops a block.
+/// The fast path of allocate, from the section on: counts the allocation, pops a block, writes its header,
+/// and compares the account's word again.
 ///
-/// The count is stored before the commit; an abort tells as in `free` whether it was.
+/// The count is stored before the commit; an abort tells as in `free` whether it was: `t` is negative
+/// until the cursor is loaded, from then on the flags are "not above", as the CPU's compare left them
+/// when it was passed; the `add` leaves "above". (`t` may be one entry further then, but not above the
+/// capacity.)
 #[inline(always)]
-pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
-    const MISSED: u64 = u64::MAX;
-    const COUNTED: u64 = u64::MAX - 1;
-    let id: u64;
-    let cursor: u64;
-    // SAFETY: as in `free`; the entry lies below the position (I2), the counter cell is this CPU's.
+pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
+    let answer: u64;
+    // SAFETY: as in `free`; the entry lies in the magazine (I2), the counter cell is this CPU's.
+    // After the commit the block is ours, and so is its header (I3).
     unsafe {
         asm!(
-            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
-            "cmp dword ptr fs:[{t}], 2",                    // the thread's IRQL
-            "ja 26f",                                       // flags: not above, from here on
-            "lea {t}, [rip + 22f]",                         // t = this section's descriptor
-            "mov qword ptr fs:[{c} + 8], {t}",              // area.rseq_cs = t: armed
-            "23:",
-            "mov {c:e}, dword ptr fs:[{c} + 4]",            // c = area.cpu_id
-            "cmp {c:e}, {CPUS}",                            // not registered
+            begin!("rcx", "ecx", "{id}"),
+            "lea {id}, [{account} + {account} * 4]",        // id, at first: offset of the counter cell
+            "shl {id}, {CELL_SHIFT}",
+            "lea {id}, [{id} + {class} * 8]",
+            block!("rcx", "ecx", "26f"),
+            "mov {t:e}, dword ptr [rcx + {class} * 4]",     // t = cursor; not negative, from here on
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // empty, STOPPED, or NONE: no cache
             "jae 26f",
-            "mov {c}, qword ptr [{base} + {c} * 8 + {BLOCKS}]", // c = the CPU's block
-            "mov {t:e}, dword ptr [{c} + {class} * 4]",     // t = cursor
-            "lea {t:e}, [{t} - 4]",                         // t = one entry less
-            "cmp {t:l}, byte ptr [{base} + {class} + {LIMIT}]", // empty, STOPPED, or NONE: no cache
+            "add qword ptr [rcx + {id}], 1",                // counted; flags: above
+            "mov {id:e}, dword ptr [{base} + {t} * 4]",     // id = the entry
+            "lea {t:e}, [{t} + 1]",                         // t = one entry less
+            "mov dword ptr [rcx + {class} * 4], {t:e}",     // commit
+            end!(),
+            "jbe 26f",
+            "test {t}, {t}",
+            "js 26f",
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]",
             "ja 26f",
-            "add qword ptr [{c} + {id}], 1",                // counted; flags: above
-            "mov {id:e}, dword ptr [{base} + {t}]",         // the entry
-            "mov dword ptr [{c} + {class} * 4], {t:e}",     // commit
-            "24:",
-            ".pushsection __rseq_cs, \"aw\", @progbits",
-            ".balign 32",
-            "22: .long 0, 0",                               // version, flags
-            ".quad 23b, 24b - 23b, 25f",                    // start, length, abort
+            "mov {id}, {COUNTED}",
+            "jmp 28f",
+            "26: mov {id}, {MISSED}",
+            "jmp 28f",
+            "27: or {id}, {OVERTAKEN}",
+            "jmp 28f",
             ".popsection",
-            ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
-            ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
-            ".long 0x53053053",
-            "25: jbe 26f",                                  // above: counted, or between the compare
-            "cmp {t:l}, byte ptr [{base} + {class} + {LIMIT}]", //  that failed and its jump
+            // The block that this magazine hands out `AHEAD` calls from now: the caller will touch it
+            // first, and by then it is in the cache.
+            "mov {t:e}, dword ptr [{base} + {t} * 4 + {AHEAD} * 4]",
+            "shl {t}, {GRAIN_SHIFT}",
+            "prefetchw byte ptr [{range} + {t}]",
+            "mov rcx, qword ptr [{base} + {class} * 8 + {HEADERS}]",
+            "mov {t:e}, {id:e}",
+            "shr {t:e}, cl",
+            "shr rcx, {FIRST_SHIFT}",
+            "add {t}, rcx",                                 // t = index of the header
+            "mov ecx, {bytes:e}",
+            "shl rcx, 16",
+            "mov cx, {id:x}",
+            "mov {class}, {account}",
+            "shl {class}, {ACCOUNT_SHIFT}",
+            "or rcx, {class}",                              // rcx = account, bytes, id
+            "mov qword ptr [{base} + {t} * 8], rcx",
+            "shl {id}, {GRAIN_SHIFT}",
+            "add {id}, {range}",                            // id = address
+            "cmp qword ptr [{base} + {account} * 8], {key}", // closed meanwhile: pairs with `fence_all`
+            "jne 27b",
+            "28:",
+            base = in(reg) meta.base(),
+            range = in(reg) range.base,
+            account = in(reg) ask.account.0,
+            class = inout(reg) ask.class.index() => _,
+            bytes = in(reg) ask.bytes,
+            key = in(reg) ask.key,
+            t = out(reg) _,
+            id = out(reg) answer,
+            out("rcx") _,
+            CPUS = const MAX_CPUS,
+            BLOCKS = const offset_of!(Control, cpu_blocks),
+            CAPACITY = const offset_of!(Control, capacity),
+            HEADERS = const offset_of!(Control, headers),
+            FIRST_SHIFT = const HeaderTable::FIRST_SHIFT,
+            ACCOUNT_SHIFT = const ACCOUNT_SHIFT,
+            GRAIN_SHIFT = const GRAIN_SHIFT,
+            CELL_SHIFT = const CELL_SHIFT,
+            AHEAD = const AHEAD,
+            MISSED = const Taken::MISSED,
+            COUNTED = const Taken::COUNTED,
+            OVERTAKEN = const Taken::OVERTAKEN,
+            options(nostack),
+        );
+    }
+    Taken(answer)
+}
+
+/// log2 of a fifth of the bytes of an account's counter cells.
+const CELL_SHIFT: u32 = {
+    assert!(crate::layout::geometry::CELL_ROW == 5 << 6);
+    6
+};
+
+/// One copy of the section that counts an allocation and pops a block; for the slow paths.
+pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
+    let id: u64;
+    let cursor: u64;
+    // SAFETY: as in `allocate`.
+    unsafe {
+        asm!(
+            begin!("r10", "r10d", "r11"),
+            block!("r10", "r10d", "26f"),
+            "mov {t:e}, dword ptr [r10 + {class} * 4]",     // t = cursor; not negative, from here on
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // empty, STOPPED, or NONE: no cache
+            "jae 26f",
+            "add qword ptr [r10 + {id}], 1",                // counted; flags: above
+            "mov {id:e}, dword ptr [{base} + {t} * 4]",     // id = the entry
+            "lea {t:e}, [{t} + 1]",                         // t = one entry less
+            "mov dword ptr [r10 + {class} * 4], {t:e}",     // commit
+            end!(),
+            "jbe 26f",
+            "test {t}, {t}",
+            "js 26f",
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]",
             "ja 26f",
-            "mov {id}, -2",                                 // COUNTED
+            "mov {t}, -{COUNTED}",
             "jmp 24b",
-            "26: mov {id}, -1",                             // MISSED
+            "26: mov {t}, -{MISSED}",
             "jmp 24b",
             ".popsection",
             base = in(reg) meta.base(),
             class = in(reg) class.index(),
             id = inout(reg) Meta::cell_offset(account, class) => id,  // at first: the counter cell
             t = out(reg) cursor,
-            c = inout(reg) meta.control().rseq_offset => _,
+            out("r10") _,
+            out("r11") _,
             CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),
-            LIMIT = const offset_of!(Control, pop_limit),
+            CAPACITY = const offset_of!(Control, capacity),
+            MISSED = const Taken::MISSED,
+            COUNTED = const Taken::COUNTED,
             options(nostack),
         );
     }
-    if id as i64 >= 0 {
+    if cursor as i64 >= 0 {
         return Pop::Got(BlockId(id as u32), Cursor(cursor as u32));
     }
-    debug_assert!(id == MISSED || id == COUNTED);
-    Pop::Miss { counted: id == COUNTED }
+    Pop::Miss { counted: cursor == Taken::COUNTED.wrapping_neg() }
 }
 
 /// Commits `new` to the cursor of `cpu` if we run there and it holds `expected`.
@@ -206,51 +343,45 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
     // SAFETY: as in `push`; the caller holds `new` and takes over `expected` (I1).
     unsafe {
         asm!(
-            "lea {t}, [rip + 22f]",                         // t = this section's descriptor
-            "mov qword ptr fs:[{rseq} + 8], {t}",           // area.rseq_cs = t: armed
-            "23:",
-            "cmp {cpu:e}, dword ptr fs:[{rseq} + 4]",       // still on this CPU
-            "jne {miss}",
+            begin!("r10", "r10d", "r11"),
+            "cmp {cpu:e}, r10d",                            // still on this CPU
+            "jne {missed}",
             "cmp {expected:e}, dword ptr [{cursor}]",
-            "jne {miss}",
+            "jne {missed}",
             "mov dword ptr [{cursor}], {new:e}",            // commit
-            "24:",
-            ".pushsection __rseq_cs, \"aw\", @progbits",
-            ".balign 32",
-            "22: .long 0, 0",                               // version, flags
-            ".quad 23b, 24b - 23b, 25f",                    // start, length, abort
+            end!(),
+            "jmp {missed}",
             ".popsection",
-            ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits",
-            ".byte 0x0f, 0xb9, 0x3d",                       // ud1 with the signature as operand
-            ".long 0x53053053",
-            "25: jmp {miss}",
-            ".popsection",
-            rseq = in(reg) meta.control().rseq_offset,
             cursor = in(reg) meta.cursor(cpu, class).as_ptr(),
             cpu = in(reg) cpu,
             expected = in(reg) expected.0,
             new = in(reg) new.0,
             t = out(reg) _,
-            miss = label { return false },
+            out("r10") _,
+            out("r11") _,
+            missed = label { return false },
             options(nostack),
         );
     }
     true
 }
 
-/// The CPU that the thread runs on, or a number no pool has when it is not registered.
-pub(crate) fn cpu(meta: &Meta) -> u32 {
-    let cpu: u32;
-    // SAFETY: reads `cpu_id` of the thread's own area, which glibc keeps for the thread's life.
+/// The CPU that the thread runs on, or a number no pool has when its sections do not run.
+pub(crate) fn cpu() -> u32 {
+    let cpu: u64;
+    // SAFETY: reads `cpu_id` of the thread's own area, which glibc keeps for the thread's life, or
+    // of its stand-in.
     unsafe {
         asm!(
-            "mov {cpu:e}, dword ptr fs:[{rseq} + 4]",
-            rseq = in(reg) meta.control().rseq_offset,
+            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+            "movsxd {cpu:r}, dword ptr fs:[{t}]",
+            "mov {cpu:e}, dword ptr fs:[{cpu:r} + {t} + 4]",
+            t = out(reg) _,
             cpu = out(reg) cpu,
             options(nostack, preserves_flags, readonly),
         );
     }
-    cpu
+    cpu as u32
 }
 
 /// Where the rseq area of each thread lies from its thread pointer, if this process has it.

@@ -33,7 +33,7 @@ pub(crate) fn stop_and_take(
                 let word = meta.cursor(cpu, class);
                 // ORDERING: Relaxed - a first look; what is in flight is excepted.
                 let seen = Cursor(word.load(Ordering::Relaxed));
-                if seen.is_magazine() && seen.entries() > 0 {
+                if meta.entries(class, seen) > 0 {
                     // ORDERING: AcqRel - Acquire: the entries; Release: nothing of ours, but the
                     // swap stays before the fence.
                     taken[(cpu - from) as usize] = Cursor(word.swap(stopped.0, Ordering::AcqRel));

@@ -1,4 +1,5 @@
-//! The thread's own words: its IRQL, its slot in the portable twin, and eight bytes of scratch.
+//! The thread's own words: where its restartable sequences find their area, its IRQL, and its slot in
+//! the portable twin.
 //!
 //! On Linux x86-64 they are initial-exec thread-local storage, so that reading them is a load,
 //! never an allocation, from a signal handler and in a shared library too.
@@ -7,39 +8,85 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::Irql;
+use crate::percpu::DISPATCH;
 use crate::sync::{AtomicU32, Ordering, compiler_fence};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod words {
-    use crate::sync::AtomicU32;
+    use super::{DISPATCH, Ordering};
+    use crate::layout::geometry::MAX_CPUS;
+    use crate::sync::{AtomicU32, AtomicU64};
 
+    // The sections find their area at the words' own offset from the thread pointer plus the first
+    // word. While that is 0, the words themselves stand in for the area (uapi linux/rseq.h): its
+    // `cpu_id` is none, so all sections miss; arming one writes eight bytes that nobody reads.
     core::arch::global_asm!(
-        ".pushsection .tbss.storport_pool_thread, \"awT\", @nobits",
+        ".pushsection .tdata.storport_pool_thread, \"awT\", @progbits",
         ".balign 8",
         ".globl storport_pool_thread_0_1",
         ".hidden storport_pool_thread_0_1",
         ".type storport_pool_thread_0_1, @object",
-        ".size storport_pool_thread_0_1, 16",
+        ".size storport_pool_thread_0_1, 24",
         "storport_pool_thread_0_1:",
-        ".zero 16",
+        ".long 0",  // the area
+        ".long -1", // the stand-in's cpu_id
+        ".quad 0",  // the stand-in's rseq_cs
+        ".long 0",  // the IRQL
+        ".long 0",  // the slot + 1
         ".popsection",
     );
 
-    /// Where the words lie from the thread pointer.
-    pub(super) fn offset() -> isize {
-        let offset: isize;
-        // SAFETY: reads a constant of the linked program.
+    #[repr(C)]
+    pub(super) struct Words {
+        area: AtomicU32,
+        _stand_in: [u32; 3],
+        pub(super) irql: AtomicU32,
+        pub(super) slot: AtomicU32,
+    }
+
+    /// Where each thread's rseq area lies from the thread pointer; 0 = this process has none.
+    static AREA: AtomicU64 = AtomicU64::new(0);
+
+    /// Says where glibc keeps each thread's rseq area.
+    pub(super) fn publish_area(offset: isize) {
+        // ORDERING: Relaxed - a constant of the process.
+        AREA.store(offset as u64, Ordering::Relaxed);
+    }
+
+    /// What the first word must be for the thread's sections to run at this level.
+    fn area(irql: u32) -> u32 {
+        // ORDERING: Relaxed - a constant of the process.
+        let offset = AREA.load(Ordering::Relaxed) as isize;
+        if offset == 0 || irql > DISPATCH {
+            return 0;
+        }
+        let (cpu, own): (u32, isize);
+        // SAFETY: reads `cpu_id` of the thread's own area, which glibc keeps for the thread's life,
+        // and a constant of the linked program.
         unsafe {
             core::arch::asm!(
-                "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
-                t = out(reg) offset,
+                "mov {cpu:e}, dword ptr fs:[{area} + 4]",
+                "mov {own}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+                area = in(reg) offset,
+                cpu = out(reg) cpu,
+                own = out(reg) own,
                 options(nostack, preserves_flags, readonly),
             );
         }
-        offset
+        // Threads that are not registered have a number that no CPU has.
+        if (cpu as usize) < MAX_CPUS { i32::try_from(offset - own).map_or(0, |word| word as u32) } else { 0 }
     }
 
-    /// The level alone: three instructions.
+    /// Lets the thread's sections run, if they can at its level; or keeps them from running.
+    ///
+    /// The level is stored first. A signal handler that comes in between, and comes here too, finds
+    /// the new level and leaves behind what we are about to store.
+    pub(super) fn adopt(words: &Words) {
+        // ORDERING: Relaxed, twice - the thread's own words.
+        words.area.store(area(words.irql.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// The level alone: two loads.
     #[inline(always)]
     pub(super) fn irql() -> u32 {
         let irql: u32;
@@ -47,35 +94,19 @@ mod words {
         unsafe {
             core::arch::asm!(
                 "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
-                "mov {irql:e}, dword ptr fs:[{t}]",
+                "mov {irql:e}, dword ptr fs:[{t} + {IRQL}]",
                 t = out(reg) _,
                 irql = lateout(reg) irql,
+                IRQL = const core::mem::offset_of!(Words, irql),
                 options(nostack, preserves_flags, readonly),
             );
         }
         irql
     }
 
-    /// Whether it is above DISPATCH: the same with the compare folded in.
     #[inline(always)]
-    pub(super) fn above_dispatch() -> bool {
-        // SAFETY: reads the thread's own word.
-        unsafe {
-            core::arch::asm!(
-                "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
-                "cmp dword ptr fs:[{t}], 2",
-                "ja {above}",
-                t = out(reg) _,
-                above = label { return true },
-                options(nostack, readonly),
-            );
-        }
-        false
-    }
-
-    #[inline(always)]
-    pub(super) fn with<R>(work: impl FnOnce(&[AtomicU32; 2]) -> R) -> R {
-        let words: *const [AtomicU32; 2];
+    pub(super) fn with<R>(work: impl FnOnce(&Words) -> R) -> R {
+        let words: *const Words;
         // SAFETY: computes the address of the thread's own words.
         unsafe {
             core::arch::asm!(
@@ -92,28 +123,30 @@ mod words {
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod words {
-    use crate::sync::AtomicU32;
+    use crate::sync::{AtomicU32, Ordering};
+
+    pub(super) struct Words {
+        pub(super) irql: AtomicU32,
+        pub(super) slot: AtomicU32,
+    }
 
     std::thread_local! {
         // Constant and without destructor: no lazy initialisation where the target has native TLS.
-        static WORDS: [AtomicU32; 2] = const { [AtomicU32::new(0), AtomicU32::new(0)] };
+        static WORDS: Words = const { Words { irql: AtomicU32::new(0), slot: AtomicU32::new(0) } };
     }
 
     #[inline(always)]
-    pub(super) fn with<R>(work: impl FnOnce(&[AtomicU32; 2]) -> R) -> R {
+    pub(super) fn with<R>(work: impl FnOnce(&Words) -> R) -> R {
         WORDS.with(work)
-    }
-
-    #[inline(always)]
-    pub(super) fn above_dispatch() -> bool {
-        irql() > 2
     }
 
     #[inline(always)]
     pub(super) fn irql() -> u32 {
         // ORDERING: Relaxed - the thread's own word.
-        with(|words| words[0].load(crate::sync::Ordering::Relaxed))
+        with(|words| words.irql.load(Ordering::Relaxed))
     }
+
+    pub(super) fn adopt(_: &Words) {}
 }
 
 /// The thread's IRQL.
@@ -122,17 +155,18 @@ pub(crate) fn irql() -> u32 {
     words::irql()
 }
 
-/// Where the words lie from the thread pointer. They stand in for the rseq area where there is none:
-/// the sections then find the slot for a CPU number, and arm eight bytes that nobody reads.
+/// Says where each thread's rseq area lies from the thread pointer.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(crate) fn offset() -> isize {
-    words::offset()
+pub(crate) fn publish_area(offset: isize) {
+    words::publish_area(offset);
 }
 
-/// Whether the thread's IRQL is above DISPATCH.
-#[inline(always)]
-pub(crate) fn above_dispatch() -> bool {
-    words::above_dispatch()
+/// Lets the thread's sections run, if the process has rseq and the thread's level allows it. Until a
+/// thread has come here they miss, and so does each one above DISPATCH: the fast paths need no
+/// compare with the level.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn adopt() {
+    words::with(words::adopt);
 }
 
 /// The thread's slot: a number that the first call deals out, round robin.
@@ -141,10 +175,10 @@ pub(crate) fn slot() -> u32 {
     words::with(|words| {
         // ORDERING: Relaxed - the thread's own word, and a counter. A signal handler may deal
         // another one in between: harmless, it is a hint.
-        match words[1].load(Ordering::Relaxed) {
+        match words.slot.load(Ordering::Relaxed) {
             0 => {
                 let slot = DEALT.fetch_add(1, Ordering::Relaxed);
-                words[1].store(slot.wrapping_add(1), Ordering::Relaxed);
+                words.slot.store(slot.wrapping_add(1), Ordering::Relaxed);
                 slot
             }
             slot => slot - 1,
@@ -177,7 +211,9 @@ fn set(level: Irql) {
         // Only this thread and its signal handlers read the word.
         // ORDERING: compiler fences, so that code around the change stays on its side.
         compiler_fence(Ordering::SeqCst);
-        words[0].store(u32::from(level.level()), Ordering::Relaxed);
+        words.irql.store(u32::from(level.level()), Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        words::adopt(words);
         compiler_fence(Ordering::SeqCst);
     });
 }

@@ -26,9 +26,9 @@ impl Meta {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.
             self.span_word(span).store(word, Ordering::Relaxed);
-            let table = self.header_index(LARGE, BlockId(span * SPAN_GRAINS));
             // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
-            self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
+            self.entry(span as usize)
+                .store(Entry::new(class, control.headers[LARGE.index()], generation).0, Ordering::Release);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).consumer.slabs.fetch_add(1, Ordering::Relaxed);

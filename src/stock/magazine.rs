@@ -1,7 +1,7 @@
 //! Magazines in a hand, and the stock of empty ones.
 
 use crate::layout::classes::Class;
-use crate::layout::cursor::{Cursor, MAGAZINE_BYTES};
+use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
 use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
 use crate::sync::Ordering;
@@ -13,14 +13,14 @@ impl Meta {
     /// Adds an id to a magazine in hand that has room.
     pub(crate) fn put_id(&self, magazine: Cursor, block: BlockId) -> Cursor {
         // ORDERING: Relaxed - the magazine is in hand; its transfer publishes.
-        self.magazine_entry(magazine.magazine(), magazine.entries()).store(block.0, Ordering::Relaxed);
-        magazine.with_entries(magazine.entries() + 1)
+        let room = magazine.room() - 1;
+        self.magazine_entry(magazine.magazine(), room).store(block.0, Ordering::Relaxed);
+        magazine.with_room(room)
     }
 
     /// Takes the last id of a magazine in hand that is not empty.
     pub(crate) fn take_id(&self, magazine: Cursor) -> (BlockId, Cursor) {
-        let rest = magazine.with_entries(magazine.entries() - 1);
-        (self.get_id(magazine, rest.entries()), rest)
+        (self.get_id(magazine, magazine.room()), magazine.with_room(magazine.room() + 1))
     }
 
     /// Reads entry `n` of a magazine in hand.
@@ -30,12 +30,18 @@ impl Meta {
     }
 
     /// Entries of a full magazine of this class.
+    #[inline(always)]
     pub(crate) fn capacity(&self, class: Class) -> u32 {
-        u32::from(self.control().capacity[class.index()]) / 4
+        u32::from(self.control().capacity[class.index()])
     }
 
-    /// An empty magazine: from the stock, else a fresh one. At most four RMWs.
-    pub(crate) fn take_empty(&self) -> Option<Cursor> {
+    /// How many entries a magazine of this class has; 0 for what names none.
+    pub(crate) fn entries(&self, class: Class, magazine: Cursor) -> u32 {
+        if magazine.is_magazine() { self.capacity(class) - magazine.room() } else { 0 }
+    }
+
+    /// An empty magazine for a class: from the stock, else a fresh one. At most four RMWs.
+    pub(crate) fn take_empty(&self, class: Class) -> Option<Cursor> {
         let empties = &self.control().empties;
         for _ in 0..EMPTY_TRIES {
             // ORDERING: Acquire - the magazine's link; pairs with the Release in `give_empty`.
@@ -52,7 +58,7 @@ impl Meta {
                 .compare_exchange(seen, counted(seen, next), Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
             {
-                return Some(Cursor(magazine));
+                return Some(Cursor(magazine).with_room(self.capacity(class)));
             }
         }
         let end = u64::from(self.control().geometry.arena_end);
@@ -62,13 +68,13 @@ impl Meta {
             return None;
         }
         // ORDERING: Relaxed - hands out numbers; 64 bits do not wrap.
-        let fresh = next.fetch_add(u64::from(MAGAZINE_BYTES), Ordering::Relaxed);
-        (fresh < end).then_some(Cursor(fresh as u32))
+        let fresh = next.fetch_add(u64::from(MAGAZINE_WORDS), Ordering::Relaxed);
+        (fresh < end).then(|| Cursor(fresh as u32).with_room(self.capacity(class)))
     }
 
     /// Gives an empty magazine to the stock. Lock-free, not bounded: allocate's side only.
     pub(crate) fn give_empty(&self, magazine: Cursor) {
-        debug_assert!(magazine.is_magazine() && magazine.entries() == 0);
+        debug_assert!(magazine.is_magazine());
         let empties = &self.control().empties;
         // ORDERING: Relaxed - the CAS decides.
         let mut seen = empties.load(Ordering::Relaxed);

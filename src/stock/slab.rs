@@ -50,12 +50,12 @@ impl Iterator for Run {
 impl Run {
     /// Fills an empty magazine in hand, so that the run comes out in address order.
     pub(crate) fn fill(self, meta: &Meta, magazine: Cursor) -> Cursor {
-        let count = self.end - self.next;
+        let room = magazine.room() - (self.end - self.next);
         for (n, block) in self.enumerate() {
             // ORDERING: Relaxed - the magazine is in hand; its transfer publishes.
-            meta.magazine_entry(magazine.magazine(), count - 1 - n as u32).store(block.0, Ordering::Relaxed);
+            meta.magazine_entry(magazine.magazine(), room + n as u32).store(block.0, Ordering::Relaxed);
         }
-        magazine.with_entries(count)
+        magazine.with_room(room)
     }
 }
 
@@ -84,9 +84,9 @@ impl Meta {
         let control = self.control();
         // ORDERING: Relaxed - any number will do.
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
-        let table = self.header_index(class, BlockId(span * SPAN_GRAINS));
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
-        self.entry(span as usize).store(Entry::new(class, table, generation).0, Ordering::Release);
+        self.entry(span as usize)
+            .store(Entry::new(class, control.headers[class.index()], generation).0, Ordering::Release);
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
         depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);

@@ -66,9 +66,10 @@ impl Hand<'_> {
     }
 
     fn magazine_ids(&self) -> impl Iterator<Item = BlockId> {
-        let meta = self.meta;
-        self.magazines()
-            .flat_map(move |magazine| (0..magazine.entries()).map(move |n| meta.get_id(magazine, n)))
+        let (meta, capacity) = (self.meta, self.meta.capacity(self.class));
+        self.magazines().flat_map(move |magazine| {
+            (magazine.room()..capacity).rev().map(move |n| meta.get_id(magazine, n))
+        })
     }
 
     fn ids(&self) -> impl Iterator<Item = BlockId> {
@@ -112,10 +113,10 @@ impl Hand<'_> {
         let mut open: Option<Cursor> = None;
         loop {
             match consumer.block() {
-                Ok(block) => match open.take().or_else(|| meta.take_empty()) {
+                Ok(block) => match open.take().or_else(|| meta.take_empty(class)) {
                     Some(magazine) => {
                         let magazine = meta.put_id(magazine, block);
-                        if magazine.entries() == meta.capacity(class) {
+                        if magazine.is_full() {
                             self.add_magazine(magazine);
                         } else {
                             open = Some(magazine);
@@ -171,8 +172,8 @@ impl Hand<'_> {
     /// Gives back every block whose slab lives, in as few magazines as hold them. Returns how many.
     fn give_back(&self) -> u32 {
         let (meta, class) = (self.meta, self.class);
-        // Entries move towards the front of the chain; the writer never overtakes the reader,
-        // since it fills each magazine to the capacity that none exceeds.
+        // Entries move towards the front of the chain; both go downwards in each magazine, and the
+        // writer never overtakes the reader, since it fills each to the capacity that none exceeds.
         let capacity = meta.capacity(class);
         let mut kept = 0;
         let mut writers = self.magazines();
@@ -184,12 +185,12 @@ impl Hand<'_> {
             let open: Cursor = match writer {
                 Some(open) => open,
                 None => match writers.next() {
-                    Some(next) => next.with_entries(0),
+                    Some(next) => next.with_room(capacity),
                     None => break,
                 },
             };
             let open = meta.put_id(open, block);
-            writer = (open.entries() < capacity).then_some(open);
+            writer = (!open.is_full()).then_some(open);
             kept += 1;
         }
         let mut left = kept;
@@ -201,9 +202,9 @@ impl Hand<'_> {
             let entries = left.min(capacity);
             left -= entries;
             if entries == 0 {
-                meta.give_empty(magazine.with_entries(0));
+                meta.give_empty(magazine);
             } else {
-                meta.publish_magazine(class, magazine.with_entries(entries));
+                meta.publish_magazine(class, magazine.with_room(capacity - entries));
             }
         }
         let mut chain = self.blocks;
@@ -252,14 +253,20 @@ impl Meta {
         let mut hand = Hand { meta: self, class, magazines: 0, blocks: 0 };
         let contended = hand.gather(platform);
         let (mut chain, mut retired) = (0, 0);
+        let mut idle = None;
         if retire_empty {
             (chain, retired) = hand.retire();
-            if let Some(span) = self.take_idle_slab(class) {
-                self.give_spans(span, 1);
-                retired += 1;
-            }
+            idle = self.take_idle_slab(class);
+            retired += u32::from(idle.is_some());
         }
         let blocks = hand.give_back();
+        if retired > 0 {
+            // A free of a stale address may have read an entry before it was retired (I5).
+            platform.fence_sections(self);
+        }
+        if let Some(span) = idle {
+            self.give_spans(span, 1);
+        }
         while chain != 0 {
             let span = chain - 1;
             // ORDERING: Relaxed - the span is in hand.

@@ -51,21 +51,18 @@ impl Parcel {
         &self.blocks[..self.count]
     }
 
-    /// Looks into each block and frees it, timed together, as a completion does: the block's line
-    /// comes from the other CPU in either allocator's time.
+    /// Looks into each block, as a completion does, then frees them all. Only the frees are timed.
     ///
     /// # Safety
     /// The blocks are live blocks of `subject`, each once.
     #[inline(always)]
     pub(super) unsafe fn free<S: Subject>(&self, subject: &S, meter: &mut Meter) {
-        meter.time(self.count, |index| {
-            let block = self.blocks[index];
+        for &block in self.blocks() {
             // SAFETY: it is live, and its writer gave it away: the caller's promise.
-            unsafe {
-                look(block);
-                subject.free(block);
-            }
-        });
+            unsafe { look(block) };
+        }
+        // SAFETY: as above.
+        meter.time(self.count, |index| unsafe { subject.free(self.blocks[index]) });
     }
 }
 
