@@ -9,7 +9,7 @@ python3 - target/release/examples/fast_paths <<'CHECK'
 import re, subprocess, sys
 
 # The functions that programs call and that the program measures.
-BUDGET = {"storport_pool4free4free": 45, "storport_pool8allocate8allocate": 71}
+BUDGET = {"storport_pool4free4free": 38, "storport_pool8allocate8allocate": 56}
 listing = subprocess.run(
     ["objdump", "-d", "--no-show-raw-insn", "-M", "intel", sys.argv[1]],
     check=True, capture_output=True, text=True,
