@@ -27,7 +27,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", storport_pool_loom))]
 extern crate std;
 
 mod allocate;

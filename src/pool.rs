@@ -1,6 +1,7 @@
 //! The pool: creation, the two routines, adapters, and the host's switches.
 
 use core::fmt;
+#[cfg(not(storport_pool_loom))]
 use core::ptr::NonNull;
 
 use crate::allocate::{allocate, null_out_slow};
@@ -10,6 +11,9 @@ use crate::layout::classes::{CLASS_SLOTS, Class, SLAB_CLASSES, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
+use crate::layout::memory::Memory;
+#[cfg(storport_pool_loom)]
+use crate::layout::memory::Words;
 use crate::layout::meta::Meta;
 use crate::layout::range::Range;
 use crate::owners::adapters::{AdapterError, AdapterName};
@@ -94,6 +98,7 @@ impl<P: Platform> Pool<P> {
     /// `metadata` is valid for reads and writes as long as the pool and all that its calls handed
     /// out are in use, zeroed, and used by nothing else. Whoever uses addresses that the pool
     /// hands out must own the range.
+    #[cfg(not(storport_pool_loom))]
     pub unsafe fn new_in(
         config: &Config,
         metadata: NonNull<[u8]>,
@@ -105,6 +110,7 @@ impl<P: Platform> Pool<P> {
 
     /// # Safety
     /// As [`new_in`](Pool::new_in); `adjust` only sets the fork word.
+    #[cfg(not(storport_pool_loom))]
     pub(crate) unsafe fn build(
         config: &Config,
         metadata: NonNull<[u8]>,
@@ -129,8 +135,26 @@ impl<P: Platform> Pool<P> {
             place.write(control);
         }
         // SAFETY: the control block is written, the other words are zeroed by the caller's promise.
-        let meta = unsafe { Meta::new(base) };
-        for cpu in 0..=config.cpus {
+        let memory = unsafe { Memory::new(base) };
+        Ok(Pool::over(memory, platform))
+    }
+
+    /// A pool whose words are loom's.
+    ///
+    /// # Errors
+    /// As for any pool.
+    #[cfg(storport_pool_loom)]
+    pub fn modelled(config: &Config, platform: P) -> Result<Pool<P>, CreateError> {
+        let mut words = Words::new(Control::new(config, Geometry::new(config)?));
+        let control = words.control_mut();
+        control.fork_word = &raw const control.own_generation;
+        Ok(Pool::over(Memory::new(words), platform))
+    }
+
+    /// The control block is written; the other words are 0.
+    fn over(memory: Memory, platform: P) -> Pool<P> {
+        let meta = Meta::new(memory);
+        for cpu in 0..=meta.control().cpus {
             for class in 0..CLASS_SLOTS as u8 {
                 // ORDERING: Relaxed - not shared yet.
                 meta.cursor(cpu, Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);
@@ -139,13 +163,13 @@ impl<P: Platform> Pool<P> {
         meta.init_page_map();
         meta.init_spans();
         meta.init_adapters();
-        Ok(Pool {
+        Pool {
             meta,
             range: *meta.range(),
             platform,
             #[cfg(feature = "std")]
             backing: None,
-        })
+        }
     }
 
     /// The platform.
@@ -415,5 +439,10 @@ impl<P: Platform> Drop for Pool<P> {
         self.report_leaks();
         #[cfg(feature = "alloc")]
         self.drop_hooks();
+        // SAFETY: the pool is ours alone, and the last to use its words.
+        #[cfg(storport_pool_loom)]
+        unsafe {
+            self.meta.memory().free();
+        }
     }
 }

@@ -16,13 +16,18 @@ pub(crate) const GRAIN: u32 = 1 << GRAIN_SHIFT;
 /// Block ids to a span.
 pub(crate) const SPAN_GRAINS: u32 = SPAN / GRAIN;
 
+/// Block sizes of the classes that live in slabs. (Loom: two, so that its metadata has few words; of one k,
+/// so that their slabs share headers.)
+#[cfg(storport_pool_loom)]
+pub(crate) const SIZES: [u32; SLAB_CLASSES] = [8192, 12288];
 /// Block sizes of the classes that live in slabs.
+#[cfg(not(storport_pool_loom))]
 pub(crate) const SIZES: [u32; SLAB_CLASSES] = [
     16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 272, 288, 304, 336, 368, 400,
     448, 512, 576, 672, 816, 1024, 1360, 2048, 4096, 8192, 12288, 16384, 20480, 32768,
 ];
 /// How many classes live in slabs.
-pub(crate) const SLAB_CLASSES: usize = 36;
+pub(crate) const SLAB_CLASSES: usize = if cfg!(storport_pool_loom) { 2 } else { 36 };
 /// The class of large runs; it has a block queue, but no magazines.
 pub(crate) const LARGE: Class = Class(SLAB_CLASSES as u8);
 /// The page map's mark for the second and later spans of a large run.
@@ -30,11 +35,11 @@ pub(crate) const LARGE_BODY: Class = Class(SLAB_CLASSES as u8 + 1);
 /// Classes with a depot: all of [`SIZES`] and [`LARGE`].
 pub(crate) const CLASSES: usize = SLAB_CLASSES + 1;
 /// Length of every array by class, so that rows are a whole number of cache lines.
-pub(crate) const CLASS_SLOTS: usize = 40;
+pub(crate) const CLASS_SLOTS: usize = if cfg!(storport_pool_loom) { 4 } else { 40 };
 /// The largest request that a slab serves.
 pub(crate) const MAX_SLAB_BYTES: u32 = SIZES[SLAB_CLASSES - 1];
 /// Entries of a full magazine at most.
-pub(crate) const MAGAZINE_ENTRIES: u32 = 252;
+pub(crate) const MAGAZINE_ENTRIES: u32 = super::cursor::MAX_ROOM;
 /// A CPU's two magazines of one class hold about twice this many bytes at most.
 const PARKED_BYTES: u32 = SPAN;
 

@@ -9,16 +9,18 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor(pub(crate) u32);
 
-/// Words of a magazine: the entries and, in the last one, a link.
-pub(crate) const MAGAZINE_WORDS: u32 = 256;
+/// Words of a magazine: the entries and, in the last one, a link. (Loom: few, since it keeps the history of
+/// each.)
+pub(crate) const MAGAZINE_WORDS: u32 = 1 << MAGAZINE_SHIFT;
+const MAGAZINE_SHIFT: u32 = if cfg!(storport_pool_loom) { 3 } else { 8 };
 /// Which word of a magazine is its link.
 pub(crate) const LINK_WORD: u32 = MAGAZINE_WORDS - 1;
 /// The most room that a cursor can tell; above are the marks.
-pub(crate) const MAX_ROOM: u32 = 252;
+pub(crate) const MAX_ROOM: u32 = MAGAZINE_WORDS - 4;
 const ROOM: u32 = MAGAZINE_WORDS - 1;
-const TAG_NONE: u32 = 0xFD;
-const TAG_STOPPED: u32 = 0xFE;
-const TAG_CLAIMED: u32 = 0xFF;
+const TAG_NONE: u32 = MAX_ROOM + 1;
+const TAG_STOPPED: u32 = MAX_ROOM + 2;
+const TAG_CLAIMED: u32 = MAX_ROOM + 3;
 
 impl Cursor {
     /// No magazine. Fails both compares of the fast paths, as do the other two marks.
@@ -26,12 +28,12 @@ impl Cursor {
 
     /// A stealer waits to see whether the owner's section committed.
     pub(crate) const fn stopped(generation: u32) -> Cursor {
-        Cursor(generation << 8 | TAG_STOPPED)
+        Cursor(generation << MAGAZINE_SHIFT | TAG_STOPPED)
     }
 
     /// The portable twin works on the magazine, which its hand holds.
     pub(crate) const fn claimed(generation: u32) -> Cursor {
-        Cursor(generation << 8 | TAG_CLAIMED)
+        Cursor(generation << MAGAZINE_SHIFT | TAG_CLAIMED)
     }
 
     /// Whether this names a magazine. An empty spare, which is 0, does not: the control block lies there.

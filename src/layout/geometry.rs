@@ -19,7 +19,8 @@ const CPU_WORDS: usize = 2 * CLASS_SLOTS * 4;
 /// Bytes of an adapter's record.
 pub(crate) const ADAPTER_BYTES: usize = 64;
 /// The page map begins here, behind the control block.
-pub(crate) const PAGE_MAP: usize = 10 << 10;
+/// (Loom: its control block lies elsewhere.)
+pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { 10 << 10 };
 /// CPUs that can have a cache.
 pub(crate) const MAX_CPUS: usize = 512;
 
@@ -28,6 +29,8 @@ pub(crate) const MIN_RANGE: u64 = SPAN as u64;
 const MAX_RANGE: u64 = 64 << 30;
 /// A node of a block queue is its id + 1 in 32 bits, so the last span of 64 GiB stays unused.
 const MAX_SPANS: u64 = (MAX_RANGE / SPAN as u64) - 1;
+/// (Loom: few words.)
+const MIN_ACCOUNTS: u32 = if cfg!(storport_pool_loom) { 4 } else { 16 };
 const MAX_ACCOUNTS: u32 = 1 << 15;
 pub(crate) const MAX_ADAPTERS: u32 = 1 << 10;
 
@@ -238,7 +241,10 @@ impl Geometry {
         if config.cpus == 0 || config.cpus as usize > MAX_CPUS {
             return Err(CreateError::Cpus);
         }
-        if !config.accounts.is_power_of_two() || config.accounts < 16 || config.accounts > MAX_ACCOUNTS {
+        if !config.accounts.is_power_of_two()
+            || config.accounts < MIN_ACCOUNTS
+            || config.accounts > MAX_ACCOUNTS
+        {
             return Err(CreateError::Accounts);
         }
         if config.adapters == 0 || config.adapters >= MAX_ADAPTERS {

@@ -1,63 +1,54 @@
 //! Typed access to the metadata: one base address, words of fixed width.
 
-use core::ptr::NonNull;
-
 use super::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
 use super::geometry::{CELL_ROW, PAGE_MAP, SPARES};
 use super::header::{Account, BlockId, Header};
+use super::memory::Memory;
 use super::page_map::Entry;
 use super::range::Range;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// How many calls before a block comes out of its magazine it is drawn into the cache.
+#[cfg(not(storport_pool_loom))]
 pub(crate) const AHEAD: usize = 8;
 
 /// A pool's metadata. Copied freely inside the crate; every copy lives shorter than its pool.
 #[derive(Clone, Copy)]
 pub struct Meta {
-    base: NonNull<u8>,
+    memory: Memory,
 }
 
-// SAFETY: Meta only gives out atomics and the immutable parts of the control block (I11).
-unsafe impl Send for Meta {}
-// SAFETY: as above.
-unsafe impl Sync for Meta {}
-
 impl Meta {
-    /// # Safety
-    /// `base` is the base of initialised metadata, which outlives every copy of the value (I4).
-    pub(crate) const unsafe fn new(base: NonNull<u8>) -> Meta {
-        Meta { base }
+    /// The memory is initialised metadata (I4).
+    pub(crate) const fn new(memory: Memory) -> Meta {
+        Meta { memory }
     }
 
     #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
     pub(crate) fn base(self) -> *mut u8 {
-        self.base.as_ptr()
+        self.memory.base()
+    }
+
+    #[cfg(storport_pool_loom)]
+    pub(crate) fn memory(self) -> Memory {
+        self.memory
     }
 
     #[inline(always)]
     pub(crate) fn control(&self) -> &Control {
-        // SAFETY: the control block lies at the base and lives as long as the metadata (I4).
-        unsafe { self.base.cast().as_ref() }
+        self.memory.control()
     }
 
     #[inline(always)]
     fn word32(&self, offset: usize) -> &AtomicU32 {
-        debug_assert!(offset.is_multiple_of(4) && offset < self.control().geometry.above);
-        // SAFETY: the offset comes from the geometry and an index below its bound, so it names a
-        // 32-bit word of the metadata, which is only accessed as such (I4).
-        unsafe { self.base.byte_add(offset).cast().as_ref() }
+        self.memory.word32(offset)
     }
 
     #[inline(always)]
     fn word64(&self, offset: isize) -> &AtomicU64 {
-        debug_assert!(offset % 8 == 0);
-        debug_assert!(offset < self.control().geometry.above as isize);
-        debug_assert!(offset >= -(self.control().geometry.below as isize));
-        // SAFETY: as for `word32`, for a 64-bit word.
-        unsafe { self.base.byte_offset(offset).cast().as_ref() }
+        self.memory.word64(offset)
     }
 
     /// Marks every span as unused. Called once, before the pool is shared.
@@ -197,10 +188,17 @@ impl Meta {
     /// Eight ahead covers a miss to memory when blocks are cold, and costs nothing when they are
     /// hot (docs/BENCHMARKS.md).
     #[inline(always)]
+    #[cfg(not(storport_pool_loom))]
     pub(crate) fn upcoming(&self, position: Cursor) -> BlockId {
         // ORDERING: Relaxed - a hint. Behind the last entry lies another magazine, or, behind the
         // last magazine, the first header table: all are words of the metadata.
         BlockId(self.word32((position.0 as usize + AHEAD) * 4).load(Ordering::Relaxed))
+    }
+
+    /// Loom has no word where none is, and no cache.
+    #[cfg(storport_pool_loom)]
+    pub(crate) fn upcoming(&self, _: Cursor) -> BlockId {
+        BlockId(0)
     }
 
     /// Whether the host's switch is down.

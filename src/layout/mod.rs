@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod cursor;
 pub(crate) mod geometry;
 pub(crate) mod header;
+pub(crate) mod memory;
 pub(crate) mod meta;
 pub(crate) mod page_map;
 pub(crate) mod range;

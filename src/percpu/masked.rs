@@ -9,7 +9,7 @@ use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, store_swapped};
 
 /// A host that masks interrupts around each commit; no locked instruction on the fast paths.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ fn push_masked(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
         return false;
     }
     // ORDERING: Release - the entry; pairs with the stealer's swap.
-    word.store(meta.put_id(cursor, block).0, Ordering::Release);
+    store_swapped(word, meta.put_id(cursor, block).0, Ordering::Release);
     true
 }
 
@@ -115,7 +115,7 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
             // ORDERING: Relaxed, twice - only this CPU writes the cell, and we are masked.
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             // ORDERING: Release - as in `push`.
-            word.store(rest.0, Ordering::Release);
+            store_swapped(word, rest.0, Ordering::Release);
             Pop::Got(block, rest)
         })
     }
@@ -128,7 +128,7 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
                 return false;
             }
             // ORDERING: Release - `new`'s entries; pairs with the stealer's swap.
-            word.store(new.0, Ordering::Release);
+            store_swapped(word, new.0, Ordering::Release);
             true
         })
     }

@@ -7,7 +7,7 @@ use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, store_swapped};
 
 /// Claims the cursor. `None`: somebody has it.
 #[inline]
@@ -32,7 +32,7 @@ fn claim(meta: &Meta, cpu: u32, class: Class) -> Option<(&AtomicU32, Cursor)> {
 #[inline]
 fn unclaim(word: &AtomicU32, cursor: Cursor) {
     // ORDERING: Release - the magazine's entries; pairs with the Acquire in `claim`.
-    word.store(cursor.0, Ordering::Release);
+    store_swapped(word, cursor.0, Ordering::Release);
 }
 
 #[inline]

@@ -4,7 +4,7 @@
 use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, store_swapped};
 
 /// CPUs stopped by one fence.
 const BATCH: usize = 64;
@@ -41,7 +41,7 @@ pub(crate) fn stop_and_take(
                 } else if !seen.is_magazine() && !seen.is_none() {
                     // Stopped by a thread that did not survive a fork; its hand kept the magazine.
                     // ORDERING: Relaxed - NONE publishes nothing.
-                    word.store(Cursor::NONE.0, Ordering::Relaxed);
+                    store_swapped(word, Cursor::NONE.0, Ordering::Relaxed);
                 }
             }
             if !any {
@@ -59,7 +59,7 @@ pub(crate) fn stop_and_take(
                 if word.load(Ordering::Acquire) == stopped.0 {
                     // No section is left that could write here, and slow paths leave STOPPED alone.
                     // ORDERING: Release - NONE publishes nothing; keeps the load above it.
-                    word.store(Cursor::NONE.0, Ordering::Release);
+                    store_swapped(word, Cursor::NONE.0, Ordering::Release);
                     each(Some(magazine));
                 } else {
                     overtaken = true;

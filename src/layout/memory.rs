@@ -1,0 +1,173 @@
+//! The metadata's memory: words at offsets from one base, and the control block there.
+//!
+//! In the product it is raw memory. Under loom each word is one of loom's atomics, in the same places.
+
+#[cfg(storport_pool_loom)]
+pub use model::Memory;
+#[cfg(storport_pool_loom)]
+pub(crate) use model::Words;
+#[cfg(not(storport_pool_loom))]
+pub use raw::Memory;
+
+#[cfg(not(storport_pool_loom))]
+mod raw {
+    use core::ptr::NonNull;
+
+    use crate::layout::control::Control;
+    use crate::sync::{AtomicU32, AtomicU64};
+
+    /// Where the metadata lies. Copied freely inside the crate; every copy lives shorter than its pool.
+    #[derive(Clone, Copy)]
+    pub struct Memory {
+        base: NonNull<u8>,
+    }
+
+    // SAFETY: it only gives out atomics and the immutable parts of the control block (I11).
+    unsafe impl Send for Memory {}
+    // SAFETY: as above.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        /// # Safety
+        /// `base` is the base of initialised metadata, which outlives every copy of the value (I4).
+        pub(crate) const unsafe fn new(base: NonNull<u8>) -> Memory {
+            Memory { base }
+        }
+
+        #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+        pub(crate) fn base(self) -> *mut u8 {
+            self.base.as_ptr()
+        }
+
+        #[inline(always)]
+        pub(crate) fn control(&self) -> &Control {
+            // SAFETY: the control block lies at the base and lives as long as the metadata (I4).
+            unsafe { self.base.cast().as_ref() }
+        }
+
+        #[inline(always)]
+        pub(crate) fn word32(&self, offset: usize) -> &AtomicU32 {
+            debug_assert!(offset.is_multiple_of(4) && offset < self.control().geometry.above);
+            // SAFETY: the offset comes from the geometry and an index below its bound, so it names a
+            // 32-bit word of the metadata, which is only accessed as such (I4).
+            unsafe { self.base.byte_add(offset).cast().as_ref() }
+        }
+
+        #[inline(always)]
+        pub(crate) fn word64(&self, offset: isize) -> &AtomicU64 {
+            debug_assert!(offset % 8 == 0);
+            debug_assert!(offset < self.control().geometry.above as isize);
+            debug_assert!(offset >= -(self.control().geometry.below as isize));
+            // SAFETY: as for `word32`, for a 64-bit word.
+            unsafe { self.base.byte_offset(offset).cast().as_ref() }
+        }
+    }
+}
+
+#[cfg(storport_pool_loom)]
+mod model {
+    use std::boxed::Box;
+    use std::collections::BTreeMap;
+
+    use crate::layout::classes::{CLASS_SLOTS, Class};
+    use crate::layout::control::{Control, NOBODY};
+    use crate::layout::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP};
+    use crate::layout::header::Account;
+    use crate::layout::meta::Meta;
+    use crate::layout::page_map::NO_HEADER;
+    use crate::sync::{AtomicU32, AtomicU64};
+
+    /// The control block, and the words by offset: only those that the geometry names, each at the
+    /// one width that it has.
+    pub(crate) struct Words {
+        control: Control,
+        narrow: BTreeMap<usize, AtomicU32>,
+        wide: BTreeMap<isize, AtomicU64>,
+    }
+
+    impl Words {
+        pub(crate) fn new(control: Control) -> Box<Words> {
+            let mut words = Words { control, narrow: BTreeMap::new(), wide: BTreeMap::new() };
+            let Geometry { spans, cpu_stride: _, .. } = words.control.geometry;
+            let geometry = words.control.geometry;
+            let (cpus, accounts) = (words.control.cpus, words.control.account_mask);
+            words.add_wide(accounts * 8, 0);
+            words.wide.insert(0, AtomicU64::new(NOBODY));
+            words.wide.insert(NO_HEADER as isize * 8, AtomicU64::new(0));
+            words.add_wide(PAGE_MAP as isize, PAGE_MAP as isize + spans as isize * 8);
+            let adapters = (geometry.adapters_len as usize + 1) * ADAPTER_BYTES;
+            words.add_wide(geometry.adapters as isize, (geometry.adapters + adapters) as isize);
+            let bitmap = geometry.bitmap_words() * 8;
+            for at in [geometry.free_spans, geometry.touched_spans] {
+                words.add_wide(at as isize, (at + bitmap) as isize);
+            }
+            words.add_narrow(geometry.span_words, geometry.span_words + spans as usize * 4);
+            for cpu in 0..=cpus {
+                let block = geometry.cpu_block(cpu);
+                words.add_narrow(block, block + 2 * CLASS_SLOTS * 4);
+                for account in accounts..0 {
+                    let cells = block as isize + Meta::cell_offset(Account(account), Class(0));
+                    words.add_wide(cells, cells + CLASS_SLOTS as isize * 8);
+                }
+            }
+            let arena_end = geometry.arena_end as usize * 4;
+            words.add_narrow(geometry.arena as usize * 4, arena_end);
+            words.add_wide(arena_end as isize, geometry.above as isize);
+            Box::new(words)
+        }
+
+        fn add_narrow(&mut self, from: usize, to: usize) {
+            self.narrow.extend((from..to).step_by(4).map(|offset| (offset, AtomicU32::new(0))));
+        }
+
+        fn add_wide(&mut self, from: isize, to: isize) {
+            self.wide.extend((from..to).step_by(8).map(|offset| (offset, AtomicU64::new(0))));
+        }
+
+        pub(crate) fn control_mut(&mut self) -> &mut Control {
+            &mut self.control
+        }
+    }
+
+    /// Where the words are. Copied as in the product; every copy lives shorter than its pool.
+    #[derive(Clone, Copy)]
+    pub struct Memory {
+        words: *mut Words,
+    }
+
+    // SAFETY: as in the product.
+    unsafe impl Send for Memory {}
+    // SAFETY: as above.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        /// The words live until `free`.
+        pub(crate) fn new(words: Box<Words>) -> Memory {
+            Memory { words: Box::into_raw(words) }
+        }
+
+        /// # Safety
+        /// Nobody uses a copy any more.
+        pub(crate) unsafe fn free(self) {
+            // SAFETY: made by `new`; the caller's promise.
+            drop(unsafe { Box::from_raw(self.words) });
+        }
+
+        fn words(&self) -> &Words {
+            // SAFETY: the words outlive every copy.
+            unsafe { &*self.words }
+        }
+
+        pub(crate) fn control(&self) -> &Control {
+            &self.words().control
+        }
+
+        pub(crate) fn word32(&self, offset: usize) -> &AtomicU32 {
+            &self.words().narrow[&offset]
+        }
+
+        pub(crate) fn word64(&self, offset: isize) -> &AtomicU64 {
+            &self.words().wide[&offset]
+        }
+    }
+}
