@@ -69,11 +69,9 @@ struct Request {
     counted: bool,
 }
 
-#[inline(always)]
-fn write_header(meta: &Meta, class: Class, state: u16, account: Account, bytes: u32, block: BlockId) {
-    let header = Header::new(state, account, bytes, block);
-    // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
-    meta.header_of(class, block).store(header.0, Ordering::Release);
+/// The header of a block that the caller gets.
+fn allocated(class: Class, account: Account, bytes: u32, block: BlockId) -> Header {
+    Header::new(if class == LARGE { LARGE_ALLOC } else { ALLOC }, account, bytes, block)
 }
 
 /// Reached without an out pointer.
@@ -127,12 +125,14 @@ fn check<P: Platform>(meta: &Meta, platform: &P, key: Key, bytes: u32) -> Result
     if irql > DISPATCH {
         return Err(Status::INVALID_IRQL);
     }
-    meta.intern(key).ok_or_else(|| closed_status(meta))
+    meta.intern(key).ok_or_else(|| closed_status(meta, owner))
 }
 
-/// What a call gets whose account was closed under it.
-fn closed_status(meta: &Meta) -> Status {
-    if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
+/// What a call gets whose account was closed under it: by the host's switch, which may be up again by
+/// now, or by the adapter's removal.
+fn closed_status(meta: &Meta, owner: AdapterId) -> Status {
+    let switch = meta.not_implemented() || meta.adapter_live(owner);
+    if switch { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
 /// Reached from the fast path when the loaded magazine is empty or cannot be used, the section was
@@ -146,7 +146,7 @@ fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken:
     let counted = taken.fault() == Taken::COUNTED;
     if taken.fault() == Taken::OVERTAKEN {
         let block = BlockId(meta.range().place_of(taken.0 & !Taken::OVERTAKEN) as u32);
-        return undo_slow(meta, platform, class, block);
+        return undo_slow(meta, platform, Request { key, account, class, bytes, counted: true }, block);
     }
     if !counted && platform.above_dispatch() {
         return allocate_slow(meta, platform, key, bytes);
@@ -181,8 +181,8 @@ fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
 
 /// Adds to the request's cell of the shared row.
 fn shared_cell(meta: &Meta, request: Request, count: u64) {
-    // ORDERING: Relaxed - read after the walk; the header's Release follows (I8).
-    meta.cell(meta.control().cpus, request.account, request.class).fetch_add(count, Ordering::Relaxed);
+    // ORDERING: Release - what is taken back was counted before; pairs with the Acquire in `count`.
+    meta.cell(meta.control().cpus, request.account, request.class).fetch_add(count, Ordering::Release);
 }
 
 /// Hands a block out that the caller holds.
@@ -191,29 +191,28 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
     if !counted {
         shared_cell(&meta, request, 1);
     }
-    let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
-    write_header(&meta, class, state, account, bytes, block);
+    // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
+    meta.header_of(class, block).store(allocated(class, account, bytes, block).0, Ordering::Release);
     // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
     fence(Ordering::SeqCst);
     if meta.account_key(account) != key {
-        return undo_slow(meta, platform, class, block);
+        return undo_slow(meta, platform, request, block);
     }
     Answer { status: Status::SUCCESS, address: meta.range().address(block) }
 }
 
-/// Reached when the account was closed while we allocated: the block goes back, unless the
-/// remover has released it already.
+/// Reached when the account was closed while we allocated: the block goes back, unless the remover
+/// has released it already. Then its header is not the one we wrote: whoever has it now is another
+/// account's, or got another size. (Or it freed its way through all of this while we stood still, account,
+/// block and size the same: then the two cannot be told apart.)
 #[cold]
 #[inline(never)]
-fn undo_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Answer {
-    let word = meta.header_of(class, block);
-    // ORDERING: Relaxed - the claim decides.
-    let header = Header(word.load(Ordering::Relaxed));
-    let state = if class == LARGE { LARGE_ALLOC } else { ALLOC };
-    if header.is(state, block) && claim(word, header) {
+fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
+    let Request { key, account, class, bytes, .. } = request;
+    if claim(meta.header_of(class, block), allocated(class, account, bytes, block)) {
         let _ = put_slow(meta, platform, class, block);
     }
-    Answer::refused(closed_status(&meta))
+    Answer::refused(closed_status(&meta, key.owner()))
 }
 
 /// A run of whole spans.
@@ -268,7 +267,11 @@ fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Result<BlockId,
                 None
             }
         }) {
-            meta.adopt_slab(class, span);
+            if !meta.adopt_slab(class, span) {
+                // A free of a stale address may have read the entry meanwhile (I5).
+                platform.fence_sections(meta);
+                meta.give_spans(span, 1);
+            }
             if let Some(block) = from_shared(meta, platform, class, &mut contended) {
                 return Ok(block);
             }

@@ -26,7 +26,7 @@ pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, addr
 /// Puts a claimed slab block away.
 #[cold]
 #[inline(never)]
-fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId) -> Status {
+pub(crate) fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId) -> Status {
     // The claimed block pins its slab (I5): its entry is the one that counts.
     put_slow(meta, platform, meta.read_entry(block.span() as usize).class(), block)
 }

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use crate::allocate::{allocate, null_out_slow};
 use crate::contract::hook::HookRecord;
-use crate::free::free;
+use crate::free::{free, put_claimed_slow};
 use crate::layout::classes::{CLASS_SLOTS, Class, SLAB_CLASSES, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
@@ -16,6 +16,7 @@ use crate::layout::memory::Memory;
 use crate::layout::memory::Words;
 use crate::layout::meta::Meta;
 use crate::layout::range::Range;
+use crate::owners::accounts::UNUSED;
 use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::Platform;
 use crate::sync::Ordering;
@@ -160,6 +161,7 @@ impl<P: Platform> Pool<P> {
                 meta.cursor(cpu, Class(class)).store(Cursor::NONE.0, Ordering::Relaxed);
             }
         }
+        meta.init_accounts();
         meta.init_page_map();
         meta.init_spans();
         meta.init_adapters();
@@ -234,7 +236,7 @@ impl<P: Platform> Pool<P> {
     pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
         match self.meta.add_adapter(name) {
             Err(AdapterError::NoAccount) => {
-                self.bury_orphans();
+                self.bury_unused();
                 self.meta.add_adapter(name)
             }
             other => other,
@@ -246,7 +248,8 @@ impl<P: Platform> Pool<P> {
         self.meta.adapter_name(adapter)
     }
 
-    /// Removes an adapter and reports what it still has, by tag. The blocks stay allocated and
+    /// Removes an adapter and reports what it still has, by tag. `report` must not unwind: the adapter would
+    /// stay half removed. The blocks stay allocated and
     /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them.
     ///
     /// May run while others allocate: from its start, the adapter's calls get `INVALID_PARAMETER`.
@@ -289,10 +292,12 @@ impl<P: Platform> Pool<P> {
         }
         meta.close_accounts(|owner| owner == adapter);
         // From here on every allocation of this adapter has its header written, or undoes itself.
-        self.platform.fence_all();
+        self.platform.fence_all(meta);
+        // And no section is left that may still count.
+        self.platform.fence_sections(meta);
         for account in meta.accounts() {
             let key = meta.account_key(account);
-            if key.0 == 0 || key.owner() != adapter {
+            if key.owner() != adapter {
                 continue;
             }
             let counted = meta.ever_counted(account);
@@ -345,38 +350,43 @@ impl<P: Platform> Pool<P> {
         let word = self.meta.header_of(live.class, live.block);
         let won = crate::percpu::claim::claim(word, live.header);
         if won {
-            let _ = crate::put::put_slow(self.meta, &self.platform, live.class, live.block);
+            // Of the class that its slab has now: the walk, which releases blocks, pins none.
+            let _ = put_claimed_slow(self.meta, &self.platform, live.block);
         }
         won
     }
 
-    /// Frees the accounts of orphans that nobody has any more.
-    fn bury_orphans(&self) {
+    /// Frees the accounts of orphans that nobody has any more, and those that an overtaken allocation made
+    /// for an adapter when it was already gone.
+    fn bury_unused(&self) {
         let meta = &self.meta;
+        let Some(_alone) = meta.try_claim(&meta.control().bury_claim) else {
+            return;
+        };
         for account in meta.accounts() {
             let key = meta.account_key(account);
-            let own = meta.adapter_other(AdapterId::ORPHANS) == Some(account);
-            if key.owner() != AdapterId::ORPHANS || own || !meta.try_close(account, key) {
+            let owner = key.owner();
+            let orphaned = owner == AdapterId::ORPHANS && meta.adapter_other(owner) != Some(account);
+            if key == UNUSED || !orphaned && !meta.adapter_removed(owner) {
                 continue;
             }
+            // Both kinds are closed, so no block of theirs comes up while we look.
             let mut used = false;
             meta.walk(|live| used |= live.account() == account);
-            if used {
-                meta.open_account(account);
-            } else {
+            if !used {
                 meta.bury_account(account);
             }
         }
     }
 
     /// The host's switch: while it is set, both routines return `NOT_IMPLEMENTED`, as they do on an
-    /// old system or in dump mode. Walks the accounts.
+    /// old system or in dump mode. Walks the accounts. PASSIVE; one call at a time.
     pub fn set_not_implemented(&self, set: bool) {
         // ORDERING: SeqCst - pairs with the look in `adapter_open`.
         self.meta.control().not_implemented.store(u32::from(set), Ordering::SeqCst);
         if set {
             self.meta.close_accounts(|_| true);
-            self.platform.fence_all();
+            self.platform.fence_all(&self.meta);
         } else {
             self.meta.open_accounts();
         }
@@ -403,7 +413,8 @@ impl<P: Platform> Pool<P> {
     /// may be resident to `decommit` (address, bytes), which answers whether it gave them back.
     ///
     /// While a run is with `decommit`, nobody allocates from it; blocks that are being swept are
-    /// not to be had either, and an allocation that misses them counts as `contended`. PASSIVE.
+    /// not to be had either, and an allocation that misses them counts as `contended`. `decommit` must not
+    /// unwind: its run would be lost. PASSIVE.
     ///
     /// # Errors
     /// [`Busy`], when another trim or drain is under way.

@@ -9,7 +9,7 @@ use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
-use crate::owners::accounts::OTHER_TAG;
+use crate::owners::accounts::{OTHER_TAG, UNUSED};
 use crate::owners::adapters::AdapterName;
 use crate::percpu::Platform;
 use crate::pool::Pool;
@@ -201,10 +201,10 @@ fn walk(meta: &Meta) -> Walk {
             let requested = live.header.bytes();
             sums.live += 1;
             sums.requested += u64::from(requested);
-            sums.occupied += u64::from(match live.class {
-                LARGE => spans_for(requested) * SPAN,
-                class => class.bytes(),
-            });
+            sums.occupied += match live.class {
+                LARGE => u64::from(spans_for(requested)) * u64::from(SPAN),
+                class => class.bytes().into(),
+            };
             walk.by_class[live.class.index()] += 1;
         }
     }
@@ -234,7 +234,7 @@ impl<P: Platform> Pool<P> {
         };
         for account in meta.accounts() {
             let key = meta.account_key(account);
-            if key.0 != 0 {
+            if key != UNUSED {
                 self.add_account(&mut snapshot, account, walk.by_account[place(account)]);
             }
         }

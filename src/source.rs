@@ -85,7 +85,8 @@ impl PoolOptions {
         self
     }
 
-    /// Makes range and metadata resident at once, as nonpaged pool is: no call faults afterwards,
+    /// Makes range and metadata resident at once, as nonpaged pool is: no call faults afterwards (unless the
+    /// system swaps, or the process forks; lock the process's memory to rule the former out),
     /// and [`Pool::trim`] gives nothing back. The header tables take nearly `16 / min_block` of the
     /// range, so a resident pool wants a larger [`min_block`](Self::min_block).
     pub fn resident(mut self, resident: bool) -> PoolOptions {
@@ -112,7 +113,8 @@ impl PoolOptions {
         let metadata_bytes = config.metadata_bytes()?;
         let range = os::Memory::reserve(config.bytes as usize, self.resident)?;
         let mut metadata = os::Memory::reserve(metadata_bytes, self.resident)?;
-        config.base = range.start().addr().get() as u64;
+        // Exposed: `Block::memory` makes pointers of addresses.
+        config.base = range.start().as_ptr().expose_provenance() as u64;
         let fork_word = metadata.fork_word();
         // SAFETY: the metadata is zeroed, ours, and dropped after the pool's last use of it.
         let mut pool = unsafe {

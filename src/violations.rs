@@ -1,8 +1,7 @@
 //! Telling the host: the hook and its context, published together as one immutable record.
 
-use crate::layout::header::{Account, Header};
+use crate::layout::header::Header;
 use crate::layout::meta::Meta;
-use crate::owners::accounts::Key;
 use crate::sync::Ordering;
 use crate::{AdapterId, Irql, Outstanding, PoolTag, Violation, ViolationKind};
 
@@ -72,12 +71,6 @@ impl Meta {
         if let Some(record) = unsafe { record.as_ref() } {
             (record.call)(violation, record.context);
         }
-    }
-
-    /// Whose account this is.
-    pub(crate) fn account_key(&self, account: Account) -> Key {
-        // ORDERING: Acquire - pairs with the CAS that interned it.
-        Key(self.account_word(account).load(Ordering::Acquire))
     }
 }
 

@@ -41,6 +41,10 @@ fn statuses_of_allocate<W: Way>() {
         (id, 100, tag!("BIG ")),
         (id, 100, tag!("..-!")),
         (NOBODY, 0, PoolTag::from_raw(0)),
+        // What an unused account's word, and an adapter's *other* one, might be taken for.
+        (NOBODY, 100, PoolTag::from_raw(0)),
+        (id, 100, PoolTag::from_raw(u32::MAX)),
+        (AdapterId::ORPHANS, 100, PoolTag::from_raw(u32::MAX)),
     ];
     let too_large = (id, u32::MAX, TAG);
     for not_implemented in [false, true] {
@@ -380,6 +384,7 @@ fn the_limits_are_accepted() {
     let pool = PoolOptions::new(64 << 30).build().unwrap();
     let id = pool.add_adapter("disk").unwrap();
     let address = alloc(&pool, id, u32::MAX).unwrap();
+    assert_eq!(pool.snapshot().tags[0].totals.bytes_occupied, 1 << 32);
     must_free(&pool, id, address);
     assert!(pool.range().1 >= (64 << 30) - SPAN);
 }

@@ -9,6 +9,7 @@ use common::*;
 use storport_pool::{Commit, Pool, PoolOptions, Status};
 
 const CHILD: &str = "STORPORT_POOL_TEST_EXPECT_RSEQ";
+const NO_MEMBARRIER: &str = "STORPORT_POOL_TEST_NO_MEMBARRIER";
 
 /// What a child process does, in every case the same.
 fn self_check(pool: &Pool<storport_pool::Native>) {
@@ -29,10 +30,37 @@ fn self_check(pool: &Pool<storport_pool::Native>) {
     assert_eq!(totals(&pool.snapshot()).2, 0);
     pool.trim().unwrap();
     assert_eq!(pool.snapshot().free_bytes, pool.range().1);
+    pool.set_not_implemented(true);
+    pool.set_not_implemented(false);
+    pool.remove_adapter(id).unwrap();
+}
+
+/// Makes the kernel refuse `membarrier` to this process from now on, as sandboxes do.
+fn refuse_membarrier() {
+    use nix::libc::{SYS_membarrier, prctl, sock_filter, sock_fprog};
+    const fn filter(code: u16, jump_false: u8, k: u32) -> sock_filter {
+        sock_filter { code, jt: 0, jf: jump_false, k }
+    }
+    // Load the call's number; refuse this one with ENOSYS, allow all others (uapi linux/seccomp.h).
+    let mut filters = [
+        filter(0x20, 0, 0),
+        filter(0x15, 1, SYS_membarrier as u32),
+        filter(0x06, 0, 0x0005_0000 | nix::libc::ENOSYS as u32),
+        filter(0x06, 0, 0x7FFF_0000),
+    ];
+    let program = sock_fprog { len: filters.len() as u16, filter: filters.as_mut_ptr() };
+    // SAFETY: the program and its filters outlive the calls.
+    unsafe {
+        assert_eq!(prctl(nix::libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(prctl(nix::libc::PR_SET_SECCOMP, nix::libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
 }
 
 #[test]
 fn child() {
+    if std::env::var_os(NO_MEMBARRIER).is_some() {
+        refuse_membarrier();
+    }
     let pool = PoolOptions::new(4 * SPAN).build().unwrap();
     if let Ok(expected) = std::env::var(CHILD) {
         assert_eq!(pool.uses_rseq().to_string(), expected);
@@ -59,6 +87,11 @@ fn run_child(expected: &str, variable: &str, value: &str) {
 #[test]
 fn the_c_library_has_none() {
     run_child("false", "GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+}
+
+#[test]
+fn membarrier_is_refused() {
+    run_child("false", NO_MEMBARRIER, "1");
 }
 
 #[test]

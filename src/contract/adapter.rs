@@ -12,7 +12,7 @@ pub struct AdapterId(pub(crate) u32);
 
 const SLOT_BITS: u32 = 10;
 /// Generations that a slot can have.
-pub(crate) const GENERATIONS: u32 = 1 << 21;
+pub(crate) const GENERATIONS: u32 = 1 << 20;
 
 impl AdapterId {
     /// Blocks whose adapter was removed without releasing them belong here.
@@ -20,20 +20,21 @@ impl AdapterId {
     /// Accounts of removed adapters that no block refers to: they keep their tag's totals.
     pub(crate) const GONE: AdapterId = AdapterId(1);
 
-    /// Bits of a handle; the next one marks closed account words.
-    pub(crate) const BITS: u32 = 31;
+    /// Bits of a handle; the two above mark account words that are not open.
+    pub(crate) const BITS: u32 = 30;
 
     pub(crate) const fn new(slot: u32, generation: u32) -> AdapterId {
         AdapterId(generation << SLOT_BITS | slot)
     }
 
-    /// The handle with this number, of which 31 bits count; for a null or made-up one the routines answer `INVALID_PARAMETER`.
+    /// The handle with this number, of which 30 bits count; for a null or made-up one the routines
+    /// answer `INVALID_PARAMETER`.
     #[must_use]
     pub const fn from_raw(raw: u32) -> AdapterId {
         AdapterId(raw & ((1 << AdapterId::BITS) - 1))
     }
 
-    /// The handle's number; never 0.
+    /// The handle's number; not 0 for those that the pool gives out.
     #[must_use]
     pub const fn raw(self) -> u32 {
         self.0

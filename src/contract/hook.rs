@@ -12,9 +12,9 @@ use crate::Violation;
 #[repr(C)]
 pub struct HookRecord {
     /// Called with each violation and the context.
-    pub call: fn(&Violation, *mut ()),
+    pub(crate) call: fn(&Violation, *mut ()),
     /// Handed to `call`.
-    pub context: *mut (),
+    pub(crate) context: *mut (),
     /// Records made by the pool itself form a chain, to be dropped with it.
     pub(crate) next: *mut HookRecord,
     pub(crate) drop: Option<unsafe fn(*mut HookRecord)>,

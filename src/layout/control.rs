@@ -7,12 +7,11 @@ use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL};
 use super::geometry::{Config, Geometry, MAX_CPUS, PAGE_MAP};
 use super::page_map::{HeaderTable, NO_HEADER};
 use super::range::Range;
-use crate::AdapterId;
 use crate::contract::hook::HookRecord;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// The owner in account 0's word: a closed one, which no handle equals.
-pub(crate) const NOBODY: u64 = 1 << AdapterId::BITS;
+pub(crate) const NOBODY: u64 = 1 << 31;
 
 /// What the fast paths and all slow ones share. Fields without an atomic type are immutable
 /// after creation (I11).
@@ -57,6 +56,8 @@ pub struct Control {
     pub(crate) hooks: AtomicPtr<HookRecord>,
     /// Try-claim of sweep and trim.
     pub(crate) reclaim_claim: AtomicU32,
+    /// Try-claim of whoever looks for accounts that can be used again.
+    pub(crate) bury_claim: AtomicU32,
     /// Word of the bitmap where the search for a free span begins. A hint; written by anyone.
     pub(crate) span_hint: AtomicU32,
     /// Next magazine that was never used, in words. Written by `fetch_add`.
@@ -139,6 +140,7 @@ impl Control {
             hook: AtomicPtr::new(core::ptr::null_mut()),
             hooks: AtomicPtr::new(core::ptr::null_mut()),
             reclaim_claim: AtomicU32::new(0),
+            bury_claim: AtomicU32::new(0),
             span_hint: AtomicU32::new(0),
             arena_next: AtomicU64::new(u64::from(geometry.arena)),
             empties: AtomicU64::new(0),

@@ -190,8 +190,8 @@ impl Meta {
     #[inline(always)]
     #[cfg(not(storport_pool_loom))]
     pub(crate) fn upcoming(&self, position: Cursor) -> BlockId {
-        // ORDERING: Relaxed - a hint. Behind the last entry lies another magazine, or, behind the
-        // last magazine, the first header table: all are words of the metadata.
+        // ORDERING: Relaxed - a hint. Behind the last entry lies the link or another magazine, or,
+        // behind the last magazine, the gap before the first header table: all inside the metadata.
         BlockId(self.word32((position.0 as usize + AHEAD) * 4).load(Ordering::Relaxed))
     }
 

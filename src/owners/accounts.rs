@@ -8,15 +8,19 @@ use crate::layout::meta::Meta;
 use crate::sync::{Ordering, fence};
 use crate::{AdapterId, PoolTag};
 
-/// An account word: tag above, owner below; 0 = unused.
+/// An account word: tag above, owner below, and two bits that shut its fast paths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(pub(crate) u64);
 
 /// How many words an interning looks at.
 /// (Loom: fewer than it has accounts.)
-const PROBES: u32 = if cfg!(storport_pool_loom) { 2 } else { 8 };
-/// In a word's owner: the account is closed, its fast paths are shut.
+const PROBES: u32 = if cfg!(storport_pool_loom) { 3 } else { 8 };
+/// The account is closed, its fast paths are shut.
 const CLOSED: u64 = NOBODY;
+/// With `CLOSED`: whoever set this is about to open it, unless a closer takes the bit away.
+const OPENING: u64 = 1 << AdapterId::BITS;
+/// The word of an account that is not in use. No key equals it.
+pub(crate) const UNUSED: Key = Key(CLOSED);
 
 impl Key {
     #[inline(always)]
@@ -25,15 +29,24 @@ impl Key {
     }
 
     pub(crate) const fn owner(self) -> AdapterId {
-        AdapterId((self.0 & !CLOSED) as u32)
+        AdapterId(self.open().0 as u32)
     }
 
     pub(crate) const fn tag(self) -> PoolTag {
         PoolTag::from_raw((self.0 >> 32) as u32)
     }
 
+    /// The open word.
     const fn open(self) -> Key {
-        Key(self.0 & !CLOSED)
+        Key(self.0 & !(CLOSED | OPENING))
+    }
+
+    const fn closed(self) -> Key {
+        Key(self.open().0 | CLOSED)
+    }
+
+    const fn opening(self) -> Key {
+        Key(self.closed().0 | OPENING)
     }
 
     /// Where the search for this key begins.
@@ -70,57 +83,81 @@ impl Meta {
         (self.account_key(found.0) == found.1).then_some(found)
     }
 
+    /// An account's word.
+    pub(crate) fn account_key(&self, account: Account) -> Key {
+        // ORDERING: Acquire - pairs with the CAS that changed it.
+        Key(self.account_word(account).load(Ordering::Acquire))
+    }
+
+    fn change_account(&self, account: Account, from: Key, to: Key) -> bool {
+        self.account_word(account)
+            // ORDERING: AcqRel - Release: what was done with the account; Acquire: what others did.
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Makes all words unused. Called once, before the pool is shared.
+    pub(crate) fn init_accounts(&self) {
+        for account in self.accounts() {
+            // ORDERING: Relaxed - not shared yet.
+            self.account_word(account).store(UNUSED.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The places of a key, in the order of the search. The fast path looks at the first one alone, where
+    /// an *other* account never stands: its tag is no caller's.
+    fn places(&self, key: Key) -> impl Iterator<Item = Account> {
+        let hash = key.hash();
+        (u32::from(key.tag() == OTHER_TAG)..PROBES).map(move |n| self.place(hash, n))
+    }
+
     /// Finds or makes the word of a key, open or closed. `None`: all places are taken.
     pub(crate) fn reserve(&self, key: Key) -> Option<Account> {
-        let hash = key.hash();
-        for n in 0..PROBES {
-            let place = self.place(hash, n);
-            if self.account_key(place).open() == key {
+        for place in self.places(key) {
+            let seen = self.account_key(place);
+            if seen == key || seen == key.closed() {
                 return Some(place);
             }
         }
-        for n in 0..PROBES {
-            let place = self.place(hash, n);
+        for place in self.places(key) {
             let seen = self.account_key(place);
             // Interned since the first look.
-            if seen.open() == key {
+            if seen == key {
                 return Some(place);
             }
-            if seen.0 != 0 {
-                continue;
-            }
-            // ORDERING: AcqRel - Release: nothing yet but the word; Acquire: pairs with other internings.
-            match self.account_word(place).compare_exchange(0, key.0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    // A closer that swept before us has not seen the word: look at what it set.
-                    // ORDERING: SeqCst - pairs with the fence in `close_accounts`.
-                    fence(Ordering::SeqCst);
-                    if !self.adapter_open(key.owner()) {
-                        self.close_account(place);
-                    }
-                    return Some(place);
-                }
-                Err(now) if Key(now).open() == key => return Some(place),
-                Err(_) => {}
+            if seen == UNUSED && self.change_account(place, UNUSED, key.opening()) {
+                self.finish_opening(place, key);
+                return Some(place);
             }
         }
         None
     }
 
-    fn close_account(&self, account: Account) {
-        // ORDERING: AcqRel - as the CAS of `reserve`.
-        self.account_word(account).fetch_or(CLOSED, Ordering::AcqRel);
+    /// Opens an account that we made `opening`, if its adapter is open.
+    ///
+    /// A closer marks the adapter, fences, and looks at the words. If it does not see ours, we see its
+    /// mark; if it does, it takes the bit away and our CAS fails. So no account is open after it went by.
+    fn finish_opening(&self, account: Account, key: Key) {
+        // ORDERING: SeqCst - pairs with the fence in `close_accounts`.
+        fence(Ordering::SeqCst);
+        let to = if self.adapter_open(key.owner()) { key.open() } else { key.closed() };
+        // A failure is a closer's change, or that of whoever took the account away.
+        self.change_account(account, key.opening(), to);
     }
 
     /// Shuts the fast paths of every account that `owner` accepts. The caller has marked the
     /// adapter, or the pool, before.
     pub(crate) fn close_accounts(&self, owner: impl Fn(AdapterId) -> bool) {
-        // ORDERING: SeqCst - pairs with the fence in `reserve`.
+        // ORDERING: SeqCst - pairs with the fence in `finish_opening`.
         fence(Ordering::SeqCst);
         for account in self.accounts() {
-            let key = self.account_key(account);
-            if key.0 != 0 && owner(key.owner()) {
-                self.close_account(account);
+            // Fails when someone opens it, or takes it away, in between: then look again.
+            loop {
+                let key = self.account_key(account);
+                let shut = key == key.closed() || !owner(key.owner());
+                if shut || self.change_account(account, key, key.closed()) {
+                    break;
+                }
             }
         }
     }
@@ -133,36 +170,25 @@ impl Meta {
     /// Opens a closed account if its adapter is open.
     pub(crate) fn open_account(&self, account: Account) {
         let key = self.account_key(account);
-        if key == key.open() || !self.adapter_open(key.owner()) {
-            return;
-        }
-        let word = self.account_word(account);
-        // ORDERING: AcqRel - as the CAS of `reserve`. A failure is another one's change.
-        let _ = word.compare_exchange(key.0, key.open().0, Ordering::AcqRel, Ordering::Relaxed);
-        // ORDERING: SeqCst - a closer that came in between is seen here, or sees us.
-        fence(Ordering::SeqCst);
-        if !self.adapter_open(key.owner()) {
-            self.close_account(account);
+        if key == key.closed()
+            && self.adapter_open(key.owner())
+            && self.change_account(account, key, key.opening())
+        {
+            self.finish_opening(account, key);
         }
     }
 
-    /// Gives a closed account to another owner, open if that is; or frees its word (`None`).
+    /// Gives an account of a removed adapter to someone else, closed; `None`: to nobody.
     pub(crate) fn hand_account(&self, account: Account, to: Option<AdapterId>) {
-        let key = self.account_key(account);
-        let word = to.map_or(0, |owner| Key::new(owner, key.tag()).0 | CLOSED);
-        // ORDERING: Release - what the remover did; pairs with the Acquire in `account_key`.
-        self.account_word(account).store(word, Ordering::Release);
-        if to.is_some() {
-            self.open_account(account);
+        let first = self.account_key(account);
+        let to = to.map_or(UNUSED, |owner| Key::new(owner, first.tag()).closed());
+        loop {
+            // A late opener may still take its bit away.
+            let key = self.account_key(account);
+            if key.open() != first.open() || self.change_account(account, key, to) {
+                return;
+            }
         }
-    }
-
-    /// Closes one account if it still has this key: of all who try, one wins.
-    pub(crate) fn try_close(&self, account: Account, key: Key) -> bool {
-        // ORDERING: AcqRel - as the CAS of `reserve`.
-        self.account_word(account)
-            .compare_exchange(key.0, key.0 | CLOSED, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
     }
 
     /// Frees a closed account's word. What was counted goes to the one account that keeps its tag's
@@ -203,8 +229,10 @@ impl Meta {
     /// Allocations counted under an account, in one class.
     pub(crate) fn count(&self, account: Account, class: Class) -> u64 {
         (0..=self.control().cpus)
-            // ORDERING: Relaxed - read after the walk (I8).
-            .map(|cpu| self.cell(cpu, account, class).load(Ordering::Relaxed))
+            .rev()
+            // ORDERING: Acquire - read after the walk (I8). The shared row first: what it takes back
+            // was counted before, there or in another row; pairs with the Release in `shared_cell`.
+            .map(|cpu| self.cell(cpu, account, class).load(Ordering::Acquire))
             .fold(0, u64::wrapping_add)
     }
 }

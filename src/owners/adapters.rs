@@ -147,8 +147,8 @@ impl Meta {
         let name = AdapterName::new(name);
         for (n, chunk) in name.bytes.chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-            // ORDERING: Relaxed - published by the slot word.
-            self.adapter_word(slot, NAME + n).store(word, Ordering::Relaxed);
+            // ORDERING: Release - after the slot word that says RESERVED: who reads this sees that.
+            self.adapter_word(slot, NAME + n).store(word, Ordering::Release);
         }
         let other = self.reserve(Key::new(id, OTHER_TAG));
         let Some(other) = other else {
@@ -180,9 +180,17 @@ impl Meta {
         self.slot_of(id).is_some_and(|slot| slot.state() == LIVE)
     }
 
-    /// Whether the adapter's accounts may be open: it is live, and the pool's switch is up.
+    /// Whether the adapter's accounts may be open: it is live, and the pool's switch is up. The orphans'
+    /// never are, since nobody allocates in their name; frees find them the slow way.
     pub(crate) fn adapter_open(&self, id: AdapterId) -> bool {
-        !self.not_implemented() && self.adapter_live(id)
+        id != AdapterId::ORPHANS && !self.not_implemented() && self.adapter_live(id)
+    }
+
+    /// Whether the handle is one of a removed adapter.
+    pub(crate) fn adapter_removed(&self, id: AdapterId) -> bool {
+        id.slot() < self.slots()
+            && id != AdapterId::GONE
+            && self.slot_of(id).is_none_or(|slot| slot.state() == VACANT)
     }
 
     /// The adapter's *other* account.
@@ -198,7 +206,7 @@ impl Meta {
         live()?;
         let mut name = AdapterName::default();
         for (n, chunk) in name.bytes.chunks_exact_mut(8).enumerate() {
-            // ORDERING: Acquire - keeps the second look below.
+            // ORDERING: Acquire - keeps the second look below; pairs with the Release in `fill`.
             let word = self.adapter_word(id.slot(), NAME + n).load(Ordering::Acquire);
             chunk.copy_from_slice(&word.to_le_bytes());
         }

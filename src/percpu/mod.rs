@@ -176,7 +176,7 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
 
     /// Between closing account words and walking headers.
     #[doc(hidden)]
-    fn fence_all(&self) {
+    fn fence_all(&self, _meta: &Meta) {
         // ORDERING: SeqCst - pairs with the fence before allocate's second look.
         fence(Ordering::SeqCst);
     }

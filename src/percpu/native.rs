@@ -26,6 +26,10 @@ pub enum Commit {
 
 /// The platform of a process: CPU number by rseq or a slot per thread, IRQL per thread
 /// ([`Irql::raise`](crate::Irql::raise)).
+///
+/// A shared library that contains it must not be unloaded (`dlclose`) while threads live that called
+/// the pool: the kernel may still look at the section that they ran last. Link it with
+/// `-z nodelete`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Native {
     commit: Commit,
@@ -272,9 +276,11 @@ impl Platform for Native {
         }
     }
 
-    fn fence_all(&self) {
+    fn fence_all(&self, meta: &Meta) {
         // Each CPU passes a full fence, so program order is enough in the section's second look.
-        commit::fence_all();
+        if commit::active(meta) {
+            commit::fence_all();
+        }
         // ORDERING: SeqCst - pairs with the fence of the slow paths.
         crate::sync::fence(crate::sync::Ordering::SeqCst);
     }

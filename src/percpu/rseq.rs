@@ -105,9 +105,9 @@ macro_rules! end {
 #[inline(always)]
 pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
     // SAFETY: the id is below the limit, so the section reads page map, header, account word, CPU
-    // table, cursor and limit of the metadata (I4, I11), claims an allocated block (I3), writes an
-    // entry above the position of a magazine that this CPU's cursor holds (I1) and commits by one
-    // store (I6). It is aborted before that store whenever anything else ran on this CPU.
+    // table and cursor of the metadata (I4, I11), claims an allocated block (I3), writes an entry
+    // below the room of a magazine that this CPU's cursor holds (I1) and commits by one store (I6).
+    // It is aborted before that store whenever anything else ran on this CPU.
     unsafe {
         asm!(
             begin!("r10", "r10d", "{i}"),

@@ -39,7 +39,7 @@ mod words {
     #[repr(C)]
     pub(super) struct Words {
         area: AtomicU32,
-        _stand_in: [u32; 3],
+        _stand_in: [AtomicU32; 3],
         pub(super) irql: AtomicU32,
         pub(super) slot: AtomicU32,
     }

@@ -124,17 +124,15 @@ impl Consumer<'_> {
 /// Takes all that can be reached, drops a gap, and pushes it back.
 fn repair<L: Links>(queue: &Queue<'_, L>) {
     let mut chain = 0;
-    let end = loop {
-        match queue.pop() {
-            Popped::Node(node) => {
-                queue.links.set_link(node, chain);
-                chain = node;
-            }
-            end => break end,
-        }
-    };
-    if end == Popped::Gap {
-        queue.abandon_gap();
+    loop {
+        let node = match queue.pop() {
+            Popped::Node(node) => Some(node),
+            Popped::Empty => None,
+            Popped::Gap => queue.abandon_gap(),
+        };
+        let Some(node) = node else { break };
+        queue.links.set_link(node, chain);
+        chain = node;
     }
     while chain != 0 {
         let next = queue.links.link(chain);

@@ -74,11 +74,14 @@ impl<L: Links> Queue<'_, L> {
         if next == 0 { Popped::Gap } else { Popped::Node(first) }
     }
 
-    /// Gives up what a gap hides, when the pusher that left it cannot come back (after fork).
-    pub(crate) fn abandon_gap(&self) {
-        // ORDERING: Relaxed - both are republished by the next push.
+    /// Gives up what a gap hides, when the pusher that left it cannot come back (after fork); the node
+    /// before the gap, if there is one, is the caller's.
+    pub(crate) fn abandon_gap(&self) -> Option<u32> {
+        // ORDERING: Relaxed, twice - the head is the consumer's; both are republished by the next push.
+        let first = self.head.load(Ordering::Relaxed);
         self.head.store(0, Ordering::Relaxed);
         // ORDERING: AcqRel - as the CAS in `pop`.
         self.tail.swap(0, Ordering::AcqRel);
+        (first != 0).then_some(first)
     }
 }

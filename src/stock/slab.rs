@@ -79,8 +79,10 @@ impl Meta {
         }
     }
 
-    /// Makes a span in hand the class's current slab, unless there is one; then it gives it back.
-    pub(crate) fn adopt_slab(&self, class: Class, span: u32) {
+    /// Makes a span in hand the class's current slab, unless there is one. `false`: the span is still in
+    /// hand, and retired: before it is given back, sections must be fenced.
+    #[must_use]
+    pub(crate) fn adopt_slab(&self, class: Class, span: u32) -> bool {
         let control = self.control();
         // ORDERING: Relaxed - any number will do.
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
@@ -99,8 +101,8 @@ impl Meta {
         );
         if current.is_err() {
             self.retire_slab(class, span);
-            self.give_spans(span, 1);
         }
+        current.is_ok()
     }
 
     /// Ends a slab of which the caller holds every carved block. The span is in hand afterwards.
