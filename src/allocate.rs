@@ -45,10 +45,8 @@ pub(crate) fn allocate<P: Platform>(
     bytes: u32,
 ) -> Answer {
     let key = Key::new(owner, tag);
-    let account = meta.place(key.hash(), 0);
-    // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
-    let open = meta.account_word(account).load(Ordering::Relaxed) == key.0;
-    let (true, Some(class)) = (open, meta.control().small_class(bytes)) else {
+    let account = meta.first_place(key);
+    let Some(class) = meta.control().small_class(bytes) else {
         return allocate_slow(meta, platform, key, bytes);
     };
     let taken = platform.allocate(&meta, &range, Ask { account, key: key.0, class, bytes });
@@ -81,8 +79,8 @@ pub(crate) fn null_out_slow(meta: Meta) -> Status {
     if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
-/// Reached above a page, at a bad IRQL, with an account that is closed, new, or not in its first
-/// place, and with zero bytes.
+/// Reached above a page and with zero bytes; by way of `miss_slow` at a bad IRQL, and with an account that is
+/// closed, new, or not in its first place.
 #[cold]
 #[inline(never)]
 fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
@@ -95,7 +93,7 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) ->
     }
     let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
     let request = Request { key, account, class, bytes, counted: false };
-    match platform.pop(&meta, class, account) {
+    match platform.pop(&meta, class, account, key.0) {
         Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block),
         Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }),
     }
@@ -136,26 +134,26 @@ fn closed_status(meta: &Meta, owner: AdapterId) -> Status {
 }
 
 /// Reached from the fast path when the loaded magazine is empty or cannot be used, the section was
-/// aborted or could not run, the IRQL is bad, or the account was closed while we allocated.
+/// aborted or could not run, the IRQL is bad, or the account is not open, or was closed while we allocated.
 #[cold]
 #[inline(never)]
 fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
     // What the fast path found: a small block, under an account in its first place.
-    let account = meta.place(key.hash(), 0);
+    let account = meta.first_place(key);
     let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
     let counted = taken.fault() == Taken::COUNTED;
     if taken.fault() == Taken::OVERTAKEN {
         let block = BlockId(meta.range().place_of(taken.0 & !Taken::OVERTAKEN) as u32);
         return undo_slow(meta, platform, Request { key, account, class, bytes, counted: true }, block);
     }
-    if !counted && platform.above_dispatch() {
+    if !counted && (platform.above_dispatch() || meta.account_key(account) != key) {
         return allocate_slow(meta, platform, key, bytes);
     }
     refill(meta, platform, Request { key, account, class, bytes, counted })
 }
 
 fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer {
-    match platform.pop_again(&meta, request.class, request.account, request.counted) {
+    match platform.pop_again(&meta, request.class, request.account, request.key.0, request.counted) {
         Pop::Got(block, _) => {
             request.counted = true;
             return finish(meta, platform, request, block);
@@ -169,7 +167,9 @@ fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer
 }
 
 fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
-    if request.counted {
+    // Unless the account has been closed, and perhaps given away with its counts: then one allocation
+    // too many stays counted, and freed.
+    if request.counted && meta.account_key(request.account) == request.key {
         shared_cell(meta, request, u64::MAX);
     }
     if miss == Miss::Contended {

@@ -112,8 +112,13 @@ pub struct Caller<'a, P: Platform> {
 impl<P: Platform> Caller<'_, P> {
     /// The address, or why there is none.
     pub fn try_allocate(&self, bytes: u32) -> Result<u64, Status> {
+        self.try_allocate_tagged(TAG, bytes)
+    }
+
+    /// The same, with a tag.
+    pub fn try_allocate_tagged(&self, tag: PoolTag, bytes: u32) -> Result<u64, Status> {
         let mut address = 0;
-        match self.pool.allocate(self.adapter, bytes, TAG, Some(&mut address)) {
+        match self.pool.allocate(self.adapter, bytes, tag, Some(&mut address)) {
             Status::SUCCESS => Ok(address),
             status => {
                 assert_eq!(address, 0);

@@ -3,35 +3,51 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use loom_tests::{Caller, SMALL, Threads, config, model, pool, run_on, settle};
-use storport_pool::{AdapterId, Portable, Status};
+use loom_tests::{Caller, SMALL, TAG, Threads, config, model, pool, run_on, settle};
+use storport_pool::{AdapterId, PoolTag, Portable, Status, tag};
 
-/// Two CPUs allocate the first block of a tag at once: both are counted.
-#[test]
-fn interning_by_two_cpus() {
-    model(|| {
-        let pool = Arc::new(pool(&config(3, 2), Portable::new(Threads)));
+/// Two CPUs allocate the first block of a tag at once, or of two tags whose search begins at one place: each
+/// is counted under its own.
+fn interning(tags: [PoolTag; 2]) {
+    model(move || {
+        let pool = Arc::new(pool(&config(1, 2), Portable::new(Threads)));
         let adapter = pool.add_adapter("disk").unwrap();
         let other = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
                 run_on(1);
-                Caller { pool: &pool, adapter }.allocate(SMALL)
+                Caller { pool: &pool, adapter }.try_allocate_tagged(tags[1], SMALL)
             }
         });
-        let mine = Caller { pool: &pool, adapter }.allocate(SMALL);
+        let mine = Caller { pool: &pool, adapter }.try_allocate_tagged(tags[0], SMALL);
         let its = other.join().unwrap();
-        assert_ne!(mine, its);
+        let mut live = Vec::new();
+        for got in [mine, its] {
+            match got {
+                Ok(block) => live.push((adapter, block)),
+                // The other one holds the only span.
+                Err(status) => assert_eq!(status, Status::INSUFFICIENT_RESOURCES),
+            }
+        }
         assert_eq!(pool.snapshot().other, 0);
-        settle(&pool, &[(adapter, mine), (adapter, its)]);
+        settle(&pool, &live);
     });
+}
+
+#[test]
+fn interning_one_tag_on_two_cpus() {
+    interning([TAG, TAG]);
+}
+
+#[test]
+fn interning_two_tags_at_one_place() {
+    interning([TAG, tag!("New1")]);
 }
 
 /// An adapter is removed, its blocks kept, while another CPU allocates in its name. What was allocated is
 /// reported or refused, and all of it belongs to the orphans.
-#[test]
-fn removal_against_allocate() {
-    model(|| {
+fn removal(tag: PoolTag) {
+    model(move || {
         let pool = Arc::new(pool(&config(1, 2), Portable::new(Threads)));
         let adapter = pool.add_adapter("disk").unwrap();
         let caller = Caller { pool: &pool, adapter };
@@ -40,7 +56,7 @@ fn removal_against_allocate() {
             let pool = Arc::clone(&pool);
             move || {
                 run_on(1);
-                Caller { pool: &pool, adapter }.try_allocate(SMALL)
+                Caller { pool: &pool, adapter }.try_allocate_tagged(tag, SMALL)
             }
         });
         let mut reported = 0;
@@ -55,6 +71,17 @@ fn removal_against_allocate() {
         assert_eq!(caller.try_free(first), Status::INVALID_PARAMETER);
         settle(&pool, &live);
     });
+}
+
+#[test]
+fn removal_against_allocate() {
+    removal(TAG);
+}
+
+/// The first block of a tag: its account is made while the adapter goes.
+#[test]
+fn removal_against_interning() {
+    removal(tag!("New1"));
 }
 
 /// The same, with the blocks released: reported equals what was allocated.

@@ -23,8 +23,11 @@ fn stale_free<P: Platform + Send + 'static>(platform: fn() -> P) {
         let pool = Arc::new(pool(&config(1, 2), platform()));
         let adapter = pool.add_adapter("disk").unwrap();
         let caller = Caller { pool: &pool, adapter };
-        // The range's first block, wherever the slab begins to be carved.
+        // So that CPU 1 has a magazine of the old class, which would take the block.
+        run_on(1);
         let mut blocks = caller.drain(SMALL);
+        run_on(0);
+        // The range's first block, wherever the slab begins to be carved.
         blocks.sort_unstable();
         let stale = blocks[0];
         blocks.into_iter().for_each(|block| caller.free(block));
@@ -57,18 +60,18 @@ fn stale_free_against_retirement_masked() {
     stale_free(masked);
 }
 
-/// A live block is freed while an allocation of another class tries to retire its slab.
+/// The live blocks of a slab are freed while an allocation of another class tries to retire it.
 fn free_against_retirement<P: Platform + Send + 'static>(platform: fn() -> P) {
     model(move || {
         let pool = Arc::new(pool(&config(1, 2), platform()));
         let adapter = pool.add_adapter("disk").unwrap();
         let caller = Caller { pool: &pool, adapter };
-        let block = caller.allocate(SMALL);
+        let blocks = [caller.allocate(SMALL), caller.allocate(SMALL)];
         let other = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
                 run_on(1);
-                Caller { pool: &pool, adapter }.free(block);
+                blocks.map(|block| Caller { pool: &pool, adapter }.free(block));
             }
         });
         let got = caller.try_allocate(SPAN);
@@ -96,7 +99,6 @@ fn bad_free_against_retirement() {
         let adapter = pool.add_adapter("disk").unwrap();
         let caller = Caller { pool: &pool, adapter };
         let block = caller.allocate(SMALL);
-        caller.free(block);
         let other = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
@@ -105,6 +107,7 @@ fn bad_free_against_retirement() {
                 assert_eq!(caller.try_free(block + 16), Status::INVALID_PARAMETER);
             }
         });
+        caller.free(block);
         let got = caller.try_allocate(SPAN);
         other.join().unwrap();
         assert_eq!(pool.violations(), 1);

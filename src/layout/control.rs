@@ -23,7 +23,9 @@ pub struct Control {
     pub(crate) no_header: u64,
     /// The range.
     pub(crate) range: Range,
-    /// Minus the number of accounts: or'ed to a hash, it gives an account's index.
+    /// 64 less log2 of the number of accounts.
+    pub(crate) account_shift: u32,
+    /// Minus the number of accounts.
     pub(crate) account_mask: isize,
     /// Whether rseq sections serve; else the twin.
     pub(crate) rseq: bool,
@@ -124,6 +126,7 @@ impl Control {
             nobody: NOBODY,
             no_header: 0,
             range: geometry.range,
+            account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
             rseq: false,
             cpus: config.cpus,

@@ -14,7 +14,7 @@ pub(crate) struct Key(pub(crate) u64);
 
 /// How many words an interning looks at.
 /// (Loom: fewer than it has accounts.)
-const PROBES: u32 = if cfg!(storport_pool_loom) { 3 } else { 8 };
+const PROBES: isize = if cfg!(storport_pool_loom) { 3 } else { 8 };
 /// The account is closed, its fast paths are shut.
 const CLOSED: u64 = NOBODY;
 /// With `CLOSED`: whoever set this is about to open it, unless a closer takes the bit away.
@@ -49,20 +49,20 @@ impl Key {
         Key(self.closed().0 | OPENING)
     }
 
-    /// Where the search for this key begins.
+    /// Where the search for this key begins, in a table of `1 << (64 - shift)` places.
     #[inline(always)]
-    pub(crate) const fn hash(self) -> u32 {
-        // Multiplicative hashing: the high bits of a product depend on all bits of what was
+    pub(crate) const fn hash(self, shift: u32) -> u64 {
+        // Multiplicative hashing: the *highest* bits of a product depend on all bits of what was
         // multiplied, on the tag's last character and the owner's generation too.
-        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49) as u32
+        self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift
     }
 }
 
 impl Meta {
-    /// The `n`th place where a key of this hash may stand.
+    /// The first place where a key may stand; the fast path looks at no other.
     #[inline(always)]
-    pub(crate) fn place(&self, hash: u32, n: u32) -> Account {
-        Account(hash.wrapping_add(n) as isize | self.control().account_mask)
+    pub(crate) fn first_place(&self, key: Key) -> Account {
+        Account(!key.hash(self.control().account_shift) as isize)
     }
 
     /// All accounts.
@@ -107,8 +107,9 @@ impl Meta {
     /// The places of a key, in the order of the search. The fast path looks at the first one alone, where
     /// an *other* account never stands: its tag is no caller's.
     fn places(&self, key: Key) -> impl Iterator<Item = Account> {
-        let hash = key.hash();
-        (u32::from(key.tag() == OTHER_TAG)..PROBES).map(move |n| self.place(hash, n))
+        let hash = key.hash(self.control().account_shift) as isize;
+        let mask = self.control().account_mask;
+        (isize::from(key.tag() == OTHER_TAG)..PROBES).map(move |n| Account(!(hash + n) | mask))
     }
 
     /// Finds or makes the word of a key, open or closed. `None`: all places are taken.
@@ -239,3 +240,26 @@ impl Meta {
 
 /// The tag of an adapter's *other* account. No printable tag equals it.
 pub(crate) const OTHER_TAG: PoolTag = PoolTag::from_raw(u32::MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Drivers number their tags in one character.
+    #[test]
+    fn tags_that_differ_in_one_character_have_places_of_their_own() {
+        for (bits, least) in [(4, 8), (10, 80)] {
+            for position in 0..4 {
+                let mut places = [false; 1 << 10];
+                for character in b'!'..=b'~' {
+                    let mut tag = *b"Tag0";
+                    tag[position] = character;
+                    let key = Key::new(AdapterId::new(3, 7), PoolTag::from_raw(u32::from_le_bytes(tag)));
+                    places[key.hash(64 - bits) as usize] = true;
+                }
+                let taken = places.iter().filter(|&&taken| taken).count();
+                assert!(taken >= least, "{taken} places of 2^{bits}, character {position}");
+            }
+        }
+    }
+}

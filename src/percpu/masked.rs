@@ -9,7 +9,7 @@ use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
-use crate::sync::{Ordering, store_swapped};
+use crate::sync::{Ordering, fence, store_swapped};
 
 /// A host that masks interrupts around each commit; no locked instruction on the fast paths.
 #[derive(Debug, Default)]
@@ -26,6 +26,15 @@ impl<H: MaskInterrupts> Masked<H> {
     /// The host.
     pub const fn host(&self) -> &H {
         &self.host
+    }
+
+    /// Sections on these CPUs that began before have ended; later ones see what we wrote before.
+    fn fence(&self, cpus: core::ops::Range<u32>) {
+        // ORDERING: SeqCst, twice - what we wrote is visible before the host looks for sections or
+        // interrupts them, and what we read afterwards is what they left.
+        fence(Ordering::SeqCst);
+        cpus.for_each(|cpu| self.host.fence(cpu));
+        fence(Ordering::SeqCst);
     }
 
     /// Runs `work` masked, with the CPU's number if that has a cache.
@@ -98,12 +107,16 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     #[inline(always)]
-    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
+    fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
         if self.above_dispatch() {
             return Pop::Miss { counted: false };
         }
         self.masked(meta, |cpu| {
             let Some(cpu) = cpu else { return Pop::Miss { counted: false } };
+            // ORDERING: Relaxed - a remover that closed it fences us before it takes the counts.
+            if meta.account_word(account).load(Ordering::Relaxed) != key {
+                return Pop::Miss { counted: false };
+            }
             let word = meta.cursor(cpu, class);
             // ORDERING: Acquire - as in `push`.
             let cursor = Cursor(word.load(Ordering::Acquire));
@@ -134,10 +147,10 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
-        stop_and_take(meta, class, |cpus| cpus.for_each(|cpu| self.host.fence(cpu)), each);
+        stop_and_take(meta, class, |cpus| self.fence(cpus), each);
     }
 
     fn fence_sections(&self, meta: &Meta) {
-        (0..meta.control().cpus).for_each(|cpu| self.host.fence(cpu));
+        self.fence(0..meta.control().cpus);
     }
 }

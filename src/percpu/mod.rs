@@ -39,7 +39,7 @@ pub enum Pop {
     Miss { counted: bool },
 }
 
-/// What the fast path of allocate asks for: a block of a slab, under an account whose word was the key.
+/// What the fast path of allocate asks for: a block of a slab, under an account if its word is the key.
 #[derive(Clone, Copy)]
 pub struct Ask {
     pub(crate) account: Account,
@@ -126,7 +126,7 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     #[inline(always)]
     fn allocate(&self, meta: &Meta, range: &Range, ask: Ask) -> Taken {
-        let (block, next) = match self.pop(meta, ask.class, ask.account) {
+        let (block, next) = match self.pop(meta, ask.class, ask.account, ask.key) {
             Pop::Got(block, next) => (block, next),
             Pop::Miss { counted } => return Taken(if counted { Taken::COUNTED } else { Taken::MISSED }),
         };
@@ -150,13 +150,13 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool;
 
     /// At DISPATCH or below: takes a block from this CPU's loaded magazine and counts the
-    /// allocation. Bounded.
+    /// allocation, if the account's word is the key. Bounded.
     #[doc(hidden)]
-    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop;
+    fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop;
 
     /// The cold second try of a pop that missed. Bounded.
     #[doc(hidden)]
-    fn pop_again(&self, _meta: &Meta, _class: Class, _account: Account, counted: bool) -> Pop {
+    fn pop_again(&self, _meta: &Meta, _class: Class, _account: Account, _key: u64, counted: bool) -> Pop {
         Pop::Miss { counted }
     }
 
@@ -206,8 +206,8 @@ pub trait Host: Sync {
 /// From `mask` to `unmask`, the code runs on one CPU, whose number [`Host::cpu`] returns, and no
 /// other code that calls the pool runs on that CPU: interrupts that might call it are masked, and
 /// the thread is not preempted. `fence(cpu)` returns only when every masked section that began on
-/// that CPU before the call has ended, and what it wrote is visible to the caller (an
-/// inter-processor interrupt does both).
+/// that CPU before the call has ended, and what it wrote is visible to the caller; every section that
+/// begins there later sees what the caller wrote before the call (an inter-processor interrupt does all of this).
 pub unsafe trait MaskInterrupts: Host {
     /// What `mask` found, for `unmask` to restore.
     type State;
@@ -219,7 +219,8 @@ pub unsafe trait MaskInterrupts: Host {
     fn unmask(&self, state: Self::State);
 
     /// Waits until masked sections that began on `cpu` before the call have ended. Called by
-    /// allocate's slowest path and by host calls, unmasked; never by free.
+    /// allocate's slowest path and by host calls, unmasked; never by free. Several CPUs may fence each
+    /// other at once, at DISPATCH: it must not wait for one that waits.
     fn fence(&self, cpu: u32);
 }
 

@@ -115,9 +115,9 @@ mod commit {
         rseq::allocate(meta, range, ask)
     }
 
-    pub(super) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
+    pub(super) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
         thread::adopt();
-        rseq::pop(meta, class, account)
+        rseq::pop(meta, class, account, key)
     }
 
     pub(super) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {
@@ -179,7 +179,7 @@ mod commit {
         Taken(Taken::MISSED)
     }
 
-    pub(super) fn pop(_: &Meta, _: Class, _: Account) -> Pop {
+    pub(super) fn pop(_: &Meta, _: Class, _: Account, _: u64) -> Pop {
         Pop::Miss { counted: false }
     }
 
@@ -241,16 +241,16 @@ impl Platform for Native {
         }
     }
 
-    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
-        self.pop_again(meta, class, account, false)
+    fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
+        self.pop_again(meta, class, account, key, false)
     }
 
-    fn pop_again(&self, meta: &Meta, class: Class, account: Account, counted: bool) -> Pop {
+    fn pop_again(&self, meta: &Meta, class: Class, account: Account, key: u64, counted: bool) -> Pop {
         if commit::active(meta) {
             // The section would count again, so a counted pop goes on to the slow sources.
-            if counted { Pop::Miss { counted } } else { commit::pop(meta, class, account) }
+            if counted { Pop::Miss { counted } } else { commit::pop(meta, class, account, key) }
         } else {
-            portable::pop(meta, slot(meta), class, account, counted)
+            portable::pop(meta, slot(meta), class, account, key, counted)
         }
     }
 

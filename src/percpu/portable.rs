@@ -46,7 +46,11 @@ pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool 
 }
 
 #[inline]
-pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, counted: bool) -> Pop {
+pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u64, counted: bool) -> Pop {
+    // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
+    if meta.account_word(account).load(Ordering::Relaxed) != key {
+        return Pop::Miss { counted };
+    }
     let Some((word, cursor)) = claim(meta, cpu, class) else {
         return Pop::Miss { counted };
     };
@@ -130,9 +134,9 @@ impl<H: Host> Platform for Portable<H> {
     }
 
     #[inline(always)]
-    fn pop(&self, meta: &Meta, class: Class, account: Account) -> Pop {
+    fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
         match self.cpu(meta) {
-            Some(cpu) if !self.above_dispatch() => pop(meta, cpu, class, account, false),
+            Some(cpu) if !self.above_dispatch() => pop(meta, cpu, class, account, key, false),
             _ => Pop::Miss { counted: false },
         }
     }

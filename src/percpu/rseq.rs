@@ -197,8 +197,8 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
     true
 }
 
-/// The fast path of allocate, from the section on: counts the allocation, pops a block, writes its header,
-/// and compares the account's word again.
+/// The fast path of allocate, from the section on: compares the account's word, counts the allocation, pops
+/// a block, writes its header, and compares the word again.
 ///
 /// The count is stored before the commit; an abort tells as in `free` whether it was: `t` is negative
 /// until the cursor is loaded, from then on the flags are "not above", as the CPU's compare left them
@@ -212,6 +212,8 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
     unsafe {
         asm!(
             begin!("rcx", "ecx", "{id}"),
+            "cmp qword ptr [{base} + {account} * 8], {key}", // open
+            "jne 26f",
             "lea {id}, [{account} + {account} * 4]",        // id, at first: offset of the counter cell
             "shl {id}, {CELL_SHIFT}",
             "lea {id}, [{id} + {class} * 8]",
@@ -292,13 +294,15 @@ const CELL_SHIFT: u32 = {
 };
 
 /// One copy of the section that counts an allocation and pops a block; for the slow paths.
-pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
+pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
     let id: u64;
     let cursor: u64;
     // SAFETY: as in `allocate`.
     unsafe {
         asm!(
             begin!("r10", "r10d", "r11"),
+            "cmp qword ptr [{word}], {key}",                // the account is open
+            "jne 26f",
             block!("r10", "r10d", "26f"),
             "mov {t:e}, dword ptr [r10 + {class} * 4]",     // t = cursor; not negative, from here on
             "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // empty, STOPPED, or NONE: no cache
@@ -320,6 +324,8 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account) -> Pop {
             ".popsection",
             base = in(reg) meta.base(),
             class = in(reg) class.index(),
+            word = in(reg) meta.account_word(account).as_ptr(),
+            key = in(reg) key,
             id = inout(reg) Meta::cell_offset(account, class) => id,  // at first: the counter cell
             t = out(reg) cursor,
             out("r10") _,

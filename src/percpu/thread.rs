@@ -17,32 +17,35 @@ mod words {
     use crate::layout::geometry::MAX_CPUS;
     use crate::sync::{AtomicU32, AtomicU64};
 
-    // The sections find their area at the words' own offset from the thread pointer plus the first
-    // word. While that is 0, the words themselves stand in for the area (uapi linux/rseq.h): its
-    // `cpu_id` is none, so all sections miss; arming one writes eight bytes that nobody reads.
+    // The sections find their area at the symbol's own offset from the thread pointer plus the word
+    // there. While that is 0, what is there stands in for the area (uapi linux/rseq.h): its
+    // `cpu_id` is none, so all sections miss; arming one writes eight bytes that nobody reads. The
+    // IRQL lies before it, so that one store changes both.
     core::arch::global_asm!(
         ".pushsection .tdata.storport_pool_thread, \"awT\", @progbits",
-        ".balign 8",
+        ".balign 32",
+        ".long 0", // the IRQL
         ".globl storport_pool_thread_0_1",
         ".hidden storport_pool_thread_0_1",
         ".type storport_pool_thread_0_1, @object",
-        ".size storport_pool_thread_0_1, 24",
+        ".size storport_pool_thread_0_1, 20",
         "storport_pool_thread_0_1:",
         ".long 0",  // the area
         ".long -1", // the stand-in's cpu_id
         ".quad 0",  // the stand-in's rseq_cs
-        ".long 0",  // the IRQL
         ".long 0",  // the slot + 1
         ".popsection",
     );
 
     #[repr(C)]
     pub(super) struct Words {
-        area: AtomicU32,
+        /// The IRQL below, the area above.
+        state: AtomicU64,
         _stand_in: [AtomicU32; 3],
-        pub(super) irql: AtomicU32,
         pub(super) slot: AtomicU32,
     }
+    /// Where the words lie from the symbol.
+    const WORDS: i32 = -4;
 
     /// Where each thread's rseq area lies from the thread pointer; 0 = this process has none.
     static AREA: AtomicU64 = AtomicU64::new(0);
@@ -77,13 +80,11 @@ mod words {
         if (cpu as usize) < MAX_CPUS { i32::try_from(offset - own).map_or(0, |word| word as u32) } else { 0 }
     }
 
-    /// Lets the thread's sections run, if they can at its level; or keeps them from running.
-    ///
-    /// The level is stored first. A signal handler that comes in between, and comes here too, finds
-    /// the new level and leaves behind what we are about to store.
-    pub(super) fn adopt(words: &Words) {
-        // ORDERING: Relaxed, twice - the thread's own words.
-        words.area.store(area(words.irql.load(Ordering::Relaxed)), Ordering::Relaxed);
+    /// Sets the level, and lets the thread's sections run, if they can at that level.
+    pub(super) fn set(words: &Words, irql: u32) {
+        // ORDERING: Relaxed - the thread's own word. A signal handler that comes before the store
+        // leaves the word as it found it, but for an area that follows from the level.
+        words.state.store(u64::from(area(irql)) << 32 | u64::from(irql), Ordering::Relaxed);
     }
 
     /// The level alone: two loads.
@@ -94,10 +95,10 @@ mod words {
         unsafe {
             core::arch::asm!(
                 "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
-                "mov {irql:e}, dword ptr fs:[{t} + {IRQL}]",
+                "mov {irql:e}, dword ptr fs:[{t} + {WORDS}]",
                 t = out(reg) _,
                 irql = lateout(reg) irql,
-                IRQL = const core::mem::offset_of!(Words, irql),
+                WORDS = const WORDS,
                 options(nostack, preserves_flags, readonly),
             );
         }
@@ -112,7 +113,9 @@ mod words {
             core::arch::asm!(
                 "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
                 "add {t}, qword ptr fs:[0]",
+                "add {t}, {WORDS}",
                 t = out(reg) words,
+                WORDS = const WORDS,
                 options(nostack, readonly),
             );
         }
@@ -146,7 +149,10 @@ mod words {
         with(|words| words.irql.load(Ordering::Relaxed))
     }
 
-    pub(super) fn adopt(_: &Words) {}
+    pub(super) fn set(words: &Words, irql: u32) {
+        // ORDERING: Relaxed - the thread's own word.
+        words.irql.store(irql, Ordering::Relaxed);
+    }
 }
 
 /// The thread's IRQL.
@@ -166,7 +172,7 @@ pub(crate) fn publish_area(offset: isize) {
 /// compare with the level.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) fn adopt() {
-    words::with(words::adopt);
+    words::with(|words| words::set(words, irql()));
 }
 
 /// The thread's slot: a number that the first call deals out, round robin.
@@ -211,9 +217,7 @@ fn set(level: Irql) {
         // Only this thread and its signal handlers read the word.
         // ORDERING: compiler fences, so that code around the change stays on its side.
         compiler_fence(Ordering::SeqCst);
-        words.irql.store(u32::from(level.level()), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        words::adopt(words);
+        words::set(words, level.level().into());
         compiler_fence(Ordering::SeqCst);
     });
 }

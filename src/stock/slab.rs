@@ -79,11 +79,16 @@ impl Meta {
         }
     }
 
-    /// Makes a span in hand the class's current slab, unless there is one. `false`: the span is still in
-    /// hand, and retired: before it is given back, sections must be fenced.
+    /// Makes a span in hand the class's current slab, or gives it back if there is one. `false`: one came up
+    /// meanwhile, the span is still in hand, and retired: before it is given back, sections must be fenced.
     #[must_use]
     pub(crate) fn adopt_slab(&self, class: Class, span: u32) -> bool {
         let control = self.control();
+        // ORDERING: Relaxed - a first look, before anyone can see the span as a slab.
+        if self.depot(class).consumer.carve.load(Ordering::Relaxed) != 0 {
+            self.give_spans(span, 1);
+            return true;
+        }
         // ORDERING: Relaxed - any number will do.
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
