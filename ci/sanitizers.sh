@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The library's tests under AddressSanitizer, by a nightly toolchain with its runtime: with restartable
+# sequences, and with the portable twin.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export RUSTFLAGS="-Zsanitizer=address" RUSTDOCFLAGS="-Zsanitizer=address"
+# A target of its own: the flags would rebuild everything else. The host's triple keeps build scripts plain.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/sanitizers"
+# Tests leak the metadata that they give to pools.
+export ASAN_OPTIONS=detect_leaks=0
+host=$(rustc -vV | sed -n 's/^host: //p')
+tests=(--test contract --test misuse --test model --test accounts --test threads --test safe)
+cargo +nightly test --target "$host" -p storport-pool --lib "${tests[@]}"
+GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool "${tests[@]}"
