@@ -27,7 +27,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(feature = "std", storport_pool_loom))]
+#[cfg(any(feature = "std", storport_pool_loom, storport_pool_steps))]
 extern crate std;
 
 mod allocate;
@@ -43,6 +43,9 @@ mod safe;
 mod snapshot;
 #[cfg(feature = "std")]
 mod source;
+#[cfg(storport_pool_steps)]
+#[doc(hidden)]
+pub mod steps;
 mod stock;
 mod sync;
 mod violations;

@@ -1,12 +1,13 @@
-//! The one place that names atomics, so that a model checker can take their place.
+//! The one place that names atomics, so that a model checker, or a test's hook, can take their place.
 
+#[cfg(storport_pool_steps)]
+pub(crate) use crate::steps::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(storport_pool_loom))]
+pub(crate) use core::hint::spin_loop;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) use core::sync::atomic::compiler_fence;
-#[cfg(not(storport_pool_loom))]
-pub(crate) use core::{
-    hint::spin_loop,
-    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
-};
+#[cfg(not(any(storport_pool_loom, storport_pool_steps)))]
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(storport_pool_loom)]
 pub(crate) use loom::{
