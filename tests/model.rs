@@ -112,24 +112,10 @@ impl<'a, W: Way> Model<'a, W> {
         self.live.iter().nth(n).map(|(&address, &block)| (address, block))
     }
 
-    /// Whether a request fits: into a slab of its size, or into spans without live blocks.
+    /// Whether a request fits.
     fn room(&self, bytes: u32) -> bool {
         let (base, len) = self.pool.range();
-        let mut spans: Vec<(u64, u64)> = vec![(0, 0); (len / SPAN) as usize];
-        for (&address, block) in &self.live {
-            let (size, first) = (occupied(block.bytes), ((address - base) / SPAN) as usize);
-            for span in &mut spans[first..first + size.div_ceil(SPAN) as usize] {
-                *span = (size, span.1 + 1);
-            }
-        }
-        let size = occupied(bytes);
-        if bytes > 32_768 {
-            let want = (size / SPAN) as usize;
-            return spans
-                .windows(want.min(spans.len() + 1))
-                .any(|run| run.len() == want && run.iter().all(|span| span.1 == 0));
-        }
-        spans.iter().any(|&(of, blocks)| blocks == 0 || of == size && blocks < per_slab(size as u32))
+        room(len / SPAN, self.live.iter().map(|(&at, block)| (at - base, block.bytes)), bytes)
     }
 
     fn allocate(&mut self, owner: AdapterId, bytes: u32) -> bool {

@@ -33,6 +33,26 @@ pub fn occupied(bytes: u32) -> u64 {
     }
 }
 
+/// Whether a request fits into a range with these live blocks (offset, bytes): into a slab of its size, or
+/// into spans without any.
+pub fn room(spans: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> bool {
+    let mut used: Vec<(u64, u64)> = vec![(0, 0); spans as usize];
+    for (offset, bytes) in live {
+        let (size, first) = (occupied(bytes), (offset / SPAN) as usize);
+        for span in &mut used[first..first + size.div_ceil(SPAN) as usize] {
+            *span = (size, span.1 + 1);
+        }
+    }
+    let size = occupied(bytes);
+    if bytes > 32_768 {
+        let want = (size / SPAN) as usize;
+        return used
+            .windows(want.min(used.len() + 1))
+            .any(|run| run.len() == want && run.iter().all(|span| span.1 == 0));
+    }
+    used.iter().any(|&(of, blocks)| blocks == 0 || of == size && blocks < per_slab(size as u32))
+}
+
 pub fn alloc<P: Platform>(pool: &Pool<P>, id: AdapterId, bytes: u32) -> Result<u64, Status> {
     alloc_tag(pool, id, bytes, TAG)
 }
