@@ -118,6 +118,14 @@ impl AtomicU32 {
     }
 }
 
+#[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+impl AtomicU64 {
+    /// As above.
+    pub(crate) const fn as_ptr(&self) -> *mut u64 {
+        self.0.as_ptr()
+    }
+}
+
 impl AtomicU64 {
     pub(crate) fn fetch_update(
         &self,
