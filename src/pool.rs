@@ -379,7 +379,7 @@ impl<P: Platform> Pool<P> {
         }
     }
 
-    /// The host's switch: while it is set, both routines return `NOT_IMPLEMENTED`, as they do on an
+    /// The host's switch: while it is set, both routines (and so a dropped [`Block`](crate::Block)) return `NOT_IMPLEMENTED`, as they do on an
     /// old system or in dump mode. Walks the accounts. PASSIVE; one call at a time.
     pub fn set_not_implemented(&self, set: bool) {
         // ORDERING: SeqCst - pairs with the look in `adapter_open`.

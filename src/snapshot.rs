@@ -352,7 +352,8 @@ impl<P: Platform> Pool<P> {
 
     /// Calls `hook` with each violation from now on. The record lives as long as the pool.
     ///
-    /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free.
+    /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free, but not
+    /// unwind. One that wants the pool itself holds a `Weak`: an `Arc` would keep the pool from being dropped.
     pub fn on_violation<F: Fn(&Violation) + Send + Sync + 'static>(&self, hook: F) {
         fn call<F: Fn(&Violation)>(violation: &Violation, context: *mut ()) {
             // SAFETY: `context` is the `F` that lives in the record's box until the pool is dropped.

@@ -13,7 +13,7 @@ const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
 /// Shows what storport-pool does and what it costs: the Storport pool contract checked live,
 /// Storport workloads replayed, and the latency of free and allocate beside other allocators.
 ///
-/// Without a command it does all of it, in under a minute.
+/// Without a command it does all of it, in half a minute.
 #[derive(Debug, Parser)]
 #[command(name = "storport-pool", version, after_help = EXIT)]
 pub(crate) struct Cli {

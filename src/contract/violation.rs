@@ -10,7 +10,7 @@ use crate::{AdapterId, Irql, PoolTag};
 pub enum ViolationKind {
     /// The block was freed already.
     DoubleFree,
-    /// The address lies in the pool but no block was ever handed out there.
+    /// The address lies in the pool, but no block is there: none ever was, or its slab has been retired since.
     Wild,
     /// The address lies outside the pool.
     Foreign,
