@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::Write;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,6 +15,19 @@ const ROUNDS: u32 = 100_000;
 const THREADS: usize = 2;
 
 on_every_platform!(removals);
+
+/// Ends the process when its thread panics: the others would wait for it for ever.
+struct NobodyWaits;
+
+impl Drop for NobodyWaits {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Past the test harness, which captures what is printed.
+            let _ = std::io::stderr().write_all(b"a removal went wrong; --nocapture shows which\n");
+            std::process::exit(101);
+        }
+    }
+}
 
 /// What a thread did in one adapter's life.
 #[derive(Default)]
@@ -57,6 +71,7 @@ fn removals<W: Way>() {
         for thread in 0..THREADS as u32 {
             let (pool, handle, begin, end, done) = (&pool, &handle, &begin, &end, &done);
             scope.spawn(move || {
+                let _nobody_waits = NobodyWaits;
                 W::go_to_cpu(thread);
                 for round in 0..ROUNDS / 4 {
                     begin.wait();
@@ -67,6 +82,7 @@ fn removals<W: Way>() {
                 }
             });
         }
+        let _nobody_waits = NobodyWaits;
         for round in 0..ROUNDS / 4 {
             let id = pool.add_adapter("short-lived").unwrap();
             handle.store(id.raw(), Ordering::Relaxed);
