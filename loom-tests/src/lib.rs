@@ -4,8 +4,11 @@
 use std::cell::Cell;
 use std::mem::transmute;
 
-use loom::sync::{Mutex, MutexGuard};
-use storport_pool::{AdapterId, Config, Host, Irql, MaskInterrupts, Platform, Pool, PoolTag, Status, tag};
+use loom::sync::{Arc, Mutex, MutexGuard};
+use loom::thread::{self, JoinHandle};
+use storport_pool::{
+    AdapterId, Config, Host, Irql, MaskInterrupts, Masked, Platform, Pool, PoolTag, Portable, Status, tag,
+};
 
 /// Where the range begins. Nobody touches it.
 const BASE: u64 = 0x10_0000;
@@ -89,9 +92,34 @@ pub fn config(spans: u32, cpus: u32) -> Config {
     Config::new(BASE, u64::from(spans * SPAN)).cpus(cpus).accounts(8).adapters(3).magazines(4)
 }
 
-/// A pool whose words are loom's.
-pub fn pool<P: Platform>(config: &Config, platform: P) -> Pool<P> {
-    Pool::modelled(config, platform).unwrap()
+/// The portable twin.
+pub fn portable() -> Portable<Threads> {
+    Portable::new(Threads)
+}
+
+/// Masked interrupts, on two CPUs.
+pub fn masked() -> Masked<Masking> {
+    Masked::new(Masking::new(2))
+}
+
+/// A pool whose words are loom's, and an adapter.
+pub fn pool<P: Platform>(config: &Config, platform: P) -> (Arc<Pool<P>>, AdapterId) {
+    let pool = Pool::modelled(config, platform).unwrap();
+    let adapter = pool.add_adapter("disk").unwrap();
+    (Arc::new(pool), adapter)
+}
+
+/// Runs `work` in a thread on a CPU, in the adapter's name.
+pub fn on_cpu<P: Platform + Send + 'static, R: 'static>(
+    cpu: u32,
+    (pool, adapter): &(Arc<Pool<P>>, AdapterId),
+    work: impl FnOnce(Caller<'_, P>) -> R + 'static,
+) -> JoinHandle<R> {
+    let (pool, adapter) = (Arc::clone(pool), *adapter);
+    thread::spawn(move || {
+        run_on(cpu);
+        work(Caller { pool: &pool, adapter })
+    })
 }
 
 /// Runs a model. Preemptions per execution: 2, or what `LOOM_PREEMPTIONS` says.
@@ -150,7 +178,7 @@ impl<P: Platform> Caller<'_, P> {
 }
 
 /// No two blocks of these sizes overlap.
-pub fn disjoint(blocks: impl IntoIterator<Item = (u64, u32)>) {
+fn disjoint(blocks: impl IntoIterator<Item = (u64, u32)>) {
     let mut blocks: Vec<_> = blocks.into_iter().collect();
     blocks.sort_unstable();
     for pair in blocks.windows(2) {
@@ -179,4 +207,11 @@ pub fn settle<P: Platform>(pool: &Pool<P>, live: &[(AdapterId, u64)]) {
     caller.free(
         all.unwrap_or_else(|_| panic!("a block was lost or doubled: {trimmed:?} {:?}", pool.snapshot())),
     );
+}
+
+/// The same for blocks of one adapter, which do not overlap.
+pub fn settle_blocks<P: Platform>(caller: &Caller<'_, P>, blocks: Vec<u64>, bytes: u32) {
+    disjoint(blocks.iter().map(|&block| (block, bytes)));
+    let live: Vec<_> = blocks.into_iter().map(|block| (caller.adapter, block)).collect();
+    settle(caller.pool, &live);
 }

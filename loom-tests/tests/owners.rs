@@ -1,36 +1,29 @@
 //! Adapters and accounts: added, used and removed by several threads.
 #![cfg(storport_pool_loom)]
 
-use loom::sync::Arc;
-use loom::thread;
-use loom_tests::{Caller, SMALL, TAG, Threads, config, model, pool, run_on, settle};
-use storport_pool::{AdapterId, PoolTag, Portable, Status, tag};
+use loom_tests::{Caller, SMALL, TAG, config, model, on_cpu, pool, portable, settle, settle_blocks};
+use storport_pool::{AdapterId, PoolTag, Status, tag};
 
 /// Two CPUs allocate the first block of a tag at once, or of two tags whose search begins at one place: each
 /// is counted under its own.
 fn interning(tags: [PoolTag; 2]) {
     model(move || {
-        let pool = Arc::new(pool(&config(1, 2), Portable::new(Threads)));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let other = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                Caller { pool: &pool, adapter }.try_allocate_tagged(tags[1], SMALL)
-            }
-        });
-        let mine = Caller { pool: &pool, adapter }.try_allocate_tagged(tags[0], SMALL);
+        let shared = pool(&config(1, 2), portable());
+        let (pool, adapter) = (&*shared.0, shared.1);
+        let caller = Caller { pool, adapter };
+        let other = on_cpu(1, &shared, move |caller| caller.try_allocate_tagged(tags[1], SMALL));
+        let mine = caller.try_allocate_tagged(tags[0], SMALL);
         let its = other.join().unwrap();
         let mut live = Vec::new();
         for got in [mine, its] {
             match got {
-                Ok(block) => live.push((adapter, block)),
+                Ok(block) => live.push(block),
                 // The other one holds the only span.
                 Err(status) => assert_eq!(status, Status::INSUFFICIENT_RESOURCES),
             }
         }
         assert_eq!(pool.snapshot().other, 0);
-        settle(&pool, &live);
+        settle_blocks(&caller, live, SMALL);
     });
 }
 
@@ -48,17 +41,11 @@ fn interning_two_tags_at_one_place() {
 /// reported or refused, and all of it belongs to the orphans.
 fn removal(tag: PoolTag) {
     model(move || {
-        let pool = Arc::new(pool(&config(1, 2), Portable::new(Threads)));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let caller = Caller { pool: &pool, adapter };
+        let shared = pool(&config(1, 2), portable());
+        let (pool, adapter) = (&*shared.0, shared.1);
+        let caller = Caller { pool, adapter };
         let first = caller.allocate(SMALL);
-        let other = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                Caller { pool: &pool, adapter }.try_allocate_tagged(tag, SMALL)
-            }
-        });
+        let other = on_cpu(1, &shared, move |caller| caller.try_allocate_tagged(tag, SMALL));
         let mut reported = 0;
         pool.remove_adapter_with(adapter, |row| reported += row.blocks).unwrap();
         let second = other.join().unwrap();
@@ -69,7 +56,7 @@ fn removal(tag: PoolTag) {
         // An allocation that was overtaken may be reported although it undoes itself.
         assert!(reported >= live.len() as u64 && reported <= 2, "{reported} of {}", live.len());
         assert_eq!(caller.try_free(first), Status::INVALID_PARAMETER);
-        settle(&pool, &live);
+        settle(pool, &live);
     });
 }
 
@@ -88,22 +75,17 @@ fn removal_against_interning() {
 #[test]
 fn release_against_allocate() {
     model(|| {
-        let pool = Arc::new(pool(&config(1, 2), Portable::new(Threads)));
-        let adapter = pool.add_adapter("disk").unwrap();
-        Caller { pool: &pool, adapter }.allocate(SMALL);
-        let other = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                Caller { pool: &pool, adapter }.try_allocate(SMALL).is_ok()
-            }
-        });
+        let shared = pool(&config(1, 2), portable());
+        let (pool, adapter) = (&*shared.0, shared.1);
+        let caller = Caller { pool, adapter };
+        caller.allocate(SMALL);
+        let other = on_cpu(1, &shared, move |caller| caller.try_allocate(SMALL).is_ok());
         let mut released = 0;
         // SAFETY: nobody uses the blocks, and no free is in flight.
         unsafe { pool.release_adapter_with(adapter, |row| released += row.blocks) }.unwrap();
         let second = other.join().unwrap();
         assert!(released == 1 + u64::from(second) || !second && released == 2, "{released}");
-        settle(&pool, &[]);
+        settle(pool, &[]);
     });
 }
 
@@ -111,28 +93,17 @@ fn release_against_allocate() {
 #[test]
 fn added_used_and_removed() {
     model(|| {
-        let pool = Arc::new(pool(&config(1, 2), Portable::new(Threads)));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let adder = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || pool.add_adapter("other").unwrap()
-        });
-        let user = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                let caller = Caller { pool: &pool, adapter };
-                if let Ok(block) = caller.try_allocate(SMALL) {
-                    // Its owner's, or the orphans' already.
-                    match caller.try_free(block) {
-                        Status::SUCCESS => None,
-                        status => {
-                            assert_eq!(status, Status::INVALID_PARAMETER);
-                            Some(block)
-                        }
-                    }
-                } else {
-                    None
+        let shared = pool(&config(1, 2), portable());
+        let (pool, adapter) = (&*shared.0, shared.1);
+        let adder = on_cpu(0, &shared, |caller| caller.pool.add_adapter("other").unwrap());
+        let user = on_cpu(1, &shared, |caller| {
+            let block = caller.try_allocate(SMALL).ok()?;
+            // Its owner's, or the orphans' already.
+            match caller.try_free(block) {
+                Status::SUCCESS => None,
+                status => {
+                    assert_eq!(status, Status::INVALID_PARAMETER);
+                    Some(block)
                 }
             }
         });
@@ -140,6 +111,6 @@ fn added_used_and_removed() {
         let added = adder.join().unwrap();
         assert_ne!(added, adapter);
         let live: Vec<_> = user.join().unwrap().into_iter().map(|b| (AdapterId::ORPHANS, b)).collect();
-        settle(&pool, &live);
+        settle(pool, &live);
     });
 }

@@ -1,28 +1,17 @@
 //! Slabs that are retired and used anew while somebody frees into them, or walks them.
 #![cfg(storport_pool_loom)]
 
-use loom::sync::Arc;
-use loom::thread;
 use loom_tests::{
-    Caller, LARGER, Masking, SMALL, SPAN, Threads, config, disjoint, model, pool, run_on, settle,
+    Caller, LARGER, SMALL, SPAN, config, masked, model, on_cpu, pool, portable, run_on, settle_blocks,
 };
-use storport_pool::{Masked, Platform, Portable, Status};
-
-fn portable() -> Portable<Threads> {
-    Portable::new(Threads)
-}
-
-fn masked() -> Masked<Masking> {
-    Masked::new(Masking::new(2))
-}
+use storport_pool::{Platform, Status};
 
 /// A stale address is freed while its slab is retired and used by another class of the same k, in which a
 /// block begins at the same place: it is refused, or frees that block, and never as one of the old class.
 fn stale_free<P: Platform + Send + 'static>(platform: fn() -> P) {
     model(move || {
-        let pool = Arc::new(pool(&config(1, 2), platform()));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let caller = Caller { pool: &pool, adapter };
+        let shared = pool(&config(1, 2), platform());
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
         // So that CPU 1 has a magazine of the old class, which would take the block.
         run_on(1);
         let mut blocks = caller.drain(SMALL);
@@ -31,22 +20,14 @@ fn stale_free<P: Platform + Send + 'static>(platform: fn() -> P) {
         blocks.sort_unstable();
         let stale = blocks[0];
         blocks.into_iter().for_each(|block| caller.free(block));
-        let other = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                Caller { pool: &pool, adapter }.try_free(stale)
-            }
-        });
+        let other = on_cpu(1, &shared, move |caller| caller.try_free(stale));
         let mut live = caller.drain(LARGER);
         if other.join().unwrap() == Status::SUCCESS {
             let reissued = live.iter().position(|&block| block == stale);
             live.swap_remove(reissued.expect("a free of what was not handed out again"));
-            assert_eq!(pool.violations(), 0);
+            assert_eq!(shared.0.violations(), 0);
         }
-        disjoint(live.iter().map(|&block| (block, LARGER)));
-        let live: Vec<_> = live.into_iter().map(|block| (adapter, block)).collect();
-        settle(&pool, &live);
+        settle_blocks(&caller, live, LARGER);
     });
 }
 
@@ -64,21 +45,15 @@ fn stale_free_against_retirement_masked() {
 #[test]
 fn free_against_retirement() {
     model(|| {
-        let pool = Arc::new(pool(&config(1, 2), portable()));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let caller = Caller { pool: &pool, adapter };
+        let shared = pool(&config(1, 2), portable());
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
         let blocks = [caller.allocate(SMALL), caller.allocate(SMALL)];
-        let other = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                blocks.map(|block| Caller { pool: &pool, adapter }.free(block));
-            }
+        let other = on_cpu(1, &shared, move |caller| {
+            blocks.into_iter().for_each(|block| caller.free(block));
         });
         let got = caller.try_allocate(SPAN);
         other.join().unwrap();
-        let live: Vec<_> = got.into_iter().map(|block| (adapter, block)).collect();
-        settle(&pool, &live);
+        settle_blocks(&caller, got.into_iter().collect(), SPAN);
     });
 }
 
@@ -86,24 +61,15 @@ fn free_against_retirement() {
 #[test]
 fn bad_free_against_retirement() {
     model(|| {
-        let pool = Arc::new(pool(&config(1, 2), masked()));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let caller = Caller { pool: &pool, adapter };
+        let shared = pool(&config(1, 2), masked());
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
         let block = caller.allocate(SMALL);
-        let other = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                run_on(1);
-                let caller = Caller { pool: &pool, adapter };
-                assert_eq!(caller.try_free(block + 16), Status::INVALID_PARAMETER);
-            }
-        });
+        let other = on_cpu(1, &shared, move |caller| caller.try_free(block + 16));
         caller.free(block);
         let got = caller.try_allocate(SPAN);
-        other.join().unwrap();
-        assert_eq!(pool.violations(), 1);
-        let live: Vec<_> = got.into_iter().map(|block| (adapter, block)).collect();
-        settle(&pool, &live);
+        assert_eq!(other.join().unwrap(), Status::INVALID_PARAMETER);
+        assert_eq!(shared.0.violations(), 1);
+        settle_blocks(&caller, got.into_iter().collect(), SPAN);
     });
 }
 
@@ -111,23 +77,18 @@ fn bad_free_against_retirement() {
 #[test]
 fn walker_against_retirement() {
     model(|| {
-        let pool = Arc::new(pool(&config(1, 2), portable()));
-        let adapter = pool.add_adapter("disk").unwrap();
-        let caller = Caller { pool: &pool, adapter };
+        let shared = pool(&config(1, 2), portable());
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
         let block = caller.allocate(SMALL);
-        let walker = thread::spawn({
-            let pool = Arc::clone(&pool);
-            move || {
-                for row in pool.snapshot().tags {
-                    assert!(row.totals.live <= row.totals.allocs, "{row:?}");
-                    assert!(row.totals.frees <= row.totals.allocs, "{row:?}");
-                }
+        let walker = on_cpu(0, &shared, |caller| {
+            for row in caller.pool.snapshot().tags {
+                assert!(row.totals.live <= row.totals.allocs, "{row:?}");
+                assert!(row.totals.frees <= row.totals.allocs, "{row:?}");
             }
         });
         caller.free(block);
         let got = caller.try_allocate(SPAN);
         walker.join().unwrap();
-        let live: Vec<_> = got.into_iter().map(|block| (adapter, block)).collect();
-        settle(&pool, &live);
+        settle_blocks(&caller, got.into_iter().collect(), SPAN);
     });
 }
