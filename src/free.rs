@@ -3,7 +3,7 @@
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
-use crate::percpu::claim::{claim, find};
+use crate::percpu::claim::{claim, find_and_claim};
 use crate::percpu::{DISPATCH, Freed, Platform};
 use crate::put::put_slow;
 use crate::violations::Call;
@@ -37,10 +37,9 @@ pub(crate) fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: Blo
 #[inline(never)]
 fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, block: BlockId) -> Status {
     if !platform.above_dispatch()
-        && let Some(found) = find(&meta, owner, block)
-        && claim(found.word, found.header)
+        && let Some(class) = find_and_claim(&meta, owner, block)
     {
-        return put_claimed_slow(meta, platform, block);
+        return put_slow(meta, platform, class, block);
     }
     refuse_slow(meta, platform, owner, meta.range().address(block))
 }

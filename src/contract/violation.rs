@@ -36,7 +36,7 @@ impl ViolationKind {
     pub const fn describe(self) -> &'static str {
         match self {
             ViolationKind::DoubleFree => "double free",
-            ViolationKind::Wild => "free of an address that was never allocated",
+            ViolationKind::Wild => "free of an address where no block is",
             ViolationKind::Foreign => "free of an address outside the pool",
             ViolationKind::Interior => "free of an address inside a block",
             ViolationKind::WrongOwner => "free of another adapter's block",

@@ -88,8 +88,8 @@ mod model {
     impl Words {
         pub(crate) fn new(control: Control) -> Box<Words> {
             let mut words = Words { control, narrow: BTreeMap::new(), wide: BTreeMap::new() };
-            let Geometry { spans, cpu_stride: _, .. } = words.control.geometry;
-            let geometry = words.control.geometry;
+            let geometry: Geometry = words.control.geometry;
+            let spans = geometry.spans;
             let (cpus, accounts) = (words.control.cpus, words.control.account_mask);
             words.add_wide(accounts * 8, 0);
             words.wide.insert(0, AtomicU64::new(NOBODY));

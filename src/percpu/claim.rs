@@ -1,6 +1,7 @@
 //! Finding an allocated block and claiming it, where no section does both at once.
 
 use crate::AdapterId;
+use crate::layout::classes::Class;
 use crate::layout::header::{BlockId, Header};
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
@@ -26,10 +27,17 @@ pub(crate) fn find(meta: &Meta, owner: AdapterId, block: BlockId) -> Option<Foun
     found.then_some(Found { entry, word, header })
 }
 
-/// Claims an allocated block: of all who try with this header value, one wins. One RMW.
+/// Finds a block and claims it: its class, when the caller holds it now. One RMW at most.
 ///
 /// The entry that led to the header may be older than the slab. The claimed block pins its slab (I5), so
 /// the entry as it is read afterwards is the one that counts.
+#[inline(always)]
+pub(crate) fn find_and_claim(meta: &Meta, owner: AdapterId, block: BlockId) -> Option<Class> {
+    let found = find(meta, owner, block)?;
+    claim(found.word, found.header).then(|| meta.read_entry(block.span() as usize).class())
+}
+
+/// Claims an allocated block: of all who try with this header value, one wins. One RMW.
 #[inline(always)]
 pub(crate) fn claim(word: &AtomicU64, header: Header) -> bool {
     // ORDERING: AcqRel - Acquire: the block's slab was adopted before it was allocated;

@@ -25,7 +25,7 @@ use crate::layout::header::{ALLOC, Account, BlockId, Header};
 use crate::layout::meta::{Meta, prefetch_for_write};
 use crate::layout::range::Range;
 use crate::sync::{Ordering, fence};
-use claim::{claim, find};
+use claim::find_and_claim;
 
 /// The highest IRQL at which the pool may be called.
 pub(crate) const DISPATCH: u32 = crate::Irql::DISPATCH.level() as u32;
@@ -111,14 +111,11 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
         if self.above_dispatch() {
             return Freed::Missed;
         }
-        let Some(found) = find(meta, owner, block) else {
-            return Freed::Missed;
-        };
-        if !claim(found.word, found.header) {
-            return Freed::Missed;
+        match find_and_claim(meta, owner, block) {
+            None => Freed::Missed,
+            Some(class) if self.push(meta, class, block) => Freed::Done,
+            Some(_) => Freed::Claimed,
         }
-        let class = meta.read_entry(block.span() as usize).class();
-        if self.push(meta, class, block) { Freed::Done } else { Freed::Claimed }
     }
 
     /// At DISPATCH or below: takes a block from this CPU's loaded magazine, counts it, writes its

@@ -49,7 +49,7 @@ impl Sealed for Native {}
 mod commit {
     use super::*;
     use crate::percpu::DISPATCH;
-    use crate::percpu::claim::{claim, find};
+    use crate::percpu::claim::find_and_claim;
     use crate::percpu::rseq;
     use crate::percpu::steal::stop_and_take;
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
@@ -100,14 +100,11 @@ mod commit {
         if thread::irql() > DISPATCH {
             return Freed::Missed;
         }
-        let Some(found) = find(meta, owner, block) else {
-            return Freed::Missed;
-        };
-        if !claim(found.word, found.header) {
-            return Freed::Missed;
+        match find_and_claim(meta, owner, block) {
+            None => Freed::Missed,
+            Some(class) if rseq::push(meta, class, block) => Freed::Done,
+            Some(_) => Freed::Claimed,
         }
-        let class = meta.read_entry(block.span() as usize).class();
-        if rseq::push(meta, class, block) { Freed::Done } else { Freed::Claimed }
     }
 
     #[inline(always)]

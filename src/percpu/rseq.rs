@@ -28,64 +28,76 @@ const _: () = {
 
 /// Arms the section whose descriptor is `22` and begins it. `t`: the offset of the thread's words from the
 /// thread pointer, which is negative; `c`: the CPU's number.
+#[rustfmt::skip]
 macro_rules! begin {
     ($c:literal, $cpu:literal, $descriptor:literal) => {
         concat!(
             "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]\n",
-            "movsxd ",
-            $c,
-            ", dword ptr fs:[{t}]\n", // where the area lies from there
-            "lea ",
-            $descriptor,
-            ", [rip + 22f]\n",
-            "mov qword ptr fs:[",
-            $c,
-            " + {t} + 8], ",
-            $descriptor,
-            "\n", // area.rseq_cs: armed
+            "movsxd ", $c, ", dword ptr fs:[{t}]\n",                        // where the area lies from there
+            "lea ", $descriptor, ", [rip + 22f]\n",
+            "mov qword ptr fs:[", $c, " + {t} + 8], ", $descriptor, "\n",   // area.rseq_cs: armed
             "23:\n",
-            "mov ",
-            $cpu,
-            ", dword ptr fs:[",
-            $c,
-            " + {t} + 4]", // area.cpu_id
+            "mov ", $cpu, ", dword ptr fs:[", $c, " + {t} + 4]",            // area.cpu_id
         )
     };
 }
 
 /// Turns the CPU's number into its block; misses when the thread's sections do not run.
+#[rustfmt::skip]
 macro_rules! block {
     ($c:literal, $cpu:literal, $missed:literal) => {
         concat!(
-            "cmp ",
-            $cpu,
-            ", {CPUS}\n",
-            "jae ",
-            $missed,
-            "\n",
-            "mov ",
-            $c,
-            ", qword ptr [{base} + ",
-            $c,
-            " * 8 + {BLOCKS}]",
+            "cmp ", $cpu, ", {CPUS}\n",
+            "jae ", $missed, "\n",
+            "mov ", $c, ", qword ptr [{base} + ", $c, " * 8 + {BLOCKS}]",
         )
     };
 }
 
 /// Ends the section, and begins its abort handler.
+#[rustfmt::skip]
 macro_rules! end {
     () => {
         concat!(
             "24:\n",
             ".pushsection __rseq_cs, \"aw\", @progbits\n",
             ".balign 32\n",
-            "22: .long 0, 0\n",            // version, flags
-            ".quad 23b, 24b - 23b, 25f\n", // start, length, abort
+            "22: .long 0, 0\n",                     // version, flags
+            ".quad 23b, 24b - 23b, 25f\n",          // start, length, abort
             ".popsection\n",
             ".pushsection .text.unlikely.storport_pool_restart, \"ax\", @progbits\n",
-            ".byte 0x0f, 0xb9, 0x3d\n", // ud1 with the signature as operand
+            ".byte 0x0f, 0xb9, 0x3d\n",             // ud1 with the signature as operand
             ".long 0x53053053\n",
-            "25:",
+            "25:\n",
+        )
+    };
+}
+
+/// Counts an allocation, pops a block of the CPU's block in `rcx` and commits. `id`: at first the offset
+/// of the counter cell, then the block's. Misses at `26`; what follows in the abort handler is reached
+/// when the allocation was counted.
+///
+/// The count is stored before the commit; an abort tells as in `free` whether it was: `t` is negative
+/// until the cursor is loaded, from then on the flags are "not above", as the CPU's compare left them
+/// when it was passed; the `add` leaves "above". (`t` may be one entry further then, but not above the
+/// capacity.)
+#[rustfmt::skip]
+macro_rules! count_and_pop {
+    () => {
+        concat!(
+            "mov {t:e}, dword ptr [rcx + {class} * 4]\n",                   // t = cursor; not negative, from here on
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]\n",        // empty, STOPPED, or NONE: no cache
+            "jae 26f\n",
+            "add qword ptr [rcx + {id}], 1\n",                              // counted; flags: above
+            "mov {id:e}, dword ptr [{base} + {t} * 4]\n",                   // id = the entry
+            "lea {t:e}, [{t} + 1]\n",                                       // t = one entry less
+            "mov dword ptr [rcx + {class} * 4], {t:e}\n",                   // commit
+            end!(),
+            "jbe 26f\n",
+            "test {t}, {t}\n",
+            "js 26f\n",
+            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]\n",
+            "ja 26f",
         )
     };
 }
@@ -100,8 +112,7 @@ macro_rules! end {
 /// do, since the kernel's abort keeps both. Until the cursor is loaded, `t` is negative. Then the
 /// flags are "not above", as the owner's compare left them when it was passed; moves and `lea` keep
 /// flags; the claiming `xor` leaves "above". The cursor's compare may leave "above" too when it fails,
-/// until its jump is taken: its operands are still there, and the handler compares them again. (`t` may be
-/// one entry further after the claim, but not above the capacity.)
+/// until its jump is taken: its operands are still there, and the handler compares them again.
 #[inline(always)]
 pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
     // SAFETY: the id is below the limit, so the section reads page map, header, account word, CPU
@@ -199,11 +210,6 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
 
 /// The fast path of allocate, from the section on: compares the account's word, counts the allocation, pops
 /// a block, writes its header, and compares the word again.
-///
-/// The count is stored before the commit; an abort tells as in `free` whether it was: `t` is negative
-/// until the cursor is loaded, from then on the flags are "not above", as the CPU's compare left them
-/// when it was passed; the `add` leaves "above". (`t` may be one entry further then, but not above the
-/// capacity.)
 #[inline(always)]
 pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
     let answer: u64;
@@ -218,19 +224,7 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
             "shl {id}, {CELL_SHIFT}",
             "lea {id}, [{id} + {class} * 8]",
             block!("rcx", "ecx", "26f"),
-            "mov {t:e}, dword ptr [rcx + {class} * 4]",     // t = cursor; not negative, from here on
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // empty, STOPPED, or NONE: no cache
-            "jae 26f",
-            "add qword ptr [rcx + {id}], 1",                // counted; flags: above
-            "mov {id:e}, dword ptr [{base} + {t} * 4]",     // id = the entry
-            "lea {t:e}, [{t} + 1]",                         // t = one entry less
-            "mov dword ptr [rcx + {class} * 4], {t:e}",     // commit
-            end!(),
-            "jbe 26f",
-            "test {t}, {t}",
-            "js 26f",
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]",
-            "ja 26f",
+            count_and_pop!(),
             "mov {id}, {COUNTED}",
             "jmp 28f",
             "26: mov {id}, {MISSED}",
@@ -300,23 +294,11 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
     // SAFETY: as in `allocate`.
     unsafe {
         asm!(
-            begin!("r10", "r10d", "r11"),
+            begin!("rcx", "ecx", "r11"),
             "cmp qword ptr [{word}], {key}",                // the account is open
             "jne 26f",
-            block!("r10", "r10d", "26f"),
-            "mov {t:e}, dword ptr [r10 + {class} * 4]",     // t = cursor; not negative, from here on
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]", // empty, STOPPED, or NONE: no cache
-            "jae 26f",
-            "add qword ptr [r10 + {id}], 1",                // counted; flags: above
-            "mov {id:e}, dword ptr [{base} + {t} * 4]",     // id = the entry
-            "lea {t:e}, [{t} + 1]",                         // t = one entry less
-            "mov dword ptr [r10 + {class} * 4], {t:e}",     // commit
-            end!(),
-            "jbe 26f",
-            "test {t}, {t}",
-            "js 26f",
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]",
-            "ja 26f",
+            block!("rcx", "ecx", "26f"),
+            count_and_pop!(),
             "mov {t}, -{COUNTED}",
             "jmp 24b",
             "26: mov {t}, -{MISSED}",
@@ -328,7 +310,7 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
             key = in(reg) key,
             id = inout(reg) Meta::cell_offset(account, class) => id,  // at first: the counter cell
             t = out(reg) cursor,
-            out("r10") _,
+            out("rcx") _,
             out("r11") _,
             CPUS = const MAX_CPUS,
             BLOCKS = const offset_of!(Control, cpu_blocks),

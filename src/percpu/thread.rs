@@ -80,6 +80,12 @@ mod words {
         if (cpu as usize) < MAX_CPUS { i32::try_from(offset - own).map_or(0, |word| word as u32) } else { 0 }
     }
 
+    /// Whether the thread's sections run. Then its level allows it.
+    pub(super) fn adopted(words: &Words) -> bool {
+        // ORDERING: Relaxed - the thread's own word.
+        words.state.load(Ordering::Relaxed) >> 32 != 0
+    }
+
     /// Sets the level, and lets the thread's sections run, if they can at that level.
     pub(super) fn set(words: &Words, irql: u32) {
         // ORDERING: Relaxed - the thread's own word. A signal handler that comes before the store
@@ -172,7 +178,11 @@ pub(crate) fn publish_area(offset: isize) {
 /// compare with the level.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) fn adopt() {
-    words::with(|words| words::set(words, irql()));
+    words::with(|words| {
+        if !words::adopted(words) {
+            words::set(words, irql());
+        }
+    });
 }
 
 /// The thread's slot: a number that the first call deals out, round robin.
