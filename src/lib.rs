@@ -59,6 +59,9 @@ pub use contract::tag::{PoolTag, TagError};
 pub use contract::violation::{BugCheck, Outstanding, Violation, ViolationKind};
 pub use layout::geometry::{Config, CreateError};
 pub use owners::adapters::{AdapterError, AdapterName};
+#[cfg(storport_pool_stretch)]
+#[doc(hidden)]
+pub use percpu::stretch::aborts;
 pub use percpu::{Host, MaskInterrupts, Masked, Platform, Portable};
 #[cfg(feature = "std")]
 pub use percpu::{

@@ -8,11 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use common::*;
-use nix::sys::signal::{SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, Signal, sigaction};
-use nix::sys::time::TimeSpec;
-use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::time::ClockId;
 use nix::unistd::{ForkResult, fork};
 use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions, Status};
 
@@ -89,21 +85,9 @@ fn interrupted(options: PoolOptions) {
     ADAPTER.store(u64::from(id.raw()), Ordering::Relaxed);
     POOL.store((&raw const pool).cast_mut(), Ordering::Release);
 
-    let action = SigAction::new(SigHandler::Handler(interrupt), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler calls the pool and touches atomics, its own cell, and its own blocks.
-    unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
-    let notify = SigevNotify::SigevThreadId {
-        signal: Signal::SIGALRM,
-        thread_id: nix::unistd::gettid().as_raw(),
-        si_value: 0,
-    };
-    let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(notify)).unwrap();
-    timer
-        .set(
-            Expiration::IntervalDelayed(TimeSpec::new(0, 20_000), TimeSpec::new(0, 7_000)),
-            TimerSetTimeFlags::empty(),
-        )
-        .unwrap();
+    unsafe { timer::handle(interrupt) };
+    let timer = timer::every(7_000);
 
     let mut held: Vec<(u64, u32, u64)> = Vec::with_capacity(128);
     let (mut allocs, mut frees, mut round) = (0u64, 0u64, 0u64);

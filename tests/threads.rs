@@ -5,8 +5,9 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
+use common::blocks::{Block, Random};
 use common::*;
-use storport_pool::{AdapterId, Pool, PoolOptions, PoolTag, Status, ViolationKind, tag};
+use storport_pool::{AdapterId, Pool, PoolOptions, Status, ViolationKind, tag};
 
 on_every_platform!(
     patterns_survive,
@@ -19,71 +20,6 @@ on_every_platform!(
 
 const THREADS: u64 = 8;
 
-/// A small generator, so that a run can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn size(&mut self) -> u32 {
-        let n = self.next();
-        match n % 16 {
-            0 => 4097 + (n >> 8) as u32 % 28_000,
-            1 => 32_769 + (n >> 8) as u32 % 100_000,
-            2..6 => 1 + (n >> 8) as u32 % 4096,
-            _ => SIZES[(n >> 8) as usize % 20],
-        }
-    }
-}
-
-/// A block with a pattern in its first and last words.
-struct Block {
-    address: u64,
-    bytes: u32,
-    mark: u64,
-}
-
-impl Block {
-    fn new<W: Way>(pool: &Pool<W::P>, id: AdapterId, bytes: u32, tag: PoolTag, mark: u64) -> Option<Block> {
-        let address = match alloc_tag(pool, id, bytes, tag) {
-            Ok(address) => address,
-            Err(status) => {
-                assert_eq!(status, Status::INSUFFICIENT_RESOURCES);
-                return None;
-            }
-        };
-        let block = Block { address, bytes, mark };
-        for word in block.words() {
-            // SAFETY: the block is ours, and the range is memory of this process.
-            unsafe { word.write(mark ^ word.addr() as u64) };
-        }
-        Some(block)
-    }
-
-    fn words(&self) -> impl Iterator<Item = *mut u64> {
-        let (start, words) = (self.address as *mut u64, self.bytes as usize / 8);
-        let all = (0..words.min(16)).chain(words.saturating_sub(16).max(16)..words);
-        all.map(move |n| start.wrapping_add(n))
-    }
-
-    fn check(&self) {
-        for word in self.words() {
-            // SAFETY: as in `new`.
-            assert_eq!(unsafe { word.read() }, self.mark ^ word.addr() as u64, "{:#x}", self.address);
-        }
-    }
-
-    fn free<W: Way>(self, pool: &Pool<W::P>, id: AdapterId) {
-        self.check();
-        must_free(pool, id, self.address);
-    }
-}
-
 fn churn<W: Way>(pool: &Pool<W::P>, id: AdapterId, seed: u64, rounds: u64) -> u64 {
     let mut random = Random(seed * 2 + 1);
     let mut held: Vec<Block> = Vec::new();
@@ -94,7 +30,7 @@ fn churn<W: Way>(pool: &Pool<W::P>, id: AdapterId, seed: u64, rounds: u64) -> u6
         }
         if random.next().is_multiple_of(2) || held.is_empty() {
             let size = random.size();
-            if let Some(block) = Block::new::<W>(pool, id, size, TAG, seed << 32 | round) {
+            if let Some(block) = Block::new(pool, id, size, TAG, seed << 32 | round) {
                 held.push(block);
                 got += 1;
             }
@@ -102,12 +38,12 @@ fn churn<W: Way>(pool: &Pool<W::P>, id: AdapterId, seed: u64, rounds: u64) -> u6
         if held.len() > 60 || random.next().is_multiple_of(2) {
             let n = random.next() as usize % held.len().max(1);
             if n < held.len() {
-                held.swap_remove(n).free::<W>(pool, id);
+                held.swap_remove(n).free(pool, id);
             }
         }
     }
     for block in held {
-        block.free::<W>(pool, id);
+        block.free(pool, id);
     }
     got
 }
@@ -161,25 +97,25 @@ fn frees_from_other_threads<W: Way>() {
                 let mut count = 0;
                 for round in 0..8_000 {
                     let size = random.size();
-                    if let Some(block) = Block::new::<W>(pool, id, size, TAG, round) {
+                    if let Some(block) = Block::new(pool, id, size, TAG, round) {
                         count += 1;
                         match send.try_send(block) {
                             Ok(()) => {}
                             Err(
                                 mpsc::TrySendError::Full(block) | mpsc::TrySendError::Disconnected(block),
                             ) => {
-                                block.free::<W>(pool, id);
+                                block.free(pool, id);
                             }
                         }
                     }
                     for block in receive.try_iter().take(2) {
-                        block.free::<W>(pool, id);
+                        block.free(pool, id);
                     }
                 }
                 allocs.fetch_add(count, Ordering::Relaxed);
                 drop(send);
                 for block in receive {
-                    block.free::<W>(pool, id);
+                    block.free(pool, id);
                 }
             });
         }
@@ -201,12 +137,11 @@ fn threads_come_and_go<W: Way>() {
                     scope.spawn(move || {
                         W::go_to_cpu(n);
                         for block in take {
-                            block.free::<W>(pool, id);
+                            block.free(pool, id);
                         }
                         let got = churn::<W>(pool, id, generation * 8 + u64::from(n), 100);
-                        let left: Vec<_> = (1..40)
-                            .filter_map(|n| Block::new::<W>(pool, id, n * 50, TAG, generation))
-                            .collect();
+                        let left: Vec<_> =
+                            (1..40).filter_map(|n| Block::new(pool, id, n * 50, TAG, generation)).collect();
                         let made = left.len() as u64;
                         (left, got + made)
                     })
@@ -224,7 +159,7 @@ fn threads_come_and_go<W: Way>() {
         inherited.extend(left);
     }
     for block in inherited {
-        block.free::<W>(&pool, id);
+        block.free(&pool, id);
     }
     all_accounted_for::<W>(&pool, &heard, allocs);
 }
@@ -265,15 +200,14 @@ fn everything_at_once<W: Way>() {
             while !stop.load(Ordering::Relaxed) {
                 round += 1;
                 let guest = pool.add_adapter("guest").unwrap();
-                let blocks: Vec<_> = (1..20)
-                    .filter_map(|n| Block::new::<W>(&pool, guest, n * 100, tag!("Gues"), round))
-                    .collect();
+                let blocks: Vec<_> =
+                    (1..20).filter_map(|n| Block::new(&pool, guest, n * 100, tag!("Gues"), round)).collect();
                 allocs += blocks.len() as u64;
                 if round % 2 == 0 && round < 500 {
                     let count = blocks.len() as u64;
                     assert_eq!(pool.remove_adapter(guest).unwrap().blocks(), count);
                     for block in blocks {
-                        block.free::<W>(&pool, AdapterId::ORPHANS);
+                        block.free(&pool, AdapterId::ORPHANS);
                     }
                 } else {
                     blocks.iter().for_each(Block::check);
@@ -314,18 +248,18 @@ fn a_crowd_on_one_cpu<W: Way>() {
                     let mut held: Vec<Block> = Vec::new();
                     let mut got = 0;
                     for round in 0..20_000 {
-                        if let Some(block) = Block::new::<W>(pool, id, 64, TAG, n << 32 | round) {
+                        if let Some(block) = Block::new(pool, id, 64, TAG, n << 32 | round) {
                             got += 1;
                             held.push(block);
                         }
                         if held.len() > 70 {
                             for block in held.drain(10..) {
-                                block.free::<W>(pool, id);
+                                block.free(pool, id);
                             }
                         }
                     }
                     for block in held {
-                        block.free::<W>(pool, id);
+                        block.free(pool, id);
                     }
                     got
                 })

@@ -4,6 +4,10 @@
 //! the portable twin (`portable`), which claims the cursor. All of them leave what they cannot do
 //! at once to the slow paths, and none of them waits.
 
+#[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+#[macro_use]
+pub(crate) mod stretch;
+
 pub(crate) mod claim;
 pub(crate) mod masked;
 #[cfg(feature = "std")]

@@ -31,13 +31,13 @@ const _: () = {
 #[rustfmt::skip]
 macro_rules! begin {
     ($c:literal, $cpu:literal, $descriptor:literal) => {
-        concat!(
-            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]\n",
-            "movsxd ", $c, ", dword ptr fs:[{t}]\n",                        // where the area lies from there
-            "lea ", $descriptor, ", [rip + 22f]\n",
-            "mov qword ptr fs:[", $c, " + {t} + 8], ", $descriptor, "\n",   // area.rseq_cs: armed
-            "23:\n",
-            "mov ", $cpu, ", dword ptr fs:[", $c, " + {t} + 4]",            // area.cpu_id
+        steps!(
+            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]";
+            "movsxd ", $c, ", dword ptr fs:[{t}]";                          // where the area lies from there
+            "lea ", $descriptor, ", [rip + 22f]";
+            // area.rseq_cs: armed. The section begins right behind: the kernel disarms whom it stops outside.
+            "mov qword ptr fs:[", $c, " + {t} + 8], ", $descriptor, "\n23:";
+            "mov ", $cpu, ", dword ptr fs:[", $c, " + {t} + 4]";            // area.cpu_id
         )
     };
 }
@@ -46,10 +46,10 @@ macro_rules! begin {
 #[rustfmt::skip]
 macro_rules! block {
     ($c:literal, $cpu:literal, $missed:literal) => {
-        concat!(
-            "cmp ", $cpu, ", {CPUS}\n",
-            "jae ", $missed, "\n",
-            "mov ", $c, ", qword ptr [{base} + ", $c, " * 8 + {BLOCKS}]",
+        steps!(
+            "cmp ", $cpu, ", {CPUS}";
+            "jae ", $missed;
+            "mov ", $c, ", qword ptr [{base} + ", $c, " * 8 + {BLOCKS}]";
         )
     };
 }
@@ -69,6 +69,7 @@ macro_rules! end {
             ".byte 0x0f, 0xb9, 0x3d\n",             // ud1 with the signature as operand
             ".long 0x53053053\n",
             "25:\n",
+            count_abort!(),
         )
     };
 }
@@ -85,13 +86,16 @@ macro_rules! end {
 macro_rules! count_and_pop {
     () => {
         concat!(
-            "mov {t:e}, dword ptr [rcx + {class} * 4]\n",                   // t = cursor; not negative, from here on
-            "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]\n",        // empty, STOPPED, or NONE: no cache
-            "jae 26f\n",
-            "add qword ptr [rcx + {id}], 1\n",                              // counted; flags: above
-            "mov {id:e}, dword ptr [{base} + {t} * 4]\n",                   // id = the entry
-            "lea {t:e}, [{t} + 1]\n",                                       // t = one entry less
-            "mov dword ptr [rcx + {class} * 4], {t:e}\n",                   // commit
+            steps!(
+                "mov {t:e}, dword ptr [rcx + {class} * 4]";                 // t = cursor; not negative, from here on
+                "cmp {t:l}, byte ptr [{base} + {class} + {CAPACITY}]";      // empty, STOPPED, or NONE: no cache
+                "jae 26f";
+                look_again!(block "rcx");
+                "add qword ptr [rcx + {id}], 1";                            // counted; flags: above
+                "mov {id:e}, dword ptr [{base} + {t} * 4]";                 // id = the entry
+                "lea {t:e}, [{t} + 1]";                                     // t = one entry less
+                "mov dword ptr [rcx + {class} * 4], {t:e}";                 // commit
+            ),
             end!(),
             "jbe 26f\n",
             "test {t}, {t}\n",
@@ -121,29 +125,32 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
     // It is aborted before that store whenever anything else ran on this CPU.
     unsafe {
         asm!(
-            begin!("r10", "r10d", "{i}"),
-            "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]",   // rcx = page-map entry
-            block!("r10", "r10d", "{missed}"),
-            "mov {i:e}, {id:e}",
-            "shr {i}, cl",
-            "mov {h}, rcx",
-            "shr {h}, {TABLE_SHIFT}",
-            "add {i}, {h}",                                 // i = index of the header
-            "mov {h}, qword ptr [{base} + {i} * 8]",        // h = header
-            "cmp {h:x}, {id:x}",                            // the start of an allocated block
-            "jne {missed}",
-            "sar {h}, {ACCOUNT_SHIFT}",
-            "mov {h}, qword ptr [{base} + {h} * 8]",        // h = account word
-            "cmp {owner:e}, {h:e}",
-            "jne {missed}",                                 // flags: not above, from here on
-            "movzx ecx, ch",                                // rcx = class
-            "mov {t:e}, dword ptr [r10 + rcx * 4]",         // t = cursor; not negative, from here on
-            "lea {t:e}, [{t} - 1]",                         // t = one entry more
-            "cmp {t:l}, {MAX_ROOM} - 1",                    // was full, STOPPED, or NONE: no cache
-            "ja {missed}",
-            "xor qword ptr [{base} + {i} * 8], {CLAIM}",    // claimed; flags: above
-            "mov dword ptr [{base} + {t} * 4], {id:e}",     // the entry
-            "mov dword ptr [r10 + rcx * 4], {t:e}",         // commit
+            steps!(
+                begin!("r10", "r10d", "{i}");
+                "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]";   // rcx = page-map entry
+                block!("r10", "r10d", "{missed}");
+                "mov {i:e}, {id:e}";
+                "shr {i}, cl";
+                "mov {h}, rcx";
+                "shr {h}, {TABLE_SHIFT}";
+                "add {i}, {h}";                                 // i = index of the header
+                "mov {h}, qword ptr [{base} + {i} * 8]";        // h = header
+                "cmp {h:x}, {id:x}";                            // the start of an allocated block
+                "jne {missed}";
+                "sar {h}, {ACCOUNT_SHIFT}";
+                "mov {h}, qword ptr [{base} + {h} * 8]";        // h = account word
+                "cmp {owner:e}, {h:e}";
+                "jne {missed}";                                 // flags: not above, from here on
+                "movzx ecx, ch";                                // rcx = class
+                "mov {t:e}, dword ptr [r10 + rcx * 4]";         // t = cursor; not negative, from here on
+                "lea {t:e}, [{t} - 1]";                         // t = one entry more
+                "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
+                "ja {missed}";
+                look_again!(block "r10");
+                "xor qword ptr [{base} + {i} * 8], {CLAIM}";    // claimed; flags: above
+                "mov dword ptr [{base} + {t} * 4], {id:e}";     // the entry
+                "mov dword ptr [r10 + rcx * 4], {t:e}";         // commit
+            ),
             end!(),
             "jbe {missed}",
             "test {t}, {t}",
@@ -170,6 +177,12 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
             CLAIM = const CLAIM,
             missed = label { return Freed::Missed },
             claimed = label { return Freed::Claimed },
+            #[cfg(storport_pool_stretch)]
+            aborts = sym super::stretch::aborted::FREE,
+            #[cfg(storport_pool_stretch)]
+            out("r8") _,
+            #[cfg(storport_pool_stretch)]
+            out("r9") _,
             options(nostack),
         );
     }
@@ -181,14 +194,17 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
     // SAFETY: as in `free`; the block is claimed already.
     unsafe {
         asm!(
-            begin!("r10", "r10d", "r11"),
-            block!("r10", "r10d", "{missed}"),
-            "mov {t:e}, dword ptr [r10 + {class} * 4]",     // t = cursor
-            "lea {t:e}, [{t} - 1]",                         // t = one entry more
-            "cmp {t:l}, {MAX_ROOM} - 1",                    // was full, STOPPED, or NONE: no cache
-            "ja {missed}",
-            "mov dword ptr [{base} + {t} * 4], {id:e}",     // the entry
-            "mov dword ptr [r10 + {class} * 4], {t:e}",     // commit
+            steps!(
+                begin!("r10", "r10d", "r11");
+                block!("r10", "r10d", "{missed}");
+                "mov {t:e}, dword ptr [r10 + {class} * 4]";     // t = cursor
+                "lea {t:e}, [{t} - 1]";                         // t = one entry more
+                "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
+                "ja {missed}";
+                look_again!(block "r10");
+                "mov dword ptr [{base} + {t} * 4], {id:e}";     // the entry
+                "mov dword ptr [r10 + {class} * 4], {t:e}";     // commit
+            ),
             end!(),
             "jmp {missed}",
             ".popsection",
@@ -202,6 +218,12 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
             BLOCKS = const offset_of!(Control, cpu_blocks),
             MAX_ROOM = const MAX_ROOM,
             missed = label { return false },
+            #[cfg(storport_pool_stretch)]
+            aborts = sym super::stretch::aborted::PUSH,
+            #[cfg(storport_pool_stretch)]
+            out("r8") _,
+            #[cfg(storport_pool_stretch)]
+            out("r9") _,
             options(nostack),
         );
     }
@@ -217,13 +239,15 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
     // After the commit the block is ours, and so is its header (I3).
     unsafe {
         asm!(
-            begin!("rcx", "ecx", "{id}"),
-            "cmp qword ptr [{base} + {account} * 8], {key}", // open
-            "jne 26f",
-            "lea {id}, [{account} + {account} * 4]",        // id, at first: offset of the counter cell
-            "shl {id}, {CELL_SHIFT}",
-            "lea {id}, [{id} + {class} * 8]",
-            block!("rcx", "ecx", "26f"),
+            steps!(
+                begin!("rcx", "ecx", "{id}");
+                "cmp qword ptr [{base} + {account} * 8], {key}"; // open
+                "jne 26f";
+                "lea {id}, [{account} + {account} * 4]";        // id, at first: offset of the counter cell
+                "shl {id}, {CELL_SHIFT}";
+                "lea {id}, [{id} + {class} * 8]";
+                block!("rcx", "ecx", "26f");
+            ),
             count_and_pop!(),
             "mov {id}, {COUNTED}",
             "jmp 28f",
@@ -234,25 +258,27 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
             ".popsection",
             // The block that this magazine hands out `AHEAD` calls from now: the caller will touch it
             // first, and by then it is in the cache.
-            "mov {t:e}, dword ptr [{base} + {t} * 4 + {AHEAD} * 4]",
-            "shl {t}, {GRAIN_SHIFT}",
-            "prefetchw byte ptr [{range} + {t}]",
-            "mov rcx, qword ptr [{base} + {class} * 8 + {HEADERS}]",
-            "mov {t:e}, {id:e}",
-            "shr {t:e}, cl",
-            "shr rcx, {FIRST_SHIFT}",
-            "add {t}, rcx",                                 // t = index of the header
-            "mov ecx, {bytes:e}",
-            "shl rcx, 16",
-            "mov cx, {id:x}",
-            "mov {class}, {account}",
-            "shl {class}, {ACCOUNT_SHIFT}",
-            "or rcx, {class}",                              // rcx = account, bytes, id
-            "mov qword ptr [{base} + {t} * 8], rcx",
-            "shl {id}, {GRAIN_SHIFT}",
-            "add {id}, {range}",                            // id = address
-            "cmp qword ptr [{base} + {account} * 8], {key}", // closed meanwhile: pairs with `fence_all`
-            "jne 27b",
+            steps!(
+                "mov {t:e}, dword ptr [{base} + {t} * 4 + {AHEAD} * 4]";
+                "shl {t}, {GRAIN_SHIFT}";
+                "prefetchw byte ptr [{range} + {t}]";
+                "mov rcx, qword ptr [{base} + {class} * 8 + {HEADERS}]";
+                "mov {t:e}, {id:e}";
+                "shr {t:e}, cl";
+                "shr rcx, {FIRST_SHIFT}";
+                "add {t}, rcx";                                 // t = index of the header
+                "mov ecx, {bytes:e}";
+                "shl rcx, 16";
+                "mov cx, {id:x}";
+                "mov {class}, {account}";
+                "shl {class}, {ACCOUNT_SHIFT}";
+                "or rcx, {class}";                              // rcx = account, bytes, id
+                "mov qword ptr [{base} + {t} * 8], rcx";
+                "shl {id}, {GRAIN_SHIFT}";
+                "add {id}, {range}";                            // id = address
+                "cmp qword ptr [{base} + {account} * 8], {key}"; // closed meanwhile: pairs with `fence_all`
+                "jne 27b";
+            ),
             "28:",
             base = in(reg) meta.base(),
             range = in(reg) range.base,
@@ -275,6 +301,12 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
             MISSED = const Taken::MISSED,
             COUNTED = const Taken::COUNTED,
             OVERTAKEN = const Taken::OVERTAKEN,
+            #[cfg(storport_pool_stretch)]
+            aborts = sym super::stretch::aborted::ALLOCATE,
+            #[cfg(storport_pool_stretch)]
+            out("r8") _,
+            #[cfg(storport_pool_stretch)]
+            out("r9") _,
             options(nostack),
         );
     }
@@ -294,10 +326,12 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
     // SAFETY: as in `allocate`.
     unsafe {
         asm!(
-            begin!("rcx", "ecx", "r11"),
-            "cmp qword ptr [{word}], {key}",                // the account is open
-            "jne 26f",
-            block!("rcx", "ecx", "26f"),
+            steps!(
+                begin!("rcx", "ecx", "r11");
+                "cmp qword ptr [{word}], {key}";                // the account is open
+                "jne 26f";
+                block!("rcx", "ecx", "26f");
+            ),
             count_and_pop!(),
             "mov {t}, -{COUNTED}",
             "jmp 24b",
@@ -317,6 +351,12 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
             CAPACITY = const offset_of!(Control, capacity),
             MISSED = const Taken::MISSED,
             COUNTED = const Taken::COUNTED,
+            #[cfg(storport_pool_stretch)]
+            aborts = sym super::stretch::aborted::POP,
+            #[cfg(storport_pool_stretch)]
+            out("r8") _,
+            #[cfg(storport_pool_stretch)]
+            out("r9") _,
             options(nostack),
         );
     }
@@ -331,12 +371,15 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
     // SAFETY: as in `push`; the caller holds `new` and takes over `expected` (I1).
     unsafe {
         asm!(
-            begin!("r10", "r10d", "r11"),
-            "cmp {cpu:e}, r10d",                            // still on this CPU
-            "jne {missed}",
-            "cmp {expected:e}, dword ptr [{cursor}]",
-            "jne {missed}",
-            "mov dword ptr [{cursor}], {new:e}",            // commit
+            steps!(
+                begin!("r10", "r10d", "r11");
+                "cmp {cpu:e}, r10d";                            // still on this CPU
+                "jne {missed}";
+                "cmp {expected:e}, dword ptr [{cursor}]";
+                "jne {missed}";
+                look_again!(cpu "r10d");
+                "mov dword ptr [{cursor}], {new:e}";            // commit
+            ),
             end!(),
             "jmp {missed}",
             ".popsection",
@@ -348,6 +391,12 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
             out("r10") _,
             out("r11") _,
             missed = label { return false },
+            #[cfg(storport_pool_stretch)]
+            aborts = sym super::stretch::aborted::EXCHANGE,
+            #[cfg(storport_pool_stretch)]
+            out("r8") _,
+            #[cfg(storport_pool_stretch)]
+            out("r9") _,
             options(nostack),
         );
     }

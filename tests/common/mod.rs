@@ -1,6 +1,10 @@
 //! What the integration tests share: the platforms they run over, and short spellings.
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 
+pub mod blocks;
+#[cfg(target_os = "linux")]
+pub mod timer;
+
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
