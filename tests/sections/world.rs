@@ -1,0 +1,217 @@
+//! A pool, what is live in it, and what may happen to it while a call is interrupted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use storport_pool::{AdapterId, Native, Pool, PoolOptions, Status};
+
+use crate::common::*;
+
+/// What an interruption does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Nothing,
+    /// Allocates a block of the size, and keeps it.
+    Allocate,
+    /// Frees a block of the size.
+    Free,
+    /// Frees the block that is being freed.
+    FreeTheSame,
+    /// Fills and empties several magazines.
+    Churn,
+    Trim,
+    Snapshot,
+    /// Goes on on another CPU.
+    Migrate,
+    /// Has all calls refused, until the call is over.
+    Switch,
+    /// Leaves a child that goes on too.
+    Fork,
+}
+
+impl Act {
+    pub const ALL: [Act; 10] = [
+        Act::Nothing,
+        Act::Allocate,
+        Act::Free,
+        Act::FreeTheSame,
+        Act::Churn,
+        Act::Trim,
+        Act::Snapshot,
+        Act::Migrate,
+        Act::Switch,
+        Act::Fork,
+    ];
+}
+
+pub struct World {
+    pool: Pool<Native>,
+    owner: AdapterId,
+    pub bytes: u32,
+    live: RefCell<BTreeMap<u64, u32>>,
+    allocs: Cell<u64>,
+    violations: Cell<u32>,
+    /// The block that a call under way is about to free.
+    leaving: Cell<Option<u64>>,
+    /// Whether it was freed by an interruption.
+    taken: Cell<bool>,
+    switched: Cell<bool>,
+    cpu: Cell<u32>,
+    in_child: Cell<bool>,
+}
+
+impl World {
+    /// A pool so small that a magazine takes four blocks: a script of some dozen calls comes by all slow paths.
+    pub fn new(bytes: u32) -> World {
+        let pool = PoolOptions::new(64 * u64::from(bytes)).cpus(2).build().unwrap();
+        let owner = pool.add_adapter("disk").unwrap();
+        pin(0);
+        World {
+            pool,
+            owner,
+            bytes,
+            live: RefCell::default(),
+            allocs: Cell::new(0),
+            violations: Cell::new(0),
+            leaving: Cell::new(None),
+            taken: Cell::new(false),
+            switched: Cell::new(false),
+            cpu: Cell::new(0),
+            in_child: Cell::new(false),
+        }
+    }
+
+    pub fn uses_rseq(&self) -> bool {
+        self.pool.uses_rseq()
+    }
+
+    fn admit(&self, address: u64) {
+        let mut live = self.live.borrow_mut();
+        let (start, end) = (address, address + u64::from(self.bytes));
+        let before = live.range(..end).next_back();
+        assert!(
+            before.is_none_or(|(&other, &bytes)| other + u64::from(bytes) <= start),
+            "{address:#x} overlaps"
+        );
+        live.insert(address, self.bytes);
+        self.allocs.set(self.allocs.get() + 1);
+    }
+
+    /// Allocates, in a call that may be interrupted.
+    pub fn allocate(&self) {
+        match alloc(&self.pool, self.owner, self.bytes) {
+            Ok(address) => self.admit(address),
+            Err(status) => assert!(self.switched.get() && status == Status::NOT_IMPLEMENTED, "{status}"),
+        }
+        self.done();
+    }
+
+    /// Frees the newest block, in a call that may be interrupted.
+    pub fn free(&self) {
+        let Some((block, _)) = self.live.borrow_mut().pop_last() else { return };
+        self.leaving.set(Some(block));
+        let status = free(&self.pool, self.owner, block);
+        self.leaving.set(None);
+        match status {
+            Status::SUCCESS => assert!(!self.taken.get(), "freed twice"),
+            Status::INVALID_PARAMETER if self.taken.get() => self.violations.set(self.violations.get() + 1),
+            Status::NOT_IMPLEMENTED if self.switched.get() => {
+                self.live.borrow_mut().insert(block, self.bytes);
+            }
+            other => panic!("{other}"),
+        }
+        self.taken.set(false);
+        self.done();
+    }
+
+    fn done(&self) {
+        if self.switched.take() {
+            self.pool.set_not_implemented(false);
+        }
+        if self.in_child.get() {
+            self.settle();
+            // SAFETY: ends the process without running anything of the parent's. A failure ended it before.
+            unsafe { libc::_exit(0) }
+        }
+    }
+
+    /// What happens in the middle of a call.
+    pub fn interrupt(&self, act: Act) {
+        match act {
+            Act::Nothing => {}
+            Act::Allocate => self.admit(alloc(&self.pool, self.owner, self.bytes).unwrap()),
+            Act::Free => {
+                let block = self.live.borrow_mut().pop_first();
+                if let Some((block, _)) = block {
+                    must_free(&self.pool, self.owner, block);
+                }
+            }
+            Act::FreeTheSame => {
+                if let Some(block) = self.leaving.get() {
+                    let taken = free(&self.pool, self.owner, block) == Status::SUCCESS;
+                    self.taken.set(taken);
+                    self.violations.set(self.violations.get() + u32::from(!taken));
+                }
+            }
+            Act::Churn => {
+                let blocks: Vec<_> =
+                    (0..20).map(|_| alloc(&self.pool, self.owner, self.bytes).unwrap()).collect();
+                self.allocs.set(self.allocs.get() + 20);
+                blocks.into_iter().for_each(|block| must_free(&self.pool, self.owner, block));
+            }
+            // Refused when it is a trim, or a sweep, that was interrupted.
+            Act::Trim => drop(self.pool.trim()),
+            Act::Snapshot => drop(self.pool.snapshot()),
+            Act::Migrate => {
+                self.cpu.set(self.cpu.get() + 1);
+                pin(self.cpu.get());
+            }
+            Act::Switch => {
+                self.pool.set_not_implemented(true);
+                self.switched.set(true);
+            }
+            Act::Fork => self.fork(),
+        }
+    }
+
+    fn fork(&self) {
+        unsafe extern "C" {
+            /// fork that may be called from a signal handler; POSIX.1-2024.
+            fn _Fork() -> libc::pid_t;
+        }
+        // SAFETY: the child goes on from here as the parent does: its only thread is this one's copy.
+        match unsafe { _Fork() } {
+            0 => self.in_child.set(true),
+            child if child > 0 => {
+                let child = Pid::from_raw(child);
+                assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+            }
+            _ => panic!("no child: {}", nix::errno::Errno::last()),
+        }
+    }
+
+    /// All that is live is known, all else is free, and as much was counted as was done.
+    pub fn settle(&self) {
+        let live = self.live.take();
+        let snapshot = self.pool.snapshot();
+        let (allocs, frees, count) = totals(&snapshot);
+        assert_eq!((count, allocs - frees), (live.len() as u64, live.len() as u64));
+        // The switch has an allocation undone after it was counted.
+        assert!(allocs >= self.allocs.get());
+        for (block, _) in live {
+            must_free(&self.pool, self.owner, block);
+        }
+        assert_eq!(self.pool.violations(), u64::from(self.violations.get()));
+        self.pool.trim().unwrap();
+        assert_eq!(self.pool.snapshot().free_bytes, self.pool.range().1, "something is lost");
+    }
+
+    /// Whether exactly as much was counted as was done.
+    pub fn settle_exactly(&self) {
+        assert_eq!(totals(&self.pool.snapshot()).0, self.allocs.get());
+        self.settle();
+    }
+}
