@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The library's tests under AddressSanitizer, by a nightly toolchain with its runtime: with restartable
-# sequences, and with the portable twin.
+# sequences, with the portable twin, and with free blocks poisoned.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="-Zsanitizer=address" RUSTDOCFLAGS="-Zsanitizer=address"
@@ -12,3 +12,4 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 tests=(--test contract --test misuse --test model --test accounts --test threads --test safe)
 cargo +nightly test --target "$host" -p storport-pool --lib "${tests[@]}"
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool "${tests[@]}"
+RUSTFLAGS+=" --cfg storport_pool_asan" cargo +nightly test --target "$host" -p storport-pool --test poison "${tests[@]}"

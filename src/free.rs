@@ -16,6 +16,9 @@ pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, addr
     let Some(block) = meta.range().block_at(meta.range().place_of(address)) else {
         return refuse_slow(meta, platform, owner, address);
     };
+    if cfg!(storport_pool_asan) {
+        return free_slow(meta, platform, owner, block);
+    }
     match platform.free(&meta, owner, block) {
         Freed::Done => Status::SUCCESS,
         Freed::Claimed => put_claimed_slow(meta, platform, block),

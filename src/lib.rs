@@ -36,6 +36,8 @@ mod free;
 mod layout;
 mod owners;
 mod percpu;
+#[cfg(storport_pool_asan)]
+mod poison;
 mod pool;
 mod put;
 mod safe;

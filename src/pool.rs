@@ -203,6 +203,8 @@ impl<P: Platform> Pool<P> {
     pub fn allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag, out: Option<&mut u64>) -> Status {
         let Some(out) = out else { return null_out_slow(self.meta) };
         let answer = allocate(self.meta, &self.platform, adapter, self.range, tag, bytes);
+        #[cfg(storport_pool_asan)]
+        self.meta.unpoison_block(answer.address, bytes);
         *out = answer.address;
         answer.status
     }

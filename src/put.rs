@@ -14,6 +14,8 @@ use crate::sync::Ordering;
 #[cold]
 #[inline(never)]
 pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Status {
+    #[cfg(storport_pool_asan)]
+    meta.poison_block(class, block);
     if class == LARGE {
         meta.publish_block(LARGE, block);
     } else if !platform.push(&meta, class, block) && !overflow(&meta, platform, class, block) {

@@ -122,10 +122,22 @@ impl PoolOptions {
                 if let Some(word) = fork_word {
                     control.fork_word = word;
                 }
+                #[cfg(storport_pool_asan)]
+                {
+                    control.poisons = true;
+                }
             })?
         };
         pool.backing = Some(Backing { range, _metadata: metadata, resident: self.resident });
         Ok(pool)
+    }
+}
+
+#[cfg(storport_pool_asan)]
+impl Drop for Backing {
+    /// Whoever is mapped here next may use it.
+    fn drop(&mut self) {
+        crate::poison::unpoison_range(self.range.start().addr().get() as u64, self.range.bytes as u64);
     }
 }
 
@@ -175,7 +187,7 @@ mod os {
         mapping: NonNull<u8>,
         mapped: usize,
         start: NonNull<u8>,
-        bytes: usize,
+        pub(super) bytes: usize,
     }
 
     // SAFETY: the mapping belongs to the value; nothing about it is tied to a thread.

@@ -43,6 +43,9 @@ pub struct Control {
 
     pub(crate) geometry: Geometry,
     pub(crate) strict_tags: bool,
+    /// Whether free blocks are poisoned.
+    #[cfg(storport_pool_asan)]
+    pub(crate) poisons: bool,
     /// 1 while the fork page has not been wiped; the page itself, or [`own_generation`](Self::own_generation).
     pub(crate) fork_word: *const AtomicU32,
 
@@ -136,6 +139,8 @@ impl Control {
             cpu_blocks: [0; MAX_CPUS],
             geometry,
             strict_tags: config.strict_tags,
+            #[cfg(storport_pool_asan)]
+            poisons: false,
             fork_word: core::ptr::null(),
             own_generation: AtomicU32::new(1),
             last_generation: AtomicU32::new(1),

@@ -89,6 +89,8 @@ impl Meta {
             self.give_spans(span, 1);
             return true;
         }
+        #[cfg(storport_pool_asan)]
+        self.poison_span(span);
         // ORDERING: Relaxed - any number will do.
         let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.

@@ -1,0 +1,80 @@
+//! Free blocks, poisoned for AddressSanitizer: it reports whoever touches one, or writes past what was asked
+//! for. Under `--cfg storport_pool_asan` only, since its runtime must be linked (`-Zsanitizer=address`), and
+//! for ranges that the pool reserved itself: others may be memory that this process cannot address.
+//!
+//! Free then always goes its slow way, since a block must be poisoned after its claim and before somebody
+//! else may get it; the fast path does both in one section.
+//!
+//! Source: compiler-rt, `sanitizer/asan_interface.h`.
+
+use core::ffi::c_void;
+
+use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, SPAN};
+use crate::layout::header::{BlockId, Header};
+use crate::layout::meta::Meta;
+use crate::stock::large::spans_for;
+use crate::sync::Ordering;
+
+unsafe extern "C" {
+    fn __asan_poison_memory_region(start: *const c_void, bytes: usize);
+    fn __asan_unpoison_memory_region(start: *const c_void, bytes: usize);
+    fn __asan_region_is_poisoned(start: *const c_void, bytes: usize) -> *const c_void;
+}
+
+fn poison(start: u64, bytes: u64) {
+    // SAFETY: marks shadow memory; the caller's range is memory of this process.
+    unsafe { __asan_poison_memory_region(start as *const c_void, bytes as usize) }
+}
+
+fn unpoison(start: u64, bytes: u64) {
+    // SAFETY: as above.
+    unsafe { __asan_unpoison_memory_region(start as *const c_void, bytes as usize) }
+}
+
+/// Lets everybody touch a range again, where it is poisoned: the rest of its shadow stays untouched.
+pub(crate) fn unpoison_range(start: u64, bytes: u64) {
+    for span in (start..start + bytes).step_by(SPAN as usize) {
+        // SAFETY: looks at shadow memory.
+        if !unsafe { __asan_region_is_poisoned(span as *const c_void, SPAN as usize) }.is_null() {
+            unpoison(span, SPAN.into());
+        }
+    }
+}
+
+/// Bytes of the run that a request of so many gets.
+fn run(bytes: u32) -> u64 {
+    u64::from(spans_for(bytes)) * u64::from(SPAN)
+}
+
+impl Meta {
+    /// Poisons a span that becomes a slab. (Not all of the range at creation: the shadow of 64 GiB are 8.)
+    pub(crate) fn poison_span(&self, span: u32) {
+        if self.control().poisons {
+            poison(self.range().base + u64::from(span) * u64::from(SPAN), SPAN.into());
+        }
+    }
+
+    /// Poisons a claimed block.
+    pub(crate) fn poison_block(&self, class: Class, block: BlockId) {
+        if self.control().poisons {
+            let bytes = if class == LARGE {
+                // ORDERING: Relaxed - the block is ours.
+                run(Header(self.header_of(LARGE, block).load(Ordering::Relaxed)).bytes())
+            } else {
+                class.bytes().into()
+            };
+            poison(self.range().address(block), bytes);
+        }
+    }
+
+    /// Lets the caller have the bytes that it asked for, and no more.
+    pub(crate) fn unpoison_block(&self, address: u64, bytes: u32) {
+        if self.control().poisons && address != 0 {
+            unpoison(address, bytes.into());
+            if bytes > MAX_SLAB_BYTES {
+                let behind = u64::from(bytes).next_multiple_of(8);
+                poison(address + behind, run(bytes) - behind);
+            }
+        }
+    }
+}
