@@ -74,8 +74,11 @@ const _: () = {
 };
 
 impl Class {
+    /// Where the class's rows lie. Larger numbers, of which there are none, would be the last one: so that
+    /// free has no panic to reach.
+    #[inline(always)]
     pub(crate) const fn index(self) -> usize {
-        self.0 as usize
+        if (self.0 as usize) < CLASS_SLOTS { self.0 as usize } else { CLASS_SLOTS - 1 }
     }
 
     /// The class that serves `bytes`, 1 to [`MAX_SLAB_BYTES`].
@@ -98,7 +101,7 @@ impl Class {
 
     /// Bytes of a block of this slab class.
     pub(crate) const fn bytes(self) -> u32 {
-        SIZES[self.index()]
+        SIZES[if self.index() < SLAB_CLASSES { self.index() } else { SLAB_CLASSES - 1 }]
     }
 
     /// k - 4, where block starts lie at least 2^k bytes apart.

@@ -1,6 +1,6 @@
 //! Typed access to the metadata: one base address, words of fixed width.
 
-use super::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
+use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
 use super::geometry::{CELL_ROW, PAGE_MAP, SPARES};
@@ -60,7 +60,7 @@ impl Meta {
     }
 
     pub(crate) fn depot(&self, class: Class) -> &Depot {
-        &self.control().depots[class.index()]
+        &self.control().depots[class.index().min(CLASSES - 1)]
     }
 
     #[inline(always)]

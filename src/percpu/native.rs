@@ -198,7 +198,8 @@ pub(crate) fn uses_rseq(meta: &Meta) -> bool {
 
 /// The thread's cache in the twin.
 fn slot(meta: &Meta) -> u32 {
-    thread::slot() % meta.control().cpus
+    // At least one CPU has a cache: a remainder without a panic.
+    thread::slot().checked_rem(meta.control().cpus).unwrap_or(0)
 }
 
 impl Platform for Native {
