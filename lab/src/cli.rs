@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenarios::{self, Effort};
 
@@ -35,6 +35,47 @@ pub(crate) enum Command {
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     #[command(after_help = EXIT)]
     Latency(Latency),
+    /// Runs all kinds of traffic at once for a long time, and checks after each round that nothing was
+    /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
+    #[command(after_help = EXIT)]
+    Soak(Soak),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// How long.
+    #[arg(long, default_value_t = 30.0, value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// Where the draws begin; default: anew each time. Threads still interleave as they like.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// How the pool commits.
+    #[arg(long, value_enum, default_value_t = Commit::Auto)]
+    pub(crate) commit: Commit,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Commit {
+    /// Restartable sequences where there are any.
+    Auto,
+    /// The portable twin.
+    Portable,
+}
+
+impl From<Commit> for storport_pool::Commit {
+    fn from(commit: Commit) -> storport_pool::Commit {
+        match commit {
+            Commit::Auto => storport_pool::Commit::Auto,
+            Commit::Portable => storport_pool::Commit::Portable,
+        }
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.001..=100_000.0).contains(&minutes) => Ok(minutes),
+        _ => Err("a number of minutes is wanted, 0.001 to 100000".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +104,20 @@ impl Cli {
         if self.output.quick { Effort::Quick } else { Effort::Full }
     }
 
+    /// For a command that writes no files.
+    ///
+    /// # Errors
+    /// A sentence, when files or a quick run are asked for all the same.
+    pub(crate) fn writes_nothing(&self) -> Result<(), String> {
+        let Output { json, html, quick } = &self.output;
+        if json.is_some() || html.is_some() || *quick {
+            return Err("the soak writes no files and has its own length: \
+                        --json, --html and --quick have no use"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// Where JSON and page go.
     ///
     /// # Errors
@@ -73,6 +128,7 @@ impl Cli {
             Some(Command::Contract) => "contract",
             Some(Command::Replay) => "replay",
             Some(Command::Latency(_)) => "latency",
+            Some(Command::Soak(_)) => "soak",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

@@ -9,6 +9,8 @@ mod report;
 mod results;
 mod run;
 mod scenarios;
+#[cfg(target_os = "linux")]
+mod soak;
 mod subjects;
 mod tags;
 mod timer;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     match run::run(&cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Stop::Contract) => ExitCode::from(1),
+        Err(Stop::Broken(message)) => fail(&message, 1),
         Err(Stop::Usage(message)) => fail(&message, 2),
         Err(Stop::Measurement(message)) => fail(&message, 3),
     }

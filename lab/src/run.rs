@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Soak};
 use crate::report::files::Files;
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
@@ -19,6 +19,8 @@ const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
 pub(crate) enum Stop {
     /// A row of the contract went wrong. It was shown.
     Contract,
+    /// The soak found the pool at fault.
+    Broken(String),
     /// The arguments cannot be followed.
     Usage(String),
     /// The measuring itself failed.
@@ -49,6 +51,7 @@ impl Plan<'_> {
                     .collect(),
                 phases: false,
             },
+            Some(Command::Soak(_)) => Plan { contract: false, scenarios: Vec::new(), phases: false },
         }
     }
 }
@@ -58,6 +61,10 @@ impl Plan<'_> {
 /// # Errors
 /// [`Stop`]; the results are written all the same when only the contract was broken.
 pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
+    if let Some(Command::Soak(options)) = &cli.command {
+        cli.writes_nothing().map_err(Stop::Usage)?;
+        return soak(options);
+    }
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
     let plan = Plan::new(cli);
@@ -80,6 +87,16 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     files.write(&report).map_err(Stop::Usage)?;
     terminal::ending(&report, &files);
     if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
+}
+
+#[cfg(target_os = "linux")]
+fn soak(options: &Soak) -> Result<(), Stop> {
+    crate::soak::run(options).map_err(Stop::Broken)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn soak(_: &Soak) -> Result<(), Stop> {
+    Err(Stop::Usage("the soak needs Linux: its timers, signals and forks".to_owned()))
 }
 
 fn measure(report: &mut Report, names: &[&str], effort: Effort) -> Result<(), Stop> {

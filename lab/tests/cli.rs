@@ -144,3 +144,22 @@ fn latency_writes_what_it_measured() {
         assert!(!page.contains(foreign), "the page is not self-contained: {foreign}");
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_short_soak_passes() {
+    let folder = folder("soak");
+    for commit in ["auto", "portable"] {
+        let output = run(&folder, &["soak", "--minutes", "0.05", "--seed", "7", "--commit", commit]);
+        let shown = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
+        assert!(shown.contains("seed 7") && shown.contains("resident when empty"), "{shown}");
+        // Every kind of traffic came by.
+        assert!(!shown.lines().any(|line| line.trim_start().starts_with("0 ")), "{shown}");
+        assert_eq!(shown.contains("portable twin"), commit == "portable" || !shown.contains("sequences"));
+    }
+    let refused = run(&folder, &["soak", "--json", "x.json"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("writes no files"));
+    assert_eq!(run(&folder, &["soak", "--minutes", "0"]).status.code(), Some(2));
+}

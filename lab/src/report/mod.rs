@@ -7,4 +7,4 @@ mod html;
 mod json;
 mod sheets;
 pub(crate) mod terminal;
-mod text;
+pub(crate) mod text;

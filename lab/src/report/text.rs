@@ -15,7 +15,7 @@ pub(super) fn factor(value: f64) -> String {
 }
 
 /// A count with its thousands apart.
-pub(super) fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
