@@ -211,7 +211,7 @@ impl Worker {
 pub(super) fn come_and_go(stage: &Stage<'_>, done: &mut Done) -> Step {
     let id = stage.pool.add_adapter("passing").map_err(|error| error.to_string())?;
     stage.passing.store(id.raw(), Ordering::Release);
-    std::thread::sleep(std::time::Duration::from_millis(3));
+    std::thread::sleep(std::time::Duration::from_millis(10));
     let removed = stage.pool.remove_adapter(id).map_err(|status| format!("a removal got {status}"))?;
     done.removals += 1;
     done.leaks += removed.outstanding.len() as u64;

@@ -41,6 +41,7 @@ pub(crate) fn run(options: &Soak) -> Result<(), String> {
         let broken = |what| format!("round {rounds} of seed {seed}: {what}");
         done.add(&world.round(rounds, length).map_err(broken)?);
         world.check().map_err(broken)?;
+        world.bury().map_err(broken)?;
         if rounds.is_multiple_of(4) || start.elapsed() >= total {
             world.clear().map_err(broken)?;
             memory.note(rounds);

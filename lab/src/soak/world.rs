@@ -210,10 +210,15 @@ impl World {
         equal("wrong answers in handlers", interrupts::WRONG.load(Ordering::Relaxed), 0)
     }
 
+    /// Frees the orphans. While they live, they keep an account for each adapter that went.
+    pub(super) fn bury(&mut self) -> Result<(), String> {
+        self.done.frees += self.orphans.len() as u64;
+        self.orphans.drain(..).try_for_each(|block| block.give(&self.pool))
+    }
+
     /// Frees everything; then the whole range can be had in one piece.
     pub(super) fn clear(&mut self) -> Result<(), String> {
-        let kept = self.workers.iter_mut().flat_map(|worker| worker.kept.drain(..));
-        for block in kept.chain(self.orphans.drain(..)) {
+        for block in self.workers.iter_mut().flat_map(|worker| worker.kept.drain(..)) {
             block.give(&self.pool)?;
             self.done.frees += 1;
         }
