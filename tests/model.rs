@@ -20,6 +20,8 @@ enum Op {
         adapter: usize,
         bytes: u32,
     },
+    /// Without an out pointer.
+    Nowhere(u32),
     /// Allocates this size until there is no more, then frees every nth.
     Fill {
         adapter: usize,
@@ -59,6 +61,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let some = 0..64usize;
     let op = prop_oneof![
         12 => (some.clone(), bytes.clone()).prop_map(|(adapter, bytes)| Op::Allocate { adapter, bytes }),
+        1 => (0..40_000u32).prop_map(Op::Nowhere),
         1 => (some.clone(), bytes, 2..9usize).prop_map(|(adapter, bytes, nth)| Op::Fill { adapter, bytes, nth }),
         8 => some.clone().prop_map(Op::Free),
         2 => (1..100usize).prop_map(Op::FreeMany),
@@ -83,6 +86,7 @@ fn step<W: Way>(model: &mut Model<W>, op: &Op) {
                 model.allocate(id, bytes, TAG);
             }
         }
+        Op::Nowhere(bytes) => model.allocate_nowhere(AdapterId::ORPHANS, bytes, TAG),
         Op::Fill { adapter, bytes, nth } => {
             let Some(id) = model.adapter(adapter) else { return };
             let new: Vec<u64> = std::iter::from_fn(|| model.allocate(id, bytes.max(300), TAG)).collect();

@@ -24,7 +24,7 @@ pub enum Who {
 }
 
 impl Who {
-    pub fn adapter<W: Way>(&self, model: &Model<W>, address: u64) -> AdapterId {
+    pub(crate) fn adapter<W: Way>(&self, model: &Model<W>, address: u64) -> AdapterId {
         let null = AdapterId::from_raw(0);
         let adapter = |n| model.adapter(usize::from(n)).unwrap_or(null);
         match *self {
@@ -138,7 +138,7 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    pub fn address<W: Way>(&self, model: &Model<W>) -> u64 {
+    pub(crate) fn address<W: Way>(&self, model: &Model<W>) -> u64 {
         let (first, len) = model.pool.range();
         let on_stack = 0u8;
         let base = match self.base {
@@ -230,7 +230,7 @@ pub enum Call {
 const FILLED: u32 = 600;
 
 impl Call {
-    pub fn run<W: Way>(&self, model: &mut Model<W>) {
+    pub(crate) fn run<W: Way>(&self, model: &mut Model<W>) {
         match *self {
             Call::Allocate { who, size, tag } => {
                 let caller = who.adapter(model, 0);

@@ -1,9 +1,9 @@
 //! What the targets share: pools of every kind, each with its reference, and arbitrary calls of them.
 
 #[path = "../../tests/common/mod.rs"]
-pub mod common;
+mod common;
 #[path = "../../tests/common/model/mod.rs"]
-pub mod model;
+mod model;
 
 pub mod call;
 pub mod make;
