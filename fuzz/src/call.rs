@@ -61,7 +61,7 @@ impl Size {
     fn bytes(self) -> u32 {
         match self {
             Size::Class { class, more } => {
-                SIZES[usize::from(class) % SIZES.len()].saturating_add_signed(i32::from(more) % 3)
+                SIZES[usize::from(class) % SIZES.len()].saturating_add_signed(i32::from(more) % 2)
             }
             Size::Small(bytes) => u32::from(bytes) % 4200,
             Size::Spans { spans, more } => {
