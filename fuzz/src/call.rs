@@ -12,6 +12,12 @@ pub enum Who {
     /// The block's own adapter, or the first.
     Owner,
     Adapter(u8),
+    Stranger(Stranger),
+}
+
+/// One whose calls are refused, mostly.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Stranger {
     Removed(u8),
     Orphans,
     Null,
@@ -30,14 +36,16 @@ impl Who {
         match *self {
             Who::Owner => model.live.get(&address).map_or_else(|| adapter(0), |block| block.owner),
             Who::Adapter(n) => adapter(n),
-            Who::Removed(n) => match model.removed.len() {
-                0 => null,
-                len => model.removed[usize::from(n) % len],
+            Who::Stranger(stranger) => match stranger {
+                Stranger::Removed(n) => match model.removed.len() {
+                    0 => null,
+                    len => model.removed[usize::from(n) % len],
+                },
+                Stranger::Orphans => AdapterId::ORPHANS,
+                Stranger::Null => null,
+                Stranger::Near { adapter: n, bit } => AdapterId::from_raw(adapter(n).raw() ^ 1 << (bit % 30)),
+                Stranger::Any(raw) => AdapterId::from_raw(raw),
             },
-            Who::Orphans => AdapterId::ORPHANS,
-            Who::Null => null,
-            Who::Near { adapter: n, bit } => AdapterId::from_raw(adapter(n).raw() ^ 1 << (bit % 30)),
-            Who::Any(raw) => AdapterId::from_raw(raw),
         }
     }
 }
@@ -106,12 +114,17 @@ impl Tag {
 /// What an address is counted from.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Base {
-    Null,
     Block(u16),
     /// Behind a live block.
     Behind(u16),
     Stale(u16),
     Span(u8),
+    Far(Far),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Far {
+    Null,
     /// The end of the range.
     End,
     Metadata(u32),
@@ -142,24 +155,24 @@ impl Pointer {
         let (first, len) = model.pool.range();
         let on_stack = 0u8;
         let base = match self.base {
-            Base::Null => 0,
             Base::Block(n) => model.block(n.into()).map_or(first, |found| found.0),
             Base::Behind(n) => {
                 model.block(n.into()).map_or(first, |(address, block)| address + u64::from(block.bytes))
             }
             Base::Stale(n) => model.stale(n.into()).unwrap_or(first),
             Base::Span(n) => first + u64::from(n) * SPAN % len,
-            Base::End => first.wrapping_add(len),
-            Base::Metadata(offset) => match &model.memory {
+            Base::Far(Far::Null) => 0,
+            Base::Far(Far::End) => first.wrapping_add(len),
+            Base::Far(Far::Metadata(offset)) => match &model.memory {
                 Some(memory) => {
                     let bytes = memory.bytes();
                     bytes.cast::<u8>().addr().get() as u64 + u64::from(offset) % bytes.len() as u64
                 }
                 None => (&raw const model.pool).addr() as u64,
             },
-            Base::Stack => (&raw const on_stack).addr() as u64,
-            Base::Code => (Model::<W>::trim as fn(&mut Model<W>) as *const ()).addr() as u64,
-            Base::Any(address) => address,
+            Base::Far(Far::Stack) => (&raw const on_stack).addr() as u64,
+            Base::Far(Far::Code) => (Model::<W>::trim as fn(&mut Model<W>) as *const ()).addr() as u64,
+            Base::Far(Far::Any(address)) => address,
         };
         let address = base.wrapping_add_signed(match self.delta {
             Delta::None => 0,
@@ -222,7 +235,7 @@ pub enum Call {
         who: Who,
         release: bool,
     },
-    Switch(bool),
+    Switch(u8),
     Snapshot,
 }
 
@@ -278,14 +291,14 @@ impl Call {
                 let address = pointer.address(model);
                 model.free(who.adapter(model, address), address);
             }
-            // Mostly one at which calls are allowed.
+            // Both mostly so that calls go on.
             Call::Level(level) => {
-                model.level = Irql::new(if level < 128 { level % 3 } else { level % 16 }).unwrap()
+                model.level = Irql::new(if level < 224 { level % 3 } else { level % 16 }).unwrap();
             }
+            Call::Switch(down) => model.switch(down >= 224),
             Call::Trim => model.trim(),
             Call::Add(ref name) => model.add(name),
             Call::Remove { who, release } => model.remove(who.adapter(model, 0), release),
-            Call::Switch(not_implemented) => model.switch(not_implemented),
             Call::Snapshot => model.check(),
         }
     }
