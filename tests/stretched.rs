@@ -4,6 +4,8 @@
 #![cfg(storport_pool_stretch)]
 
 mod common;
+#[path = "common/timer.rs"]
+mod timer;
 
 use std::cell::Cell;
 use std::sync::Mutex;

@@ -2,10 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 
 pub mod blocks;
-#[cfg(target_os = "linux")]
-pub mod timer;
 
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,24 +37,65 @@ pub fn occupied(bytes: u32) -> u64 {
     }
 }
 
-/// Whether a request fits into a range with these live blocks (offset, bytes): into a slab of its size, or
-/// into spans without any.
-pub fn room(spans: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> bool {
-    let mut used: Vec<(u64, u64)> = vec![(0, 0); spans as usize];
-    for (offset, bytes) in live {
-        let (size, first) = (occupied(bytes), (offset / SPAN) as usize);
-        for span in &mut used[first..first + size.div_ceil(SPAN) as usize] {
+/// Which spans of a range the live blocks occupy: of each, their size and how many.
+pub struct Spans {
+    used: Vec<(u64, u64)>,
+    /// The smallest block.
+    least: u32,
+}
+
+impl Spans {
+    pub fn new(spans: u64, least: u32) -> Spans {
+        Spans { used: vec![(0, 0); spans as usize], least }
+    }
+
+    /// Bytes that a request of this many takes.
+    pub fn occupied(&self, bytes: u32) -> u64 {
+        occupied(bytes.max(self.least))
+    }
+
+    fn of(&mut self, offset: u64, size: u64) -> &mut [(u64, u64)] {
+        let first = (offset / SPAN) as usize;
+        &mut self.used[first..first + size.div_ceil(SPAN) as usize]
+    }
+
+    pub fn add(&mut self, offset: u64, bytes: u32) {
+        let size = self.occupied(bytes);
+        for span in self.of(offset, size) {
+            assert!(span.1 == 0 || span.0 == size, "blocks of {} and {size} bytes in one span", span.0);
             *span = (size, span.1 + 1);
         }
     }
-    let size = occupied(bytes);
-    if bytes > 32_768 {
-        let want = (size / SPAN) as usize;
-        return used
-            .windows(want.min(used.len() + 1))
-            .any(|run| run.len() == want && run.iter().all(|span| span.1 == 0));
+
+    pub fn remove(&mut self, offset: u64, bytes: u32) {
+        let size = self.occupied(bytes);
+        self.of(offset, size).iter_mut().for_each(|span| span.1 -= 1);
     }
-    used.iter().any(|&(of, blocks)| blocks == 0 || of == size && blocks < per_slab(size as u32))
+
+    /// Spans without a live block.
+    pub fn empty(&self) -> u64 {
+        self.used.iter().filter(|span| span.1 == 0).count() as u64
+    }
+
+    /// Whether a request fits: into a slab of its size, or into spans without any block.
+    pub fn fits(&self, bytes: u32) -> bool {
+        let size = self.occupied(bytes);
+        if bytes > 32_768 {
+            let want = (size / SPAN) as usize;
+            return self
+                .used
+                .windows(want.min(self.used.len() + 1))
+                .any(|run| run.len() == want && run.iter().all(|span| span.1 == 0));
+        }
+        self.used.iter().any(|&(of, blocks)| blocks == 0 || of == size && blocks < per_slab(size as u32))
+    }
+}
+
+/// Whether a request fits into a range with these live blocks (offset, bytes).
+pub fn room(spans: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> bool {
+    let mut used = Spans::new(spans, SIZES[0]);
+    live.for_each(|(offset, bytes)| used.add(offset, bytes));
+    used.fits(bytes)
 }
 
 pub fn alloc<P: Platform>(pool: &Pool<P>, id: AdapterId, bytes: u32) -> Result<u64, Status> {
@@ -132,13 +173,38 @@ impl Heard {
     }
 }
 
+/// Zeroed memory for a pool's metadata.
+pub struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the memory belongs to the value; nothing about it is tied to a thread.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    pub fn new(config: &Config) -> Memory {
+        let layout = Layout::from_size_align(config.metadata_bytes().unwrap(), 4096).unwrap();
+        // SAFETY: the layout has a size.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
+        Memory { start, layout }
+    }
+
+    pub fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.start, self.layout.size())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
 /// Zeroed metadata that is never given back.
 pub fn metadata(config: &Config) -> NonNull<[u8]> {
-    let bytes = config.metadata_bytes().unwrap();
-    let layout = std::alloc::Layout::from_size_align(bytes, 4096).unwrap();
-    // SAFETY: the layout has a size.
-    let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).unwrap();
-    NonNull::slice_from_raw_parts(start, bytes)
+    ManuallyDrop::new(Memory::new(config)).bytes()
 }
 
 // A simulated host: CPU number and IRQL belong to the thread, so tests run side by side.
@@ -262,11 +328,11 @@ macro_rules! native {
             type P = Native;
 
             fn platform() -> Native {
-                Native::default()
+                Native::new(Commit::$commit)
             }
 
             fn build(options: PoolOptions) -> Pool<Native> {
-                options.commit(Commit::$commit).build().unwrap()
+                options.build_on(Self::platform()).unwrap()
             }
 
             fn go_to_cpu(cpu: u32) {

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs each fuzz target for so many seconds (default 60), from the committed corpus, by a nightly toolchain.
+# What a run finds new goes to a directory of its own, so the tree stays clean.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds="${1:-60}"
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    echo "cargo-fuzz is missing: installing it by 'cargo install cargo-fuzz --locked'"
+    cargo install cargo-fuzz --locked
+fi
+new=$(mktemp -d)
+trap 'rm -rf "$new"' EXIT
+# Its lock file is checked here; cargo-fuzz has no such flag.
+cargo +nightly metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+cargo +nightly fuzz build
+for target in $(cargo +nightly fuzz list); do
+    corpus=fuzz/corpus/$target log=$new/$target.log
+    files=$(find "$corpus" -type f | wc -l)
+    [ "$files" -gt 0 ] || { echo "$target: no corpus" >&2; exit 1; }
+    mkdir "$new/$target"
+    if ! cargo +nightly fuzz run "$target" "$new/$target" "$corpus" -- \
+        -max_total_time="$seconds" -timeout=60 -len_control=0 -max_len=4096 -print_final_stats=1 \
+        >"$log" 2>&1; then
+        tail -n 80 "$log" >&2
+        found=$(grep -o 'Test unit written to .*' "$log" | sed 's/.* //' || true)
+        echo "$target failed; replay: cargo +nightly fuzz run $target ${found:-<file>}" >&2
+        exit 1
+    fi
+    # A run that did nothing is no pass: it read the whole corpus, and went on from there.
+    read_in=$(sed -n 's/^INFO: seed corpus: files: \([0-9]*\).*/\1/p' "$log")
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    if [ "${read_in:-0}" -lt "$files" ] || [ "${runs:-0}" -le "$files" ]; then
+        echo "$target: ${read_in:-no} files of $files read, ${runs:-no} runs" >&2
+        exit 1
+    fi
+    echo "$target: $runs runs in $seconds s, from $files files: nothing found"
+done
