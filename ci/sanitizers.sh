@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The library's tests under AddressSanitizer, by a nightly toolchain with its runtime: with restartable
-# sequences, with the portable twin, and with free blocks poisoned.
+# sequences, with the portable twin, and with free blocks poisoned. Then tests/races.rs under ThreadSanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="-Zsanitizer=address" RUSTDOCFLAGS="-Zsanitizer=address"
@@ -13,3 +13,5 @@ tests=(--test contract --test misuse --test model --test accounts --test threads
 cargo +nightly test --target "$host" -p storport-pool --lib "${tests[@]}"
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool "${tests[@]}"
 RUSTFLAGS+=" --cfg storport_pool_asan" cargo +nightly test --target "$host" -p storport-pool --test poison "${tests[@]}"
+RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" TSAN_OPTIONS="halt_on_error=1 exitcode=66" \
+    cargo +nightly test --target "$host" -p storport-pool --test races -- 3000
