@@ -100,3 +100,24 @@ impl fmt::Debug for Status {
 }
 
 impl core::error::Error for Status {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::format;
+
+    use super::Status;
+
+    #[test]
+    fn names_codes_and_success() {
+        assert!(Status::SUCCESS.is_success() && Status::from_code(0x4000_0000).is_success());
+        assert!(!Status::from_code(0x8000_0000).is_success() && !Status::INVALID_IRQL.is_success());
+        assert_eq!(Status::SUCCESS.ok(), Ok(()));
+        assert_eq!(Status::INVALID_IRQL.ok(), Err(Status::INVALID_IRQL));
+        assert_eq!(
+            format!("{} {:?}", Status::SUCCESS, Status::SUCCESS),
+            "STOR_STATUS_SUCCESS STOR_STATUS_SUCCESS"
+        );
+        assert_eq!(format!("{:?}", Status::from_code(0xC123_4567)), "STOR_STATUS 0xC1234567");
+    }
+}

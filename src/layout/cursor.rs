@@ -67,3 +67,37 @@ impl Cursor {
         Cursor(self.magazine() | room)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/CONCURRENCY.md, section 3: room in the low byte, three marks above the most room.
+    #[test]
+    fn marks_and_magazines_are_told_apart() {
+        for generation in [0, 1, 2, 0xFF_FFFF] {
+            let (stopped, claimed) = (Cursor::stopped(generation), Cursor::claimed(generation));
+            assert_eq!((stopped.0 >> 8, claimed.0 >> 8), (generation, generation));
+            assert!(claimed.is_claimed() && !stopped.is_claimed());
+            assert!(!stopped.is_none() && !claimed.is_none());
+            assert_ne!(stopped, claimed);
+            for mark in [stopped, claimed, Cursor::NONE] {
+                assert!(!mark.is_magazine() && !mark.is_full());
+                // What the fast paths compare with constants: a push, and a pop of the fullest magazine.
+                assert!((mark.0 as u8).wrapping_sub(1) > MAX_ROOM as u8 - 1 && mark.0 as u8 > MAX_ROOM as u8);
+            }
+        }
+        assert!(Cursor::NONE.is_none() && !Cursor::NONE.is_claimed());
+        assert!(!Cursor(0).is_magazine(), "an empty spare");
+        for magazine in [256, 512, 0xFFFF_FF00] {
+            for room in [0, 1, 251, 252] {
+                let cursor = Cursor(magazine).with_room(room);
+                assert_eq!((cursor.magazine(), cursor.room()), (magazine, room));
+                assert!(cursor.is_magazine() && !cursor.is_none() && !cursor.is_claimed());
+                assert_eq!(cursor.is_full(), room == 0);
+                assert_eq!(cursor.with_room(7), Cursor(magazine + 7));
+            }
+        }
+        assert_eq!((MAGAZINE_WORDS, LINK_WORD, MAX_ROOM), (256, 255, 252));
+    }
+}
