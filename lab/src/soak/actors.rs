@@ -13,7 +13,7 @@ use crate::workloads::{flat_mix, order};
 
 const TAGS: [PoolTag; 4] = [tag!("VioS"), tag!("NVMe"), tag!("SrbX"), tag!("ReqT")];
 /// Blocks that a worker keeps at most, over rounds too.
-const KEPT: usize = 2000;
+const KEPT: usize = 500;
 
 /// What the threads of a round share.
 pub(super) struct Stage<'a> {
