@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use storport_pool_fuzz::call::{Call, Pointer, Who};
 use storport_pool_fuzz::make::Make;
 use storport_pool_fuzz::refused::Odd;
-use storport_pool_fuzz::{Subject, go_to_cpu};
+use storport_pool_fuzz::{All, Subject, go_to_cpu};
 
 const POOLS: usize = 3;
 
@@ -44,7 +44,7 @@ enum Op {
 #[derive(Arbitrary, Debug)]
 struct Input {
     first: Make,
-    ops: Vec<Op>,
+    ops: All<Op>,
 }
 
 fn place(pool: u8) -> usize {
@@ -54,7 +54,7 @@ fn place(pool: u8) -> usize {
 fuzz_target!(|input: Input| {
     go_to_cpu(0);
     let mut pools: [Option<Box<dyn Subject>>; POOLS] = [Some(input.first.build()), None, None];
-    for op in &input.ops {
+    for op in &input.ops.0 {
         match *op {
             Op::First(ref call) => pools[0].as_mut().unwrap().run(call),
             Op::Call { pool, ref call } => {

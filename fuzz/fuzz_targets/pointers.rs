@@ -4,8 +4,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use storport_pool_fuzz::call::{Call, Pointer, Who};
-use storport_pool_fuzz::go_to_cpu;
 use storport_pool_fuzz::make::Make;
+use storport_pool_fuzz::{All, go_to_cpu};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -27,13 +27,13 @@ enum Step {
 struct Input {
     pool: Make,
     other: Make,
-    steps: Vec<Step>,
+    steps: All<Step>,
 }
 
 fuzz_target!(|input: Input| {
     go_to_cpu(0);
     let (mut pool, mut other) = (input.pool.build(), input.other.build());
-    for step in &input.steps {
+    for step in &input.steps.0 {
         match *step {
             Step::Free { ref pointer, ref who } => {
                 let address = pool.address(pointer);

@@ -230,7 +230,11 @@ pub enum Call {
     },
     Level(u8),
     Trim,
-    Add(Box<str>),
+    /// By a name of one character, so often.
+    Add {
+        character: char,
+        count: u8,
+    },
     Remove {
         who: Who,
         release: bool,
@@ -297,7 +301,9 @@ impl Call {
             }
             Call::Switch(down) => model.switch(down >= 224),
             Call::Trim => model.trim(),
-            Call::Add(ref name) => model.add(name),
+            Call::Add { character, count } => {
+                model.add(&String::from(character).repeat(usize::from(count % 40)));
+            }
             Call::Remove { who, release } => model.remove(who.adapter(model, 0), release),
             Call::Snapshot => model.check(),
         }

@@ -11,11 +11,26 @@ pub mod refused;
 
 use std::fmt::Debug;
 
+use arbitrary::{Arbitrary, Result, Unstructured};
 use storport_pool::Snapshot;
 
 use call::{Call, Pointer, Who};
 use common::Way;
 use model::Model;
+
+/// As many as the input has bytes for. (A plain `Vec` ends after each with every other byte.)
+#[derive(Debug)]
+pub struct All<T>(pub Vec<T>);
+
+impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for All<T> {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
+        let mut all = Vec::new();
+        while !input.is_empty() {
+            all.push(input.arbitrary()?);
+        }
+        Ok(All(all))
+    }
+}
 
 /// A pool of any platform, and its reference.
 pub trait Subject: Send {
