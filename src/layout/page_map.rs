@@ -72,3 +72,37 @@ impl HeaderTable {
         self.first() + (block.0 as u64 >> self.shift())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::classes::{LARGE, SLAB_CLASSES};
+    use super::*;
+
+    /// Free's slow way would make up for an entry that leads nowhere, so no test of behaviour tells.
+    #[test]
+    fn an_entry_leads_to_its_classes_headers() {
+        for class in (0..SLAB_CLASSES as u8).map(Class).chain([LARGE]) {
+            for generation in [0, 1, 0x5A, 0xFF] {
+                let first = 0x12_3456_789A;
+                let table = HeaderTable::new(first, class);
+                let entry = Entry::new(class, table, generation);
+                assert_eq!(entry.class(), class);
+                assert_eq!(entry.0 >> 24, first);
+                assert_eq!(entry.0 >> 16 & 0xFF, u64::from(generation));
+                assert_eq!(entry.0 & 0xFF, u64::from(class.grain_shift()));
+                for block in [0, 1, 4095, 4096, 0xFFFF_F000] {
+                    let index = first + (u64::from(block) >> class.grain_shift());
+                    assert_eq!(entry.header_index(BlockId(block)), index);
+                    assert_eq!(table.index(BlockId(block)), index);
+                }
+                assert!(!entry.is_none());
+            }
+        }
+        assert!(Entry::NONE.is_none());
+        // No class of its own, and one header for all.
+        assert!(Entry::NONE.class().index() > LARGE.index());
+        for block in [0, 4096, u32::MAX] {
+            assert_eq!(Entry::NONE.header_index(BlockId(block)), NO_HEADER);
+        }
+    }
+}
