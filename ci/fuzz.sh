@@ -12,13 +12,15 @@ new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 # Its lock file is checked here; cargo-fuzz has no such flag.
 cargo +nightly metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
-cargo +nightly fuzz build
+# Inputs are structures: what the code compares with helps little to find them, and costs a third of the time.
+fast=--no-trace-compares
+cargo +nightly fuzz build $fast
 for target in $(cargo +nightly fuzz list); do
     corpus=fuzz/corpus/$target log=$new/$target.log
     files=$(find "$corpus" -type f | wc -l)
     [ "$files" -gt 0 ] || { echo "$target: no corpus" >&2; exit 1; }
     mkdir "$new/$target"
-    if ! cargo +nightly fuzz run "$target" "$new/$target" "$corpus" -- \
+    if ! cargo +nightly fuzz run $fast "$target" "$new/$target" "$corpus" -- \
         -max_total_time="$seconds" -timeout=60 -len_control=0 -max_len=4096 -print_final_stats=1 \
         >"$log" 2>&1; then
         tail -n 80 "$log" >&2

@@ -9,6 +9,7 @@ use storport_pool_fuzz::refused::Odd;
 use storport_pool_fuzz::{All, Subject, go_to_cpu};
 
 const POOLS: usize = 3;
+type Pools = [Option<Box<dyn Subject>>; POOLS];
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -18,6 +19,11 @@ enum Op {
         pool: u8,
         call: Call,
     },
+    Rare(Rare),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Rare {
     /// A thread's first call, on a CPU.
     OnThread {
         pool: u8,
@@ -53,7 +59,7 @@ fn place(pool: u8) -> usize {
 
 fuzz_target!(|input: Input| {
     go_to_cpu(0);
-    let mut pools: [Option<Box<dyn Subject>>; POOLS] = [Some(input.first.build()), None, None];
+    let mut pools: Pools = [Some(input.first.build()), None, None];
     for op in &input.ops.0 {
         match *op {
             Op::First(ref call) => pools[0].as_mut().unwrap().run(call),
@@ -62,27 +68,7 @@ fuzz_target!(|input: Input| {
                     pool.run(call);
                 }
             }
-            Op::OnThread { pool, cpu, ref call } => {
-                if let Some(pool) = &mut pools[place(pool)] {
-                    pool.run_on(u32::from(cpu % 8), call);
-                }
-            }
-            Op::Elsewhere { from, to, ref pointer, ref who } => {
-                let Some(address) = pools[place(from)].as_ref().map(|pool| pool.address(pointer)) else {
-                    continue;
-                };
-                if let Some(pool) = &mut pools[place(to)] {
-                    pool.free(who, address);
-                }
-            }
-            Op::Cpu(cpu) => go_to_cpu(cpu),
-            Op::Make { pool, finish, ref make } => {
-                if let Some(mut old) = pools[place(pool)].replace(make.build()) {
-                    end(&mut old, finish);
-                    old.leave();
-                }
-            }
-            Op::Refused(ref odd) => odd.check(),
+            Op::Rare(ref rare) => run(rare, &mut pools),
         }
     }
     for mut pool in pools.into_iter().flatten() {
@@ -95,5 +81,31 @@ fn end(pool: &mut Box<dyn Subject>, finish: bool) {
     pool.check();
     if finish {
         pool.finish();
+    }
+}
+
+fn run(rare: &Rare, pools: &mut Pools) {
+    match *rare {
+        Rare::OnThread { pool, cpu, ref call } => {
+            if let Some(pool) = &mut pools[place(pool)] {
+                pool.run_on(u32::from(cpu % 8), call);
+            }
+        }
+        Rare::Elsewhere { from, to, ref pointer, ref who } => {
+            let Some(address) = pools[place(from)].as_ref().map(|pool| pool.address(pointer)) else {
+                return;
+            };
+            if let Some(pool) = &mut pools[place(to)] {
+                pool.free(who, address);
+            }
+        }
+        Rare::Cpu(cpu) => go_to_cpu(cpu),
+        Rare::Make { pool, finish, ref make } => {
+            if let Some(mut old) = pools[place(pool)].replace(make.build()) {
+                end(&mut old, finish);
+                old.leave();
+            }
+        }
+        Rare::Refused(ref odd) => odd.check(),
     }
 }
