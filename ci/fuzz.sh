@@ -23,7 +23,9 @@ for target in $(cargo +nightly fuzz list); do
     if ! cargo +nightly fuzz run $fast "$target" "$new/$target" "$corpus" -- \
         -max_total_time="$seconds" -timeout=60 -len_control=0 -max_len=4096 -print_final_stats=1 \
         >"$log" 2>&1; then
-        tail -n 80 "$log" >&2
+        # The stack of a panic is long, and its reason stands before it.
+        grep -m 1 -A 4 'panicked at' "$log" >&2 || true
+        tail -n 40 "$log" >&2
         found=$(grep -o 'Test unit written to .*' "$log" | sed 's/.* //' || true)
         echo "$target failed; replay: cargo +nightly fuzz run $target ${found:-<file>}" >&2
         exit 1

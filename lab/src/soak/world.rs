@@ -15,8 +15,7 @@ use super::block::Block;
 use super::interrupts;
 use crate::pinning::Cpus;
 
-/// Small enough that a worker exhausts it in part of a round, and that soon every span has served blocks of
-/// every size: from then on no more of the headers becomes resident.
+/// Small enough that a worker exhausts it in part of a round.
 const BYTES: u64 = 16 << 20;
 const DISKS: usize = 3;
 
@@ -92,7 +91,27 @@ impl World {
             })
             .collect::<Result<_, String>>()?;
         interrupts::prepare(&pool, interrupts)?;
-        Ok(World { pool, commit, disks, interrupts, workers, orphans: Vec::new(), done: Done::default() })
+        let done = Done::default();
+        let mut world = World { pool, commit, disks, interrupts, workers, orphans: Vec::new(), done };
+        world.warm_up()?;
+        Ok(world)
+    }
+
+    /// Has every part of the range serve blocks of every size. From then on no more of the headers becomes
+    /// resident, and memory can be seen to be flat.
+    fn warm_up(&mut self) -> Result<(), String> {
+        for bytes in (4..16).map(|k| 1 << k) {
+            let mut blocks = Vec::new();
+            while let Some(block) = Block::take(&self.pool, self.disks[0], bytes, tag!("Warm"), 0)
+                .map_err(|status| status.to_string())?
+            {
+                blocks.push(block);
+            }
+            (self.done.allocs, self.done.frees) =
+                (self.done.allocs + blocks.len() as u64, self.done.frees + blocks.len() as u64);
+            blocks.into_iter().try_for_each(|block| block.give(&self.pool))?;
+        }
+        self.clear()
     }
 
     pub(super) fn commit(&self) -> &'static str {
