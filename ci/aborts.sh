@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg storport_pool_stretch" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/stretch"
 cargo test -p storport-pool --test stretched -- --nocapture
-cargo test -p storport-pool --test threads rseq
+cargo test -p storport-pool --test threads

@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(uname -m)" = x86_64 ] || { echo "the budget is for x86-64" >&2; exit 1; }
 cargo build --release --example fast_paths
-python3 ci/budget.py target/release/examples/fast_paths ci/budget.golden "$@"
+python3 ci/budget.py "${CARGO_TARGET_DIR:-target}/release/examples/fast_paths" ci/budget.golden "$@"

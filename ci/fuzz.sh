@@ -15,7 +15,9 @@ cargo +nightly metadata --locked --format-version 1 --manifest-path fuzz/Cargo.t
 # Inputs are structures: what the code compares with helps little to find them, and costs a third of the time.
 fast=--no-trace-compares
 cargo +nightly fuzz build $fast
-for target in $(cargo +nightly fuzz list); do
+targets=$(cargo +nightly fuzz list)
+[ "$targets" = "$(ls fuzz/corpus)" ] || { echo "targets without a corpus, or none: $targets" >&2; exit 1; }
+for target in $targets; do
     corpus=fuzz/corpus/$target log=$new/$target.log
     files=$(find "$corpus" -type f | wc -l)
     [ "$files" -gt 0 ] || { echo "$target: no corpus" >&2; exit 1; }

@@ -13,5 +13,15 @@ tests=(--test contract --test misuse --test model --test accounts --test threads
 cargo +nightly test --target "$host" -p storport-pool --lib "${tests[@]}"
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool "${tests[@]}"
 RUSTFLAGS+=" --cfg storport_pool_asan" cargo +nightly test --target "$host" -p storport-pool --test poison "${tests[@]}"
-RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" TSAN_OPTIONS="halt_on_error=1 exitcode=66" \
-    cargo +nightly test --target "$host" -p storport-pool --test races -- 3000
+export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" STORPORT_POOL_ROUNDS=3000
+export TSAN_OPTIONS="halt_on_error=1 exitcode=66"
+races=(cargo +nightly test --target "$host" -p storport-pool --test races)
+"${races[@]}"
+# It must report what is wrong, or it says nothing.
+if STORPORT_POOL_MISTAKE=1 "${races[@]}" 2>&1 | tee "$CARGO_TARGET_DIR/mistake.log" | grep -q "WARNING: ThreadSanitizer"; then
+    echo "ThreadSanitizer is at work"
+else
+    cat "$CARGO_TARGET_DIR/mistake.log" >&2
+    echo "ThreadSanitizer reported no race where there is one" >&2
+    exit 1
+fi

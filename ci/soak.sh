@@ -5,5 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 half=$(python3 -c 'import sys; print(float(sys.argv[1]) / 2)' "${1:-30}")
 cargo build --release
-target/release/storport-pool soak --minutes "$half"
-GLIBC_TUNABLES=glibc.pthread.rseq=0 target/release/storport-pool soak --minutes "$half"
+soak() {
+    "${CARGO_TARGET_DIR:-target}/release/storport-pool" soak --minutes "$half" | tee /dev/stderr
+}
+soak | grep -q "restartable sequences" || { echo "no half with restartable sequences" >&2; exit 1; }
+GLIBC_TUNABLES=glibc.pthread.rseq=0 soak | grep -q "portable twin" || { echo "no half with the twin" >&2; exit 1; }

@@ -33,7 +33,8 @@ fn unpoison(start: u64, bytes: u64) {
 
 /// Lets everybody touch a range again, where it is poisoned: the rest of its shadow stays untouched.
 pub(crate) fn unpoison_range(start: u64, bytes: u64) {
-    for span in (start..start + bytes).step_by(SPAN as usize) {
+    let end = start + bytes / u64::from(SPAN) * u64::from(SPAN);
+    for span in (start..end).step_by(SPAN as usize) {
         // SAFETY: looks at shadow memory.
         if !unsafe { __asan_region_is_poisoned(span as *const c_void, SPAN as usize) }.is_null() {
             unpoison(span, SPAN.into());
@@ -70,11 +71,10 @@ impl Meta {
     /// Lets the caller have the bytes that it asked for, and no more.
     pub(crate) fn unpoison_block(&self, address: u64, bytes: u32) {
         if self.control().poisons && address != 0 {
-            unpoison(address, bytes.into());
             if bytes > MAX_SLAB_BYTES {
-                let behind = u64::from(bytes).next_multiple_of(8);
-                poison(address + behind, run(bytes) - behind);
+                poison(address, run(bytes));
             }
+            unpoison(address, bytes.into());
         }
     }
 }

@@ -78,8 +78,8 @@ const MISTAKES: [(&str, Mistake); 9] = [
 #[test]
 fn child() {
     let Ok(name) = std::env::var(MISTAKE) else { return };
-    for options in [PoolOptions::new(4 << 20), PoolOptions::new(4 << 20).resident(true)] {
-        let pool = options.build().unwrap();
+    for resident in [false, true] {
+        let pool = PoolOptions::new(4 << 20).resident(resident).build().unwrap();
         let id = pool.add_adapter("disk").unwrap();
         // What is right is let pass: all that was asked for, and again after a free.
         for bytes in [1, 50, 64, 4096, 20_000, 200_000] {
@@ -90,12 +90,27 @@ fn child() {
             }
         }
         pool.trim().unwrap();
-        if let Some((_, mistake)) = MISTAKES.iter().find(|(known, _)| *known == name) {
+        let chosen = |known: &str| name == format!("{known}, resident: {resident}");
+        if let Some((_, mistake)) = MISTAKES.iter().find(|(known, _)| chosen(known)) {
             mistake(&pool, id);
         }
+        let (base, bytes) = pool.range();
+        drop(pool);
+        map_and_use(base, bytes);
     }
-    // Whoever is mapped where the pool was may use it.
-    drop(vec![1u8; 8 << 20]);
+}
+
+/// Whoever is mapped where the pool was may use it. (The sanitizer knows of the C library's `mmap`, and would
+/// unpoison for it.)
+fn map_and_use(base: u64, bytes: u64) {
+    use nix::libc::{
+        MAP_ANONYMOUS, MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, PROT_WRITE, SYS_mmap, syscall,
+    };
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    // SAFETY: a new mapping, where there is none.
+    let got = unsafe { syscall(SYS_mmap, base, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) };
+    assert_eq!(got as u64, base);
+    (base..base + bytes).step_by(4096).for_each(write);
 }
 
 fn run_child(name: &str) -> (bool, String) {
@@ -110,8 +125,11 @@ fn run_child(name: &str) -> (bool, String) {
 #[test]
 fn mistakes_are_reported() {
     for (name, _) in MISTAKES {
-        let (passed, said) = run_child(name);
-        assert!(!passed && said.contains("use-after-poison"), "{name}: {said}");
+        for resident in [false, true] {
+            let name = format!("{name}, resident: {resident}");
+            let (passed, said) = run_child(&name);
+            assert!(!passed && said.contains("use-after-poison"), "{name}: {said}");
+        }
     }
 }
 

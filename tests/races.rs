@@ -7,7 +7,7 @@
 //! order the way back. The pool's sequentially consistent fences, which ThreadSanitizer does not know, are about
 //! its own words, and those are all atomic.
 //!
-//! `races [rounds]`; default: a second or two.
+//! `STORPORT_POOL_ROUNDS` says how long; else it is a second or two.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -269,8 +269,12 @@ impl Shared {
             }
             self.busy.fetch_sub(1, Ordering::Relaxed);
         } else {
-            while self.is_busy() {
+            // Once at least, however late we come.
+            loop {
                 self.play(role, &mut tally);
+                if !self.is_busy() {
+                    break;
+                }
             }
         }
         tally
@@ -342,9 +346,31 @@ fn run(scenario: &Scenario, rounds: u64) -> Tally {
     tally
 }
 
+/// What ThreadSanitizer must report, or it is not at work: two threads write one word.
+fn mistake() {
+    struct Word(std::cell::UnsafeCell<u64>);
+    // SAFETY: none; that is the mistake.
+    unsafe impl Sync for Word {}
+    let word = Word(std::cell::UnsafeCell::new(0));
+    std::thread::scope(|scope| {
+        for value in 0..2 {
+            let word = &word;
+            // SAFETY: none, as above.
+            scope.spawn(move || unsafe { word.0.get().write(value) });
+        }
+    });
+}
+
 fn main() {
-    // cargo passes on what was given to all tests; a number is ours.
-    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(300);
+    // A thread that fails ends the program: others would wait for it.
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("{info}");
+        std::process::exit(101);
+    }));
+    if std::env::var_os("STORPORT_POOL_MISTAKE").is_some() {
+        return mistake();
+    }
+    let rounds = std::env::var("STORPORT_POOL_ROUNDS").map_or(300, |rounds| rounds.parse().unwrap());
     for scenario in SCENARIOS {
         let tally = run(scenario, rounds);
         println!("{}: {tally:?}", scenario.name);

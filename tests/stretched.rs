@@ -115,6 +115,12 @@ fn fork_and_work(pool: &Pool<Native>, id: AdapterId) {
 
 #[test]
 fn aborts_lose_nothing() {
+    // Whoever fails ends the process, a child too: others would wait.
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("{info}");
+        // SAFETY: runs nothing more.
+        unsafe { nix::libc::_exit(101) }
+    }));
     let pool = PoolOptions::new(32 << 20).build().unwrap();
     assert!(pool.uses_rseq(), "this test is about restartable sequences");
     let id = pool.add_adapter("disk").unwrap();

@@ -78,6 +78,7 @@ impl Class {
     /// free has no panic to reach.
     #[inline(always)]
     pub(crate) const fn index(self) -> usize {
+        debug_assert!((self.0 as usize) < CLASS_SLOTS);
         if (self.0 as usize) < CLASS_SLOTS { self.0 as usize } else { CLASS_SLOTS - 1 }
     }
 
@@ -101,6 +102,7 @@ impl Class {
 
     /// Bytes of a block of this slab class.
     pub(crate) const fn bytes(self) -> u32 {
+        debug_assert!(self.index() < SLAB_CLASSES);
         SIZES[if self.index() < SLAB_CLASSES { self.index() } else { SLAB_CLASSES - 1 }]
     }
 

@@ -60,6 +60,7 @@ impl Meta {
     }
 
     pub(crate) fn depot(&self, class: Class) -> &Depot {
+        debug_assert!(class.index() < CLASSES);
         &self.control().depots[class.index().min(CLASSES - 1)]
     }
 

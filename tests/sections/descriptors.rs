@@ -49,6 +49,8 @@ pub struct Section {
     pub start: u64,
     pub end: u64,
     pub steps: Vec<Instruction>,
+    /// What an abort runs, up to its last jump.
+    pub handler: Vec<u64>,
 }
 
 fn bytes(from: u64, to: u64) -> &'static [u8] {
@@ -76,7 +78,14 @@ fn section(descriptor: &Descriptor) -> Section {
     assert_eq!(bytes(abort - 7, abort - 4), TRAP);
     let steps: Vec<_> = Decoder::with_ip(64, bytes(start, end), start, DecoderOptions::NONE).iter().collect();
     assert_eq!(steps.last().unwrap().next_ip(), end, "the end is no boundary");
-    let section = Section { start, end, steps };
+    let mut handler = Vec::new();
+    for instruction in &mut Decoder::with_ip(64, bytes(abort, abort + 64), abort, DecoderOptions::NONE) {
+        handler.push(instruction.ip());
+        if instruction.flow_control() == FlowControl::UnconditionalBranch {
+            break;
+        }
+    }
+    let section = Section { start, end, steps, handler };
     section.check_steps();
     section
 }

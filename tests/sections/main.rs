@@ -37,6 +37,7 @@ fn prepare() -> (MutexGuard<'static, ()>, bool) {
 
 #[test]
 fn descriptors_say_what_the_kernel_must_know() {
+    let (_turn, _) = prepare();
     let sections = sections();
     for kind in Kind::all() {
         assert!(sections.iter().any(|section| section.kind() == kind), "no section of {kind:?}");
@@ -69,19 +70,28 @@ impl Counts {
     }
 }
 
-/// At each instruction of each section, whatever may come in between comes. And the slow path that follows
-/// is aborted once more, at each instruction of each section that it runs.
+/// At each instruction of each section, whatever may come in between comes. Then the abort's handler is
+/// interrupted too, and the slow path that follows is aborted once more, at each instruction of each section
+/// that it runs.
 #[test]
 fn each_instruction_of_the_sections() {
     let (_turn, rseq) = prepare();
     let sections = sections();
-    let mut counts = Counts::default();
+    let (mut counts, mut handled) = (Counts::default(), 0);
     for section in &sections {
         for (step, instruction) in section.steps.iter().enumerate() {
             let at = instruction.ip();
             for bytes in SIZES {
                 for act in Act::ALL {
                     counts.add(section, step, run(bytes, Interruption { at, act }, None)[0]);
+                }
+            }
+            for &then in &section.handler {
+                for act in [Act::Churn, Act::FreeTheSame, Act::Switch] {
+                    let first = Interruption { at, act: Act::Nothing };
+                    let [first, then] = run(SIZES[0], first, Some(Interruption { at: then, act }));
+                    counts.add(section, step, first);
+                    handled += then.reached;
                 }
             }
             for next in &sections {
@@ -96,6 +106,8 @@ fn each_instruction_of_the_sections() {
         }
     }
     counts.check(&sections, rseq);
+    println!("abort handlers interrupted: {handled}");
+    assert_eq!(handled > 0, rseq);
 }
 
 /// At each other instruction of the pool's that allocate and free come by.

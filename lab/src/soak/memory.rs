@@ -36,7 +36,9 @@ impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "resident when empty, MiB by round:")?;
         let each = self.0.len().div_ceil(12).max(1);
-        for &(round, bytes) in self.0.iter().step_by(each).chain(self.0.last()) {
+        let last = self.0.len().saturating_sub(1);
+        let shown = self.0.iter().enumerate().filter(|&(n, _)| n % each == 0 || n == last);
+        for (_, &(round, bytes)) in shown {
             write!(f, " {:.1} ({round})", bytes as f64 / f64::from(1 << 20))?;
         }
         f.write_str(match self.is_flat() {
