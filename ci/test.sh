@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The tests: as the README's command runs them, with restartable sequences off, and with locked claims.
+# The tests: as the README's command runs them, with restartable sequences off, with locked claims, and the sections
+# as they are shipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo test
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo test -p storport-pool
 cargo test -p storport-pool --features checked --test contract --test misuse --test model --test threads --test sections
+cargo test --release -p storport-pool --test sections
