@@ -187,6 +187,34 @@ mod tests {
         }
     }
 
+    /// As much as may be parked, and no more, of a pool of any size; one entry at least.
+    #[test]
+    fn magazines_hold_what_their_cpu_may_park() {
+        for class in (0..SLAB_CLASSES).map(|class| Class(class as u8)) {
+            for (spans, cpus) in [(1, 1), (16, 2), (512, 4), (4096, 64), (1 << 20, 512)] {
+                let fits = |entries: u32| {
+                    entries <= MAGAZINE_ENTRIES
+                        && entries * class.bytes() <= PARKED_BYTES
+                        && u64::from(entries) * 8 * u64::from(cpus)
+                            <= u64::from(spans) * u64::from(class.per_slab())
+                };
+                let capacity = class.capacity(spans, cpus);
+                assert!(capacity == 1 || fits(capacity), "{class:?} of {spans} for {cpus}: {capacity}");
+                assert!(capacity > 0 && !fits(capacity + 1), "{class:?} of {spans} for {cpus}: {capacity}");
+            }
+        }
+        assert_eq!(Class(SLAB_CLASSES as u8).capacity(4096, 1), 0);
+    }
+
+    #[test]
+    fn a_header_is_found_by_the_largest_shift_that_keeps_blocks_apart() {
+        for class in (0..SLAB_CLASSES).map(|class| Class(class as u8)) {
+            let grain = GRAIN << class.grain_shift();
+            assert!(grain <= class.bytes() && class.bytes() < 2 * grain, "{class:?}");
+        }
+        assert_eq!(GRAIN << Class(SLAB_CLASSES as u8).grain_shift(), SPAN);
+    }
+
     #[test]
     fn blocks_keep_the_layout_rules() {
         for i in 0..SLAB_CLASSES {
