@@ -5,8 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 half=$(python3 -c 'import sys; print(float(sys.argv[1]) / 2)' "${1:-30}")
 cargo build --release
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Said once over, or one half would have been soaked twice.
 soak() {
-    "${CARGO_TARGET_DIR:-target}/release/storport-pool" soak --minutes "$half" | tee /dev/stderr
+    "${CARGO_TARGET_DIR:-target}/release/storport-pool" soak --minutes "$half" | tee "$log"
+    grep -q "$1" "$log" || { echo "no half with $1" >&2; exit 1; }
 }
-soak | grep -q "restartable sequences" || { echo "no half with restartable sequences" >&2; exit 1; }
-GLIBC_TUNABLES=glibc.pthread.rseq=0 soak | grep -q "portable twin" || { echo "no half with the twin" >&2; exit 1; }
+soak "restartable sequences"
+GLIBC_TUNABLES=glibc.pthread.rseq=0 soak "portable twin"

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::scenarios::{self, Effort};
+use crate::worker::Args;
 
 const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
                     2, bad arguments or a file that cannot be written; 3, a measurement failed.";
@@ -39,9 +40,12 @@ pub(crate) enum Command {
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
     #[command(after_help = EXIT)]
     Soak(Soak),
+    /// One allocator's process in one scenario; the program starts it.
+    #[command(hide = true)]
+    Worker(Args),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Soak {
     /// How long.
     #[arg(long, default_value_t = 30.0, value_parser = minutes)]
@@ -78,14 +82,14 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Latency {
     /// Only this scenario; may be given several times. Default: all.
-    #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(scenarios::NAMES))]
+    #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(scenarios::ALL.iter().map(|about| about.name)))]
     pub(crate) scenarios: Vec<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Output {
     /// Where the results go as JSON [default: target/storport-pool/results.json, or one named
     /// after the command].
@@ -94,7 +98,7 @@ pub(crate) struct Output {
     /// Where the results go as one self-contained web page [default: beside the JSON].
     #[arg(long, global = true, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Seconds instead of a minute; the numbers are rougher.
+    /// Seconds instead of minutes; the numbers are rougher.
     #[arg(long, global = true)]
     quick: bool,
 }
@@ -128,7 +132,7 @@ impl Cli {
             Some(Command::Contract) => "contract",
             Some(Command::Replay) => "replay",
             Some(Command::Latency(_)) => "latency",
-            Some(Command::Soak(_)) => "soak",
+            Some(Command::Soak(_) | Command::Worker(_)) => "none",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

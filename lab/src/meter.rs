@@ -1,9 +1,9 @@
-//! Meters time operations; series collect what meters saw and become a [`Latency`].
+//! Meters time operations; series collect what the meters of one turn saw.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use crate::results::Latency;
-use crate::timer::{self, Clock};
+use crate::timer;
 
 /// How a meter times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,15 +32,18 @@ pub(crate) struct Meter {
     ops: Histogram<u64>,
     /// Ticks of the batch under way; the histogram would disturb what is timed.
     ticks: Vec<u64>,
+    /// By batch of single operations: when it began, and the slowest one's ticks.
+    slowest: Vec<(u64, u64)>,
 }
 
 impl Meter {
     pub(crate) fn new() -> Meter {
         Meter {
             mode: Mode::Warm,
-            batches: Vec::with_capacity(1 << 16),
+            batches: Vec::with_capacity(1 << 12),
             ops: histogram(),
             ticks: Vec::with_capacity(4096),
+            slowest: Vec::with_capacity(1 << 10),
         }
     }
 
@@ -53,51 +56,80 @@ impl Meter {
             Mode::Whole => {
                 let begin = timer::start();
                 (0..count).for_each(op);
-                let ticks = timer::stop().wrapping_sub(begin);
-                self.batches.push(Batch { ticks, blocks: count as u32 });
+                self.batch(begin, timer::stop(), count);
             }
             Mode::Each => {
                 self.ticks.clear();
                 self.ticks.reserve(count);
+                let first = timer::start();
                 for index in 0..count {
                     let begin = timer::start();
                     op(index);
                     let ticks = timer::stop().wrapping_sub(begin);
                     self.ticks.push(ticks);
                 }
-                for &ticks in &self.ticks {
-                    self.ops.saturating_record(ticks);
-                }
+                self.record(first);
             }
         }
     }
 
-    fn clear(&mut self) {
-        self.batches.clear();
-        self.ops.reset();
+    /// A batch whose time stamps were taken elsewhere.
+    pub(crate) fn batch(&mut self, begin: u64, end: u64, count: usize) {
+        self.batches.push(Batch { ticks: end.wrapping_sub(begin), blocks: count as u32 });
+    }
+
+    /// Single operations that were timed elsewhere, from `first` on.
+    pub(crate) fn each(&mut self, first: u64, ticks: &[u64]) {
+        self.ticks.clear();
+        self.ticks.extend_from_slice(ticks);
+        self.record(first);
+    }
+
+    fn record(&mut self, first: u64) {
+        for &ticks in &self.ticks {
+            self.ops.saturating_record(ticks);
+        }
+        self.slowest.extend(self.ticks.iter().max().map(|&slowest| (first, slowest)));
     }
 }
 
-/// What one allocator's calls of one kind took, over all its turns.
+/// What one turn found of one kind of call, in ticks: small enough to be sent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Of the segments' means; absent when nothing was timed as a whole.
+    pub(crate) best: Option<f64>,
+    pub(crate) median: Option<f64>,
+    /// Single operations: (ticks, how many).
+    pub(crate) ops: Vec<(u64, u64)>,
+    /// (ticks since the first, slowest ticks), in the order of time.
+    pub(crate) slowest: Vec<(u64, u64)>,
+}
+
+/// Points of a timeline.
+const POINTS: usize = 240;
+
+/// What one allocator's calls of one kind took in one turn.
 pub(crate) struct Series {
     /// Ticks per block, one value per segment.
     means: Vec<f64>,
     ops: Histogram<u64>,
+    slowest: Vec<(u64, u64)>,
 }
 
 impl Series {
     pub(crate) fn new() -> Series {
-        Series { means: Vec::new(), ops: histogram() }
+        Series { means: Vec::new(), ops: histogram(), slowest: Vec::new() }
     }
 
-    /// Takes over and clears meters that ran side by side. A segment is `per` batches of the one
+    /// Takes over what meters saw that ran side by side. A segment is `per` batches of the one
     /// with the most, and the same share of the others' time.
-    pub(crate) fn absorb(&mut self, meters: &mut [&mut Meter], per: usize) {
+    pub(crate) fn absorb<'a>(&mut self, meters: impl IntoIterator<Item = &'a mut Meter>, per: usize) {
+        let meters: Vec<_> = meters.into_iter().collect();
         let most = meters.iter().map(|meter| meter.batches.len()).max().unwrap_or(0);
         let segments = if most == 0 { 0 } else { (most / per).max(1) };
         for segment in 0..segments {
             let (mut ticks, mut blocks) = (0, 0);
-            for meter in meters.iter() {
+            for meter in &meters {
                 let cut = |end: usize| end * meter.batches.len() / segments;
                 for batch in &meter.batches[cut(segment)..cut(segment + 1)] {
                     ticks += batch.ticks;
@@ -111,50 +143,50 @@ impl Series {
         for meter in meters {
             // Both have the same bounds, so it fits.
             let _ = self.ops.add(&meter.ops);
-            meter.clear();
+            self.slowest.append(&mut meter.slowest);
+            meter.batches.clear();
+            meter.ops.reset();
         }
     }
 
-    /// The best and the median segment, in ns per block.
-    pub(crate) fn means(&self, clock: &Clock) -> (f64, f64) {
+    /// The best and the median segment.
+    pub(crate) fn means(&self) -> Option<(f64, f64)> {
         let mut sorted = self.means.clone();
         sorted.sort_by(f64::total_cmp);
-        let at = |index: usize| sorted.get(index).map_or(0.0, |&ticks| clock.ns(1) * ticks);
-        (at(0), at(sorted.len() / 2))
+        Some((*sorted.first()?, sorted[sorted.len() / 2]))
     }
 
-    pub(crate) fn latency(&self, clock: &Clock) -> Latency {
-        let (mean, mean_median) = self.means(clock);
-        let quantile = |share| clock.ns(self.ops.value_at_quantile(share));
-        Latency {
-            mean,
-            mean_median,
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            p999: quantile(0.999),
-            p9999: quantile(0.9999),
-            max: clock.ns(self.ops.max()),
-        }
+    pub(crate) fn figures(mut self) -> Figures {
+        let (best, median) = self.means().unzip();
+        let ops = self.ops.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
+        let ops = ops.collect();
+        self.slowest.sort_unstable();
+        let first = self.slowest.first().map_or(0, |&(at, _)| at);
+        let per = self.slowest.len().div_ceil(POINTS).max(1);
+        let point = |points: &[(u64, u64)]| {
+            (points[0].0 - first, points.iter().map(|&(_, ticks)| ticks).max().unwrap_or(0))
+        };
+        Figures { best, median, ops, slowest: self.slowest.chunks(per).map(point).collect() }
     }
 }
 
-/// Up to some 20 s, to 0.1 %.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 1 << 36, 3).expect("the bounds are valid")
+/// Up to some 20 s, to 1 %: small, since each thread of a scenario has two.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 1 << 36, 2).expect("the bounds are valid")
 }
 
 /// What timing nothing takes: it is part of every percentile.
-pub(crate) fn null(clock: &Clock, ops: usize) -> Latency {
+pub(crate) fn empty(ops: usize) -> Figures {
     let (mut meter, mut series) = (Meter::new(), Series::new());
     for _ in 0..ops.div_ceil(1000) {
         meter.mode = Mode::Each;
         meter.time(1000, |_| ());
         // The mean of what the pairs show, batch by batch.
         let ticks = meter.ticks.iter().sum();
-        meter.batches.push(Batch { ticks, blocks: 1000 });
+        meter.batch(0, ticks, 1000);
     }
-    series.absorb(&mut [&mut meter], 1);
-    series.latency(clock)
+    series.absorb([&mut meter], 1);
+    series.figures()
 }
 
 #[cfg(test)]
@@ -168,34 +200,24 @@ mod tests {
     }
 
     #[test]
-    fn a_series_becomes_a_latency() {
-        let clock = Clock::calibrate();
-        let (mut meter, mut series) = (meter(&[(300, 1), (100, 1), (200, 1)]), Series::new());
-        for ticks in 1..=10_000 {
-            meter.ops.record(ticks).unwrap();
-        }
-        series.absorb(&mut [&mut meter], 1);
-        let latency = series.latency(&clock);
-        let near = |got: f64, ticks: u64| (got / clock.ns(ticks) - 1.0).abs() < 0.002;
-        assert!(near(latency.mean, 100) && near(latency.mean_median, 200), "{latency:?}");
-        assert!(
-            near(latency.p50, 5000) && near(latency.p99, 9900) && near(latency.p999, 9990),
-            "{latency:?}"
-        );
-        assert!(near(latency.max, 10_000), "{latency:?}");
-    }
-
-    #[test]
     fn segments_weigh_sides_by_blocks() {
         let (mut near, mut far) = (meter(&[(30, 3); 8]), meter(&[(50, 1); 8]));
         let mut series = Series::new();
-        series.absorb(&mut [&mut near, &mut far], 4);
+        series.absorb([&mut near, &mut far], 4);
         assert_eq!(series.means, [20.0, 20.0]);
         assert!(near.batches.is_empty() && far.batches.is_empty());
     }
 
     #[test]
-    fn an_empty_series_is_zero() {
-        assert_eq!(Series::new().latency(&Clock::calibrate()).max, 0.0);
+    fn figures_keep_the_slowest_of_each_stretch() {
+        let (mut meter, mut series) = (meter(&[]), Series::new());
+        for at in 0..1000 {
+            meter.each(5000 + at, &[1, 100 + at, 3]);
+        }
+        series.absorb([&mut meter], 1);
+        let figures = series.figures();
+        assert_eq!((figures.best, figures.slowest.len()), (None, 200));
+        assert_eq!((figures.slowest[0], figures.slowest[199]), ((0, 104), (995, 1099)));
+        assert_eq!(figures.ops.iter().map(|&(_, count)| count).sum::<u64>(), 3000);
     }
 }

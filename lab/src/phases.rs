@@ -5,9 +5,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use storport_pool::{AdapterId, Pool, PoolTag, tag};
 
+use crate::measure::Progress;
 use crate::meter::{Meter, Mode, Series};
 use crate::results::{Leak, Phase};
-use crate::scenarios::{Effort, Progress, replay};
+use crate::scenarios::{Effort, replay};
 use crate::subjects::{Mimalloc, PoolSubject, Subject, System, alloc_touched};
 use crate::timer::Clock;
 use crate::workloads::{SEED, adapter_sets, flat_mix};
@@ -70,7 +71,7 @@ pub(crate) fn run(
         phases.push(load.measure(&Mimalloc, rounds, &clock));
         if let Some((block, event)) = event {
             // SAFETY: allocated above.
-            unsafe { event.free(block) };
+            unsafe { event.free(block, 164) };
         }
     }
     progress(steps - 2, steps, "B storport replay");
@@ -99,12 +100,12 @@ impl Load {
             (allocs.mode, frees.mode) = (mode, mode);
             allocs.time(blocks.len(), |index| blocks[index] = alloc_touched(subject, sizes[index]));
             // SAFETY: allocated just above, each freed once.
-            frees.time(blocks.len(), |index| unsafe { subject.free(blocks[index]) });
+            frees.time(blocks.len(), |index| unsafe { subject.free(blocks[index], sizes[index]) });
         }
         let median = |meter: &mut Meter| {
             let mut series = Series::new();
-            series.absorb(&mut [meter], 1);
-            series.means(clock).1
+            series.absorb([meter], 1);
+            series.means().map_or(0.0, |(_, median)| clock.ns(1) * median)
         };
         Phase {
             name: self.name.clone(),
@@ -141,7 +142,7 @@ impl Adapters<'_> {
             // Every second one is remembered.
             for block in blocks.into_iter().step_by(2) {
                 // SAFETY: allocated above, freed once.
-                unsafe { subject.free(block) };
+                unsafe { subject.free(block, bytes) };
             }
         }
         let removal =

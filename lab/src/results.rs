@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 /// A whole run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -12,8 +12,8 @@ pub(crate) struct Report {
     pub(crate) schema: u32,
     /// What it ran on.
     pub(crate) machine: Machine,
-    /// An empty pair of time stamps, in ns.
-    pub(crate) null_ns: Latency,
+    /// An empty pair of time stamps.
+    pub(crate) timer: Latency,
     /// One entry per scenario that ran.
     pub(crate) scenarios: Vec<Scenario>,
     /// The contract, row by row.
@@ -42,7 +42,7 @@ pub(crate) struct Machine {
 
 /// A distribution in ns. `mean` is the best of many batches timed without a timer inside;
 /// the percentiles come from operations timed one by one.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) mean: f64,
     pub(crate) mean_median: f64,
@@ -51,6 +51,36 @@ pub(crate) struct Latency {
     pub(crate) p999: f64,
     pub(crate) p9999: f64,
     pub(crate) max: f64,
+    /// The same and all between: (share of the operations, ns at most).
+    pub(crate) curve: Vec<(f64, f64)>,
+    /// Turn by turn; the allocators' turns of one number followed each other at once.
+    pub(crate) turns: Vec<TurnLatency>,
+    /// The last turn's operations: (ms since its start, the slowest one's ns).
+    pub(crate) timeline: Vec<(f64, f64)>,
+}
+
+/// What one turn found, in ns.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct TurnLatency {
+    /// The best batch's mean.
+    pub(crate) best: f64,
+    /// The median batch's mean.
+    pub(crate) median: f64,
+    pub(crate) p999: f64,
+}
+
+/// Resident bytes of the process that ran one allocator in one scenario.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// Requested bytes that were live at most, where the scenario knows; else 0.
+    pub(crate) payload: u64,
+    /// Before the first allocation.
+    pub(crate) before: u64,
+    pub(crate) peak: u64,
+    /// With everything freed.
+    pub(crate) freed: u64,
+    /// After the allocator was asked to give back what it can.
+    pub(crate) trimmed: u64,
 }
 
 /// One scenario.
@@ -62,18 +92,22 @@ pub(crate) struct Scenario {
     pub(crate) allocators: Vec<Measured>,
 }
 
-/// One allocator in one scenario.
+/// One allocator in one scenario. What a scenario does not time is absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) alloc_ns: Option<Latency>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) free_ns: Option<Latency>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pair_ns: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pair_ns_median: Option<f64>,
+    /// Why there are no figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cannot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) alloc: Option<Latency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) free: Option<Latency>,
+    /// Allocate and free together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pair: Option<Latency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<Memory>,
 }
 
 /// One row of the contract check.

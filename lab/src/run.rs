@@ -3,12 +3,12 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions};
 
-use crate::cli::{Cli, Command, Soak};
+use crate::cli::{Cli, Command, Latency, Soak};
 use crate::report::files::Files;
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
-use crate::scenarios::Effort;
-use crate::{contract, phases, scenarios, tags};
+use crate::scenarios::{self, About, Effort};
+use crate::{contract, measure, phases, tags};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
@@ -28,30 +28,34 @@ pub(crate) enum Stop {
 }
 
 /// What a run consists of.
-struct Plan<'a> {
+struct Plan {
     contract: bool,
-    scenarios: Vec<&'a str>,
+    scenarios: Vec<&'static About>,
     phases: bool,
 }
 
-impl Plan<'_> {
-    fn new(cli: &Cli) -> Plan<'_> {
+impl Plan {
+    fn new(cli: &Cli) -> Plan {
+        // In the list's order, each once, however they were asked for.
+        let chosen =
+            |wanted: &dyn Fn(&About) -> bool| scenarios::ALL.iter().filter(|about| wanted(about)).collect();
         match &cli.command {
-            None => Plan { contract: true, scenarios: scenarios::NAMES.to_vec(), phases: true },
-            Some(Command::Contract) => Plan { contract: true, scenarios: Vec::new(), phases: false },
-            Some(Command::Replay) => Plan { contract: false, scenarios: REPLAYED.to_vec(), phases: true },
-            Some(Command::Latency(latency)) => Plan {
+            None => Plan { contract: true, scenarios: chosen(&|_| true), phases: true },
+            Some(Command::Replay) => Plan {
                 contract: false,
-                // In the list's order, each once, however they were asked for.
-                scenarios: scenarios::NAMES
-                    .into_iter()
-                    .filter(|&name| {
-                        latency.scenarios.is_empty() || latency.scenarios.iter().any(|asked| asked == name)
-                    })
-                    .collect(),
+                scenarios: chosen(&|about| REPLAYED.contains(&about.name)),
+                phases: true,
+            },
+            Some(Command::Latency(Latency { scenarios })) => Plan {
+                contract: false,
+                scenarios: chosen(&|about| {
+                    scenarios.is_empty() || scenarios.iter().any(|asked| asked == about.name)
+                }),
                 phases: false,
             },
-            Some(Command::Soak(_)) => Plan { contract: false, scenarios: Vec::new(), phases: false },
+            Some(Command::Contract | Command::Soak(_) | Command::Worker(_)) => {
+                Plan { contract: true, scenarios: Vec::new(), phases: false }
+            }
         }
     }
 }
@@ -64,6 +68,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     if let Some(Command::Soak(options)) = &cli.command {
         cli.writes_nothing().map_err(Stop::Usage)?;
         return soak(options);
+    }
+    if let Some(Command::Worker(args)) = &cli.command {
+        return measure::work(args.clone()).map_err(Stop::Measurement);
     }
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
@@ -99,10 +106,12 @@ fn soak(_: &Soak) -> Result<(), Stop> {
     Err(Stop::Usage("the soak needs Linux: its timers, signals and forks".to_owned()))
 }
 
-fn measure(report: &mut Report, names: &[&str], effort: Effort) -> Result<(), Stop> {
-    let outcome = with_progress("measuring", |progress| scenarios::run(names, effort, progress))?;
+fn measure(report: &mut Report, scenarios: &[&About], effort: Effort) -> Result<(), Stop> {
+    let allocators = measure::own().map_err(Stop::Measurement)?;
+    let outcome =
+        with_progress("measuring", |progress| measure::run(scenarios, &allocators, effort, progress))?;
     report.machine.pinned = outcome.pinned;
-    report.null_ns = outcome.null_ns;
+    report.timer = outcome.timer;
     report.scenarios = outcome.scenarios;
     report.notes.extend(outcome.notes);
     Ok(())
@@ -125,7 +134,9 @@ fn with_progress<R>(
     work: impl FnOnce(&mut dyn FnMut(usize, usize, &str)) -> Result<R, String>,
 ) -> Result<R, Stop> {
     let bar = ProgressBar::new(0).with_prefix(what.to_owned());
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} {wide_msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {bar:30} {percent} % {elapsed}, about {eta} left; {wide_msg}")
+    {
         bar.set_style(style);
     }
     let result = work(&mut |done, of, now| {

@@ -6,8 +6,14 @@ use std::hint::black_box;
 use storport_pool::{AdapterId, Pool, PoolTag, Status, tag};
 
 /// An allocator under test. Each call is one real call of the allocator's own function.
-pub(crate) trait Subject: Sync {
+pub trait Subject: Sync {
+    /// As the tables show it.
     fn name(&self) -> &'static str;
+
+    /// Why this allocator cannot do what a scenario needs; `None`: it can.
+    fn cannot(&self, _need: Need) -> Option<&'static str> {
+        None
+    }
 
     /// A block of `bytes` bytes, or null.
     ///
@@ -15,16 +21,44 @@ pub(crate) trait Subject: Sync {
     /// `bytes` is not 0.
     unsafe fn alloc(&self, bytes: u32) -> *mut u8;
 
+    /// Frees a block. Allocators of this kind find its size themselves; some want to be told.
+    ///
     /// # Safety
-    /// The block came from `alloc` of this subject and is live.
-    unsafe fn free(&self, block: *mut u8);
+    /// The block came from `alloc` of this subject, for so many bytes, and is live.
+    unsafe fn free(&self, block: *mut u8, bytes: u32);
+
+    /// Gives back to the system what it can.
+    fn trim(&self) {}
+
+    /// What a monitor would do now and then beside the traffic: trim, and look at the statistics.
+    fn upkeep(&self) {
+        self.trim();
+    }
 }
 
+/// What not every allocator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Blocks are freed by another thread than the one that allocated them.
+    Threads,
+    /// A signal handler frees, also while its thread is inside the allocator.
+    Interrupts,
+    /// Blocks of up to 64 KiB.
+    Large,
+}
+
+/// Why the usual allocators do not take part where a signal handler frees.
+pub const NO_SIGNALS: &str =
+    "may not be called in a signal handler: it could wait for the code below, or break it";
+
 /// The pool, in the name of one adapter and tag.
-pub(crate) struct PoolSubject<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) adapter: AdapterId,
-    pub(crate) tag: PoolTag,
+pub struct PoolSubject<'a> {
+    /// The pool.
+    pub pool: &'a Pool,
+    /// Whose blocks they are.
+    pub adapter: AdapterId,
+    /// Their tag.
+    pub tag: PoolTag,
 }
 
 impl Subject for PoolSubject<'_> {
@@ -41,12 +75,22 @@ impl Subject for PoolSubject<'_> {
     }
 
     #[inline(always)]
-    unsafe fn free(&self, block: *mut u8) {
+    unsafe fn free(&self, block: *mut u8, _: u32) {
         // SAFETY: the caller's promise.
         let status = unsafe { self.pool.free(self.adapter, block.addr() as u64) };
         if status != Status::SUCCESS {
             refused(status);
         }
+    }
+
+    fn trim(&self) {
+        // Refused only when another trim is under way.
+        let _ = self.pool.trim();
+    }
+
+    fn upkeep(&self) {
+        self.trim();
+        black_box(self.pool.snapshot());
     }
 }
 
@@ -64,6 +108,10 @@ impl Subject for System {
         "system"
     }
 
+    fn cannot(&self, need: Need) -> Option<&'static str> {
+        (need == Need::Interrupts).then_some(NO_SIGNALS)
+    }
+
     #[inline(always)]
     unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
         // SAFETY: malloc takes any size.
@@ -71,9 +119,15 @@ impl Subject for System {
     }
 
     #[inline(always)]
-    unsafe fn free(&self, block: *mut u8) {
+    unsafe fn free(&self, block: *mut u8, _: u32) {
         // SAFETY: the caller's promise.
         unsafe { libc::free(block.cast::<c_void>()) }
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn trim(&self) {
+        // SAFETY: it may be called at any time.
+        unsafe { libc::malloc_trim(0) };
     }
 }
 
@@ -85,6 +139,10 @@ impl Subject for Mimalloc {
         "mimalloc"
     }
 
+    fn cannot(&self, need: Need) -> Option<&'static str> {
+        (need == Need::Interrupts).then_some(NO_SIGNALS)
+    }
+
     #[inline(always)]
     unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
         // SAFETY: mi_malloc takes any size.
@@ -92,9 +150,14 @@ impl Subject for Mimalloc {
     }
 
     #[inline(always)]
-    unsafe fn free(&self, block: *mut u8) {
+    unsafe fn free(&self, block: *mut u8, _: u32) {
         // SAFETY: the caller's promise.
         unsafe { libmimalloc_sys::mi_free(block.cast()) }
+    }
+
+    fn trim(&self) {
+        // SAFETY: it may be called at any time.
+        unsafe { libmimalloc_sys::mi_collect(true) };
     }
 }
 
@@ -106,9 +169,19 @@ pub(crate) fn alloc_touched<S: Subject>(subject: &S, bytes: u32) -> *mut u8 {
     if block.is_null() {
         exhausted(bytes);
     }
-    // SAFETY: the block is live, ours, and has at least one byte.
-    unsafe { block.write_volatile(1) };
+    // SAFETY: just allocated.
+    unsafe { touch(block) };
     block
+}
+
+/// Writes a block's first byte.
+///
+/// # Safety
+/// The block is live and ours.
+#[inline(always)]
+pub(crate) unsafe fn touch(block: *mut u8) {
+    // SAFETY: the caller's promise; no block is empty.
+    unsafe { block.write_volatile(1) };
 }
 
 #[cold]
@@ -128,4 +201,4 @@ pub(crate) unsafe fn look<T>(block: *mut T) {
 }
 
 /// The tag of the scenarios' own pool.
-pub(crate) const LAB: PoolTag = tag!("Lab0");
+pub const LAB: PoolTag = tag!("Lab0");

@@ -111,37 +111,83 @@ fn every_command_explains_itself() {
     }
 }
 
+/// Every scenario runs, and every allocator has its figures or says why it has none.
 #[test]
 fn latency_writes_what_it_measured() {
     let folder = folder("latency");
-    let output = run(&folder, &["latency", "--quick", "--scenario", "pair", "--json", "out/pair.json"]);
+    let output = run(&folder, &["latency", "--quick", "--json", "out/all.json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let report = json(&folder.join("out/pair.json"));
-    assert_eq!(report["schema"], 1);
-    assert!(report["null_ns"]["p50"].is_number());
+    let report = json(&folder.join("out/all.json"));
+    assert_eq!(report["schema"], 2);
+    assert!(report["timer"]["p50"].is_number());
     let scenarios = report["scenarios"].as_array().unwrap();
-    assert_eq!(scenarios.len(), 1);
-    assert_eq!(scenarios[0]["name"], "pair");
-    let allocators = scenarios[0]["allocators"].as_array().unwrap();
-    assert!(allocators.len() >= 3);
-    for allocator in allocators {
-        assert!(allocator["name"].is_string());
-        let measured = ["alloc_ns", "free_ns", "pair_ns"].iter().any(|key| !allocator[key].is_null());
-        assert!(measured, "{allocator}");
-        for measure in ["alloc_ns", "free_ns"]
-            .map(|key| &allocator[key])
-            .into_iter()
-            .filter(|measure| !measure.is_null())
-        {
-            for key in ["mean", "p50", "p99", "p999", "p9999", "max"] {
-                assert!(measure[key].is_number(), "{key} in {allocator}");
+    assert_eq!(scenarios.len(), 25);
+    for scenario in scenarios {
+        let name = scenario["name"].as_str().unwrap();
+        let allocators = scenario["allocators"].as_array().unwrap();
+        let names: Vec<_> = allocators.iter().map(|allocator| allocator["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["storport-pool", "system", "mimalloc"]);
+        let timed = match name {
+            "pair" => &["pair"][..],
+            "free-only" | "interrupted" => &["free"],
+            _ => &["alloc", "free"],
+        };
+        for allocator in allocators {
+            if name == "interrupted" && allocator["name"] != "storport-pool" {
+                assert!(allocator["cannot"].as_str().unwrap().contains("signal handler"), "{allocator}");
+                continue;
+            }
+            assert_eq!(allocator["cannot"], Value::Null, "{name}: {allocator}");
+            for measure in ["alloc", "free", "pair"] {
+                let latency = &allocator[measure];
+                assert_eq!(timed.contains(&measure), latency.is_object(), "{name}: {measure} of {allocator}");
+                if latency.is_object() {
+                    for key in ["mean", "mean_median", "p50", "p99", "p999", "p9999", "max"] {
+                        assert!(
+                            latency[key].as_f64().unwrap() > 0.0,
+                            "{name}: {key} of {measure}: {allocator}"
+                        );
+                    }
+                    for key in ["curve", "turns", "timeline"] {
+                        assert!(!latency[key].as_array().unwrap().is_empty(), "{name}: {key} of {measure}");
+                    }
+                }
+            }
+            if cfg!(target_os = "linux") {
+                let memory = |key: &str| allocator["memory"][key].as_u64().unwrap();
+                assert!(memory("peak") >= memory("before") && memory("trimmed") > 0, "{name}: {allocator}");
+                assert_eq!(memory("payload") > 0, ["cold", "fill", "free-only"].contains(&name), "{name}");
             }
         }
     }
+}
+
+#[test]
+fn one_scenario_makes_a_page_that_stands_alone() {
+    let folder = folder("scenario");
+    let output = run(&folder, &["latency", "--quick", "--scenario", "pair", "--json", "out/pair.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let scenarios = json(&folder.join("out/pair.json"))["scenarios"].as_array().unwrap().clone();
+    assert_eq!(scenarios.len(), 1);
+    assert_eq!(scenarios[0]["name"], "pair");
     let page = std::fs::read_to_string(folder.join("out/pair.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("<svg"));
     for foreign in ["<script", "<link", "src=", "url("] {
         assert!(!page.contains(foreign), "the page is not self-contained: {foreign}");
+    }
+}
+
+#[test]
+fn a_worker_is_started_by_the_program_only() {
+    let folder = folder("worker");
+    for (arguments, message) in [
+        (["worker", "mimalloc", "pair"], "started by the program only"),
+        (["worker", "mimalloc", "none"], "there is no scenario \"none\""),
+        (["worker", "none", "pair"], "there is no allocator \"none\""),
+    ] {
+        let output = run(&folder, &arguments);
+        assert_eq!(output.status.code(), Some(3));
+        assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
     }
 }
 

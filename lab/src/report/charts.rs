@@ -121,7 +121,7 @@ fn curve(latency: &Latency) -> [f64; 5] {
 pub(super) fn percentiles(scenario: &Scenario, null: &Latency) -> Result<Option<String>, String> {
     let mut curves = vec![(TIMER, curve(null))];
     for (place, measured) in scenario.allocators.iter().enumerate().rev() {
-        if let Some(free) = &measured.free_ns {
+        if let Some(free) = &measured.free {
             curves.push((series(place), curve(free)));
         }
     }

@@ -24,25 +24,14 @@ impl Measure {
 
     pub(super) const fn latency(self, measured: &Measured) -> Option<&Latency> {
         match self {
-            Measure::Free => measured.free_ns.as_ref(),
-            Measure::Allocate => measured.alloc_ns.as_ref(),
-            Measure::Pair => None,
+            Measure::Free => measured.free.as_ref(),
+            Measure::Allocate => measured.alloc.as_ref(),
+            Measure::Pair => measured.pair.as_ref(),
         }
     }
 
     pub(super) fn mean(self, measured: &Measured) -> Option<f64> {
-        match self {
-            Measure::Pair => measured.pair_ns,
-            _ => self.latency(measured).map(|latency| latency.mean),
-        }
-        .filter(|&mean| mean > 0.0)
-    }
-
-    pub(super) fn median(self, measured: &Measured) -> Option<f64> {
-        match self {
-            Measure::Pair => measured.pair_ns_median,
-            _ => self.latency(measured).map(|latency| latency.mean_median),
-        }
+        self.latency(measured).map(|latency| latency.mean).filter(|&mean| mean > 0.0)
     }
 }
 
@@ -85,8 +74,8 @@ pub(super) fn losses(report: &Report) -> Vec<String> {
     for measure in Measure::ALL {
         collect(report, &format!("{}, mean", measure.name()), &mut losses, |measured| measure.mean(measured));
     }
-    collect(report, "free, p99", &mut losses, |measured| measured.free_ns.map(|free| free.p99));
-    collect(report, "free, p99.9", &mut losses, |measured| measured.free_ns.map(|free| free.p999));
+    collect(report, "free, p99", &mut losses, |measured| measured.free.as_ref().map(|free| free.p99));
+    collect(report, "free, p99.9", &mut losses, |measured| measured.free.as_ref().map(|free| free.p999));
     losses
 }
 

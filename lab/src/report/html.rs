@@ -139,7 +139,7 @@ fn figure(caption: &str, chart: &str) -> String {
 fn tails(report: &Report) -> Result<String, String> {
     let mut figures = String::new();
     for scenario in &report.scenarios {
-        if let Some(chart) = charts::percentiles(scenario, &report.null_ns)? {
+        if let Some(chart) = charts::percentiles(scenario, &report.timer)? {
             figures += &figure(&scenario.name, &chart);
         }
     }

@@ -103,7 +103,7 @@ pub(super) fn percentiles(report: &Report, measure: Measure) -> Sheet {
     let mut sheet = Sheet::new(format!("Latency: {}, in ns", measure.name()), LEGEND, &columns, 2);
     let rows = rows(report, measure);
     if !rows.is_empty() {
-        sheet.row(false, latency_cells("(empty timer)", "", &report.null_ns, None));
+        sheet.row(false, latency_cells("(empty timer)", "", &report.timer, None));
     }
     for row in rows {
         if let Some(latency) = measure.latency(row.measured) {
@@ -120,20 +120,6 @@ fn latency_cells(scenario: &str, name: &str, latency: &Latency, ratio: Option<f6
     cells.extend([mean, mean_median, p50, p99, p999, max].map(ns));
     cells.push(ratio.map(factor).unwrap_or_default());
     cells
-}
-
-/// Allocate and free together.
-pub(super) fn pairs(report: &Report) -> Sheet {
-    let columns = ["scenario", "allocator", "mean", "median", "vs pool"];
-    let about = "What a block costs, allocate and free together. Mean: the best of many batches; median: the middle one.";
-    let mut sheet = Sheet::new("Latency: allocate + free, in ns", about, &columns, 2);
-    for row in rows(report, Measure::Pair) {
-        let median = Measure::Pair.median(row.measured).map(ns).unwrap_or_default();
-        let ratio = row.ratio.map(factor).unwrap_or_default();
-        let cells = [row.scenario.to_owned(), row.measured.name.clone(), ns(row.mean), median, ratio];
-        sheet.row(!row.scenario.is_empty(), cells);
-    }
-    sheet
 }
 
 /// The phases of the replay.

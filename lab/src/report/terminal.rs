@@ -89,7 +89,9 @@ pub(crate) fn latency(report: &Report) {
     let mut allocate = sheets::percentiles(report, Measure::Allocate);
     allocate.about = "Read as the table above.";
     show(&allocate);
-    show(&sheets::pairs(report));
+    let mut pair = sheets::percentiles(report, Measure::Pair);
+    pair.about = "What a block costs, allocate and free together. Read as the tables above.";
+    show(&pair);
     print("\n");
     for line in overall(report) {
         print(&wrapped(&line));

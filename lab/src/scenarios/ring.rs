@@ -4,6 +4,8 @@ use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::turn::wait_until;
+
 /// A place, on cache lines of its own.
 #[repr(align(128))]
 struct Slot<T> {
@@ -39,16 +41,8 @@ impl<T> End<T> {
     fn turn(&mut self, full: bool) -> &Slot<T> {
         let slot = &self.slots[self.next];
         self.next = (self.next + 1) % self.slots.len();
-        let mut spins = 0;
         // ORDERING: Acquire - the value; pairs with the Release of the other end.
-        while slot.full.load(Ordering::Acquire) != full {
-            spins += 1;
-            if spins < 200 {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
-        }
+        wait_until(|| slot.full.load(Ordering::Acquire) == full);
         slot
     }
 }
@@ -64,6 +58,12 @@ impl<T: Copy> Sender<T> {
 }
 
 impl<T: Copy> Receiver<T> {
+    /// Whether [`take`](Receiver::take) need not wait.
+    pub(super) fn has(&self) -> bool {
+        // ORDERING: Relaxed - `take` synchronises.
+        self.0.slots[self.0.next].full.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&mut self) -> T {
         let slot = self.0.turn(true);
         // SAFETY: the place is full, so it is ours.

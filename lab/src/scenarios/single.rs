@@ -2,9 +2,9 @@
 
 use fastrand::Rng;
 
-use super::{Bench, Turn};
-use crate::subjects::{Subject, alloc_touched};
-use crate::workloads::{SEED, flat_mix, order};
+use super::turn::{Bench, Turn};
+use crate::subjects::{Subject, alloc_touched, touch};
+use crate::workloads::{SEED, adapter_sets, flat_mix, order};
 
 /// Blocks of a batch.
 const BATCH: usize = 1000;
@@ -22,7 +22,7 @@ impl Bench for Pair {
             meters.alloc.time(BATCH, |_| {
                 let block = alloc_touched(subject, 64);
                 // SAFETY: just allocated.
-                unsafe { subject.free(block) };
+                unsafe { subject.free(block, 64) };
             });
         });
     }
@@ -30,34 +30,67 @@ impl Bench for Pair {
     fn end<S: Subject>(&self, _: &S, (): ()) {}
 }
 
-/// Mixed sizes within the caches.
-pub(super) struct Hot {
+/// In which order a burst is freed.
+pub(super) enum Order {
+    Fifo,
+    Lifo,
+    Random,
+}
+
+/// All are allocated, then all freed.
+pub(super) struct Burst {
     sizes: Vec<u32>,
     order: Vec<usize>,
 }
 
-impl Hot {
-    pub(super) fn new() -> Hot {
-        let mut rng = Rng::with_seed(SEED);
-        Hot { sizes: flat_mix(BATCH, &mut rng), order: order(BATCH, &mut rng) }
+impl Burst {
+    pub(super) fn new(sizes: Vec<u32>, by: &Order) -> Burst {
+        let order = match by {
+            Order::Fifo => (0..sizes.len()).collect(),
+            Order::Lifo => (0..sizes.len()).rev().collect(),
+            Order::Random => order(sizes.len(), &mut Rng::with_seed(SEED)),
+        };
+        Burst { sizes, order }
+    }
+
+    /// The flat mix.
+    pub(super) fn mixed(count: usize, by: &Order) -> Burst {
+        Burst::new(flat_mix(count, &mut Rng::with_seed(SEED)), by)
+    }
+
+    /// Blocks of one size, in the order of their allocation.
+    pub(super) fn equal(count: usize, bytes: u32) -> Burst {
+        Burst::new(vec![bytes; count], &Order::Fifo)
+    }
+
+    /// What the start of all adapters and 2000 requests have left.
+    pub(super) fn teardown() -> Burst {
+        let mut sizes: Vec<u32> = adapter_sets().into_iter().flat_map(|set| set.sizes).collect();
+        sizes.extend(flat_mix(2000, &mut Rng::with_seed(SEED)));
+        Burst::new(sizes, &Order::Fifo)
     }
 }
 
-impl Bench for Hot {
+impl Bench for Burst {
     type State = ();
 
     fn start<S: Subject>(&self, _: &S) {}
 
     fn turn<S: Subject>(&self, subject: &S, (): &mut (), turn: &mut Turn<'_>) {
-        let mut blocks = [std::ptr::null_mut(); BATCH];
-        let mut leaving = blocks;
-        turn.drive(40, |meters| {
-            meters.alloc.time(BATCH, |index| blocks[index] = alloc_touched(subject, self.sizes[index]));
+        let mut blocks = vec![std::ptr::null_mut(); self.sizes.len()];
+        let mut leaving = vec![(std::ptr::null_mut(), 0); self.sizes.len()];
+        turn.drive(40_000 / blocks.len(), |meters| {
+            meters
+                .alloc
+                .time(blocks.len(), |index| blocks[index] = alloc_touched(subject, self.sizes[index]));
             for (leaving, &index) in leaving.iter_mut().zip(&self.order) {
-                *leaving = blocks[index];
+                *leaving = (blocks[index], self.sizes[index]);
             }
-            // SAFETY: the order has each block of this batch once.
-            meters.free.time(BATCH, |index| unsafe { subject.free(leaving[index]) });
+            meters.free.time(leaving.len(), |index| {
+                let (block, bytes) = leaving[index];
+                // SAFETY: the order has each block of this batch once.
+                unsafe { subject.free(block, bytes) };
+            });
         });
     }
 
@@ -103,7 +136,7 @@ impl Bench for Cold {
                 *block = table.live[place];
             }
             // SAFETY: the places are different ones, and each is filled again below.
-            meters.free.time(BATCH, |index| unsafe { subject.free(blocks[index]) });
+            meters.free.time(BATCH, |index| unsafe { subject.free(blocks[index], BYTES) });
             meters.alloc.time(BATCH, |index| blocks[index] = alloc_touched(subject, BYTES));
             for (&block, &place) in blocks.iter().zip(places) {
                 table.live[place] = block;
@@ -115,7 +148,66 @@ impl Bench for Cold {
     fn end<S: Subject>(&self, subject: &S, table: Table) {
         for block in table.live {
             // SAFETY: the table's blocks are live, and it is gone.
-            unsafe { subject.free(block) };
+            unsafe { subject.free(block, BYTES) };
         }
+    }
+
+    fn payload(&self, table: &Table) -> u64 {
+        table.live.len() as u64 * u64::from(BYTES)
+    }
+}
+
+/// From empty to exhausted, or to as many bytes as the pool has, and back.
+pub(super) struct Fill {
+    pub(super) sizes: Vec<u32>,
+    pub(super) bytes: u64,
+}
+
+impl Bench for Fill {
+    /// The most bytes that were live.
+    type State = u64;
+
+    fn start<S: Subject>(&self, _: &S) -> u64 {
+        0
+    }
+
+    fn turn<S: Subject>(&self, subject: &S, most: &mut u64, turn: &mut Turn<'_>) {
+        let mut rng = Rng::with_seed(SEED);
+        let mut blocks: Vec<(*mut u8, u32)> = Vec::with_capacity((self.bytes / 64) as usize);
+        let mut sizes = self.sizes.iter().copied().cycle();
+        turn.drive(1, |meters| {
+            let (mut live, mut full) = (0, false);
+            while !full && live < self.bytes {
+                let before = blocks.len();
+                meters.alloc.time(BATCH, |_| {
+                    let bytes = sizes.next().unwrap_or(BYTES);
+                    // SAFETY: no size is 0.
+                    let block = unsafe { subject.alloc(bytes) };
+                    full |= block.is_null();
+                    if !full {
+                        // SAFETY: just allocated.
+                        unsafe { touch(block) };
+                        blocks.push((block, bytes));
+                    }
+                });
+                live += blocks[before..].iter().map(|&(_, bytes)| u64::from(bytes)).sum::<u64>();
+            }
+            *most = live.max(*most);
+            rng.shuffle(&mut blocks);
+            for leaving in blocks.chunks(BATCH) {
+                meters.free.time(leaving.len(), |index| {
+                    let (block, bytes) = leaving[index];
+                    // SAFETY: each of the blocks is freed once.
+                    unsafe { subject.free(block, bytes) };
+                });
+            }
+            blocks.clear();
+        });
+    }
+
+    fn end<S: Subject>(&self, _: &S, _: u64) {}
+
+    fn payload(&self, most: &u64) -> u64 {
+        *most
     }
 }

@@ -1,0 +1,44 @@
+//! `storport-pool`, the program: what the pool does and what it costs, shown live. A library only so that
+//! other programs can lend it allocators to compare with: see [`worker`] and [`subjects`].
+
+mod cli;
+mod contract;
+mod latency;
+mod measure;
+mod meter;
+mod phases;
+mod pinning;
+mod report;
+mod resident;
+mod results;
+mod run;
+mod scenarios;
+#[cfg(target_os = "linux")]
+mod soak;
+pub mod subjects;
+mod tags;
+mod timer;
+pub mod worker;
+mod workloads;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::run::Stop;
+
+/// The program.
+pub fn main() -> ExitCode {
+    match run::run(&cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop::Contract) => ExitCode::from(1),
+        Err(Stop::Broken(message)) => fail(&message, 1),
+        Err(Stop::Usage(message)) => fail(&message, 2),
+        Err(Stop::Measurement(message)) => fail(&message, 3),
+    }
+}
+
+fn fail(message: &str, status: u8) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,126 @@
+//! All scenarios, for all allocators, in turns.
+
+use storport_pool::Pool;
+
+use crate::latency::Collected;
+use crate::meter;
+use crate::pinning::Cpus;
+use crate::results::{Latency, Measured, Scenario};
+use crate::scenarios::{About, Effort};
+use crate::subjects::{LAB, Mimalloc, PoolSubject, Subject, System};
+use crate::timer::Clock;
+use crate::worker::{Args, Program, Work, Worker};
+
+/// The allocators that this program itself can be a worker for. The first one is what it is about.
+const OWN: [&str; 3] = ["storport-pool", "system", "mimalloc"];
+
+/// What the scenarios found.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// An empty pair of time stamps.
+    pub(crate) timer: Latency,
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) pinned: bool,
+}
+
+/// Told how many steps are done, of how many, and the next one's name.
+pub(crate) type Progress<'a> = dyn FnMut(usize, usize, &str) + 'a;
+
+/// Is a worker, for one of the allocators that are part of this program.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn work(args: Args) -> Result<(), String> {
+    let (name, work) = (args.allocator.clone(), Work::new(args));
+    match name.as_str() {
+        "storport-pool" => {
+            let pool =
+                Pool::new(work.pool_bytes()?).map_err(|error| format!("the scenario's pool: {error}"))?;
+            let adapter =
+                pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
+            work.run(&PoolSubject { pool: &pool, adapter, tag: LAB })
+        }
+        name if name == System.name() => work.run(&System),
+        name if name == Mimalloc.name() => work.run(&Mimalloc),
+        name => Err(format!("there is no allocator {name:?}")),
+    }
+}
+
+/// An allocator, and the program that has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Allocator {
+    pub(crate) name: String,
+    pub(crate) program: Program,
+}
+
+/// Those of this program.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn own() -> Result<Vec<Allocator>, String> {
+    let program = Program::own()?;
+    Ok(OWN.map(|name| Allocator { name: name.to_owned(), program: program.clone() }).into())
+}
+
+/// Runs the scenarios: for each, a process an allocator, which take turns.
+///
+/// # Errors
+/// A sentence, when a worker cannot be started, or the pool cannot do a scenario.
+pub(crate) fn run(
+    scenarios: &[&About],
+    allocators: &[Allocator],
+    effort: Effort,
+    progress: &mut Progress<'_>,
+) -> Result<Outcome, String> {
+    let cpus = Cpus::detect();
+    let mut notes = Vec::new();
+    let pinned = cpus.pin(0);
+    if !pinned {
+        notes.push("Threads could not be pinned to CPUs; expect more noise.".to_owned());
+    }
+    match cpus.count() {
+        0 | 1 => notes.push("One CPU only: scenarios of several threads take turns on it.".to_owned()),
+        2 => notes.push(
+            "Two CPUs: the submitters of the storport scenarios share one, so do several producers or consumers."
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    let clock = Clock::calibrate();
+    let step = clock.step_ns();
+    if step >= 4.0 {
+        notes.push(format!(
+            "The time stamp counter advances by about {step:.0} ns at a time; so do the percentiles."
+        ));
+    }
+    let mut timer = Collected::new(clock);
+    timer.add(&meter::empty(if effort == Effort::Quick { 20_000 } else { 1_000_000 }));
+    // Workers pin themselves, and may use what this process may.
+    drop(cpus);
+
+    let (turns, length) = effort.turns();
+    let steps = scenarios.len() * turns;
+    let mut found = Vec::new();
+    for (place, about) in scenarios.iter().enumerate() {
+        progress(place * turns, steps, about.name);
+        let start = |allocator: &Allocator| {
+            Worker::start(&allocator.program, &allocator.name, about.name, effort, clock)
+        };
+        let mut workers = allocators.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+        for turn in 0..turns {
+            progress(place * turns + turn, steps, about.name);
+            for worker in &mut workers {
+                worker.turn(length);
+            }
+        }
+        let measured: Vec<Measured> = workers.into_iter().map(|worker| worker.end(about.timed)).collect();
+        if let Some(why) = measured.first().and_then(|pool| pool.cannot.as_ref()) {
+            return Err(format!("the pool in scenario {}: {why}", about.name));
+        }
+        let (name, about) = (about.name.to_owned(), about.about.to_owned());
+        found.push(Scenario { name, about, allocators: measured });
+    }
+    progress(steps, steps, "done");
+    Ok(Outcome { timer: timer.latency().unwrap_or_default(), scenarios: found, notes, pinned })
+}

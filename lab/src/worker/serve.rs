@@ -1,0 +1,114 @@
+//! The worker's side.
+
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+
+use super::{Answer, Ask};
+use crate::meter::Series;
+use crate::pinning::Cpus;
+use crate::resident;
+use crate::results::Memory;
+use crate::scenarios::{self, About, Bench, Effort, Turn, Visitor};
+use crate::subjects::Subject;
+
+/// Which work a worker was started for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The allocator.
+    pub allocator: String,
+    /// The scenario.
+    pub scenario: String,
+    /// As for the program.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// A scenario, waiting for its allocator.
+pub struct Work {
+    args: Args,
+}
+
+impl Work {
+    /// The work that a worker's arguments ask for.
+    pub fn new(args: Args) -> Work {
+        Work { args }
+    }
+
+    /// The range of the pool that is to do it, if it is a pool.
+    ///
+    /// # Errors
+    /// A sentence, when there is no such scenario.
+    pub fn pool_bytes(&self) -> Result<u64, String> {
+        Ok(self.about()?.pool_bytes)
+    }
+
+    fn about(&self) -> Result<&'static About, String> {
+        let name = &self.args.scenario;
+        scenarios::find(name).ok_or_else(|| format!("there is no scenario {name:?}"))
+    }
+
+    /// Does the work with an allocator, until the program has enough.
+    ///
+    /// # Errors
+    /// A sentence, when the scenario is unknown or the program is gone.
+    pub fn run<S: Subject>(self, subject: &S) -> Result<(), String> {
+        let about = self.about()?;
+        if let Some(why) = about.needs.iter().find_map(|&need| subject.cannot(need)) {
+            return say(&Answer::Cannot(why.to_owned()));
+        }
+        let cpus = Cpus::detect();
+        cpus.pin(0);
+        let effort = if self.args.quick { Effort::Quick } else { Effort::Full };
+        // Found above, so it is found here.
+        scenarios::visit(about.name, effort, subject, Turns { cpus: &cpus }).unwrap_or(Ok(()))
+    }
+}
+
+/// Takes turns.
+struct Turns<'a> {
+    cpus: &'a Cpus,
+}
+
+impl Visitor for Turns<'_> {
+    type Result = Result<(), String>;
+
+    fn visit<S: Subject, B: Bench>(self, subject: &S, bench: &B) -> Result<(), String> {
+        resident::reset_peak();
+        let before = resident::now();
+        let mut state = bench.start(subject);
+        say(&Answer::Ready)?;
+        loop {
+            match hear()? {
+                Ask::Turn(nanos) => {
+                    let (mut alloc, mut free) = (Series::new(), Series::new());
+                    let length = Duration::from_nanos(nanos);
+                    let mut turn = Turn { cpus: self.cpus, length, alloc: &mut alloc, free: &mut free };
+                    bench.turn(subject, &mut state, &mut turn);
+                    say(&Answer::Turn { alloc: alloc.figures(), free: free.figures() })?;
+                }
+                Ask::End => {
+                    let (payload, peak) = (bench.payload(&state), resident::peak());
+                    bench.end(subject, state);
+                    let freed = resident::now();
+                    subject.trim();
+                    let trimmed = resident::now();
+                    return say(&Answer::End(Memory { payload, before, peak, freed, trimmed }));
+                }
+            }
+        }
+    }
+}
+
+fn say(answer: &Answer) -> Result<(), String> {
+    let line = serde_json::to_string(answer).map_err(|error| error.to_string())?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("the program is gone: {error}"))
+}
+
+fn hear() -> Result<Ask, String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|error| error.to_string())?;
+    serde_json::from_str(&line).map_err(|error| format!("a worker is started by the program only: {error}"))
+}
