@@ -123,7 +123,12 @@ fn each_instruction_of_the_pool() {
             reached += 1;
             for act in Act::ALL {
                 // A child takes longer than all else.
-                if act != Act::Fork || at % 16 == 0 {
+                let often = match act {
+                    Act::Fork => at % 16 == 0,
+                    Act::Orphan => bytes == SIZES[0],
+                    _ => true,
+                };
+                if often {
                     run(bytes, Interruption { at, act }, None);
                 }
             }

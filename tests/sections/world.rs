@@ -30,10 +30,12 @@ pub enum Act {
     Switch,
     /// Leaves a child that goes on too.
     Fork,
+    /// Leaves a child in which the call never goes on, as that of another thread.
+    Orphan,
 }
 
 impl Act {
-    pub const ALL: [Act; 10] = [
+    pub const ALL: [Act; 11] = [
         Act::Nothing,
         Act::Allocate,
         Act::Free,
@@ -44,6 +46,7 @@ impl Act {
         Act::Migrate,
         Act::Switch,
         Act::Fork,
+        Act::Orphan,
     ];
 }
 
@@ -179,11 +182,42 @@ impl World {
                 self.switched.set(true);
                 self.switches.set(self.switches.get() + 1);
             }
-            Act::Fork => self.fork(),
+            Act::Fork => {
+                if self.is_child() {
+                    self.in_child.set(true);
+                }
+            }
+            Act::Orphan => {
+                if self.is_child() {
+                    self.go_on_alone();
+                    // SAFETY: as in `done`.
+                    unsafe { libc::_exit(WELL) }
+                }
+            }
         }
     }
 
-    fn fork(&self) {
+    /// What the interrupted call held is gone for good; nothing else is, however often all is taken.
+    fn go_on_alone(&self) {
+        let live = self.live.take();
+        live.keys().filter(|&&block| self.leaving.get() != Some(block)).for_each(|&block| {
+            must_free(&self.pool, self.owner, block);
+        });
+        let all = || {
+            let taken: Vec<_> =
+                std::iter::from_fn(|| alloc(&self.pool, self.owner, self.bytes).ok()).collect();
+            taken.iter().for_each(|&block| must_free(&self.pool, self.owner, block));
+            taken.len()
+        };
+        let first = all();
+        assert!(first > 16, "only {first} blocks are left");
+        for round in 0..3 {
+            assert!(all() >= first, "round {round} has fewer than {first} blocks");
+        }
+    }
+
+    /// Forks; the parent waits until its child has ended well.
+    fn is_child(&self) -> bool {
         unsafe extern "C" {
             /// fork that may be called from a signal handler; POSIX.1-2024.
             fn _Fork() -> libc::pid_t;
@@ -191,14 +225,15 @@ impl World {
         // SAFETY: the child goes on from here as the parent does: its only thread is this one's copy.
         match unsafe { _Fork() } {
             0 => {
-                self.in_child.set(true);
                 // The harness would catch it, and the child end as if all were well.
                 // SAFETY: as in `done`.
                 std::panic::set_hook(Box::new(|_| unsafe { libc::_exit(1) }));
+                true
             }
             child if child > 0 => {
                 let child = Pid::from_raw(child);
                 assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, WELL));
+                false
             }
             _ => panic!("no child: {}", nix::errno::Errno::last()),
         }
