@@ -18,22 +18,23 @@ pub enum Step {
     Fence,
 }
 
-static HOOK: OnceLock<fn(Step)> = OnceLock::new();
+static HOOK: OnceLock<fn(Step, usize)> = OnceLock::new();
 
-/// Has `hook` called before each operation, in every thread, from now on. The first one stays.
-pub fn install(hook: fn(Step)) {
+/// Has `hook` called before each operation, in every thread, from now on, with the address of the word; 0 for a
+/// fence. The first hook stays.
+pub fn install(hook: fn(Step, usize)) {
     let _ = HOOK.set(hook);
 }
 
 #[inline]
-fn step(step: Step) {
+fn step(step: Step, word: usize) {
     if let Some(hook) = HOOK.get() {
-        hook(step);
+        hook(step, word);
     }
 }
 
 pub(crate) fn fence(order: Ordering) {
-    step(Step::Fence);
+    step(Step::Fence, 0);
     atomic::fence(order);
 }
 
@@ -50,17 +51,18 @@ macro_rules! atomics {
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                step(Step::Load);
+                step(Step::Load, &raw const self.0 as usize);
                 self.0.load(order)
             }
 
             pub(crate) fn store(&self, value: $value, order: Ordering) {
-                step(if order == Ordering::SeqCst { Step::Rmw } else { Step::Store });
+                let step_is = if order == Ordering::SeqCst { Step::Rmw } else { Step::Store };
+                step(step_is, &raw const self.0 as usize);
                 self.0.store(value, order);
             }
 
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
-                step(Step::Rmw);
+                step(Step::Rmw, &raw const self.0 as usize);
                 self.0.swap(value, order)
             }
 
@@ -71,7 +73,7 @@ macro_rules! atomics {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                step(Step::Rmw);
+                step(Step::Rmw, &raw const self.0 as usize);
                 self.0.compare_exchange(current, new, success, failure)
             }
 
@@ -92,7 +94,7 @@ macro_rules! arithmetic {
     ($($name:ident, $value:ty: $($fetch:ident),*;)*) => {$(
         impl $name {
             $(pub(crate) fn $fetch(&self, value: $value, order: Ordering) -> $value {
-                step(Step::Rmw);
+                step(Step::Rmw, &raw const self.0 as usize);
                 self.0.$fetch(value, order)
             })*
         }

@@ -67,7 +67,7 @@ unsafe impl MaskInterrupts for Hooks {
     }
 }
 
-fn on_step(step: Step) {
+fn on_step(step: Step, _: usize) {
     let Some([operations, locked]) = COUNTS.get() else { return };
     if MASKS.get() == 0
         && let Some(meanwhile) = MEANWHILE.with_borrow(Clone::clone)

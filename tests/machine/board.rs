@@ -299,7 +299,7 @@ pub fn point() {
 
 /// The point before an atomic operation.
 #[cfg(storport_pool_steps)]
-pub fn step(step: storport_pool::steps::Step) {
+pub fn step(step: storport_pool::steps::Step, _: usize) {
     let Some(board) = Board::here().filter(|board| board.running.get()) else { return };
     let thread = board.thread();
     let [operations, locked] = thread.counts.get();
