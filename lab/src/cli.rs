@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::peers::Peers;
 use crate::scenarios::{self, Effort};
 use crate::worker::Args;
 
@@ -98,6 +99,10 @@ pub(crate) struct Output {
     /// Where the results go as one self-contained web page [default: beside the JSON].
     #[arg(long, global = true, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Whom to compare with: default (the system and mimalloc), all (builds the others, once, in some minutes),
+    /// or names with commas between.
+    #[arg(long, global = true, value_name = "WHO", default_value = "default", value_parser = Peers::parse)]
+    peers: Peers,
     /// Seconds instead of minutes; the numbers are rougher.
     #[arg(long, global = true)]
     quick: bool,
@@ -108,12 +113,16 @@ impl Cli {
         if self.output.quick { Effort::Quick } else { Effort::Full }
     }
 
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.output.peers
+    }
+
     /// For a command that writes no files.
     ///
     /// # Errors
     /// A sentence, when files or a quick run are asked for all the same.
     pub(crate) fn writes_nothing(&self) -> Result<(), String> {
-        let Output { json, html, quick } = &self.output;
+        let Output { json, html, quick, .. } = &self.output;
         if json.is_some() || html.is_some() || *quick {
             return Err("the soak writes no files and has its own length: \
                         --json, --html and --quick have no use"

@@ -6,6 +6,7 @@ mod contract;
 mod latency;
 mod measure;
 mod meter;
+mod peers;
 mod phases;
 mod pinning;
 mod report;

@@ -1,18 +1,14 @@
 //! All scenarios, for all allocators, in turns.
 
-use storport_pool::Pool;
-
 use crate::latency::Collected;
 use crate::meter;
+use crate::peers::Allocator;
 use crate::pinning::Cpus;
 use crate::results::{Latency, Measured, Scenario};
 use crate::scenarios::{About, Effort};
-use crate::subjects::{LAB, Mimalloc, PoolSubject, Subject, System};
+use crate::subjects::{Mimalloc, Subject, System};
 use crate::timer::Clock;
-use crate::worker::{Args, Program, Work, Worker};
-
-/// The allocators that this program itself can be a worker for. The first one is what it is about.
-const OWN: [&str; 3] = ["storport-pool", "system", "mimalloc"];
+use crate::worker::{Args, Work, Worker, pool_worker};
 
 /// What the scenarios found.
 #[derive(Debug)]
@@ -34,33 +30,11 @@ pub(crate) type Progress<'a> = dyn FnMut(usize, usize, &str) + 'a;
 pub(crate) fn work(args: Args) -> Result<(), String> {
     let (name, work) = (args.allocator.clone(), Work::new(args));
     match name.as_str() {
-        "storport-pool" => {
-            let pool =
-                Pool::new(work.pool_bytes()?).map_err(|error| format!("the scenario's pool: {error}"))?;
-            let adapter =
-                pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
-            work.run(&PoolSubject { pool: &pool, adapter, tag: LAB })
-        }
+        "storport-pool" | "storport-pool-portable" => pool_worker(work),
         name if name == System.name() => work.run(&System),
         name if name == Mimalloc.name() => work.run(&Mimalloc),
         name => Err(format!("there is no allocator {name:?}")),
     }
-}
-
-/// An allocator, and the program that has it.
-#[derive(Clone, Debug)]
-pub(crate) struct Allocator {
-    pub(crate) name: String,
-    pub(crate) program: Program,
-}
-
-/// Those of this program.
-///
-/// # Errors
-/// A sentence.
-pub(crate) fn own() -> Result<Vec<Allocator>, String> {
-    let program = Program::own()?;
-    Ok(OWN.map(|name| Allocator { name: name.to_owned(), program: program.clone() }).into())
 }
 
 /// Runs the scenarios: for each, a process an allocator, which take turns.
@@ -105,7 +79,7 @@ pub(crate) fn run(
     for (place, about) in scenarios.iter().enumerate() {
         progress(place * turns, steps, about.name);
         let start = |allocator: &Allocator| {
-            Worker::start(&allocator.program, &allocator.name, about.name, effort, clock)
+            Worker::start(&allocator.program, allocator.name, about.name, effort, clock)
         };
         let mut workers = allocators.iter().map(start).collect::<Result<Vec<_>, _>>()?;
         for turn in 0..turns {

@@ -4,6 +4,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions};
 
 use crate::cli::{Cli, Command, Latency, Soak};
+use crate::peers::Peers;
 use crate::report::files::Files;
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
@@ -84,7 +85,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::contract(&report);
     }
     if !plan.scenarios.is_empty() {
-        measure(&mut report, &plan.scenarios, effort)?;
+        measure(&mut report, &plan.scenarios, cli.peers(), effort)?;
         terminal::latency(&report);
     }
     if plan.phases {
@@ -106,8 +107,9 @@ fn soak(_: &Soak) -> Result<(), Stop> {
     Err(Stop::Usage("the soak needs Linux: its timers, signals and forks".to_owned()))
 }
 
-fn measure(report: &mut Report, scenarios: &[&About], effort: Effort) -> Result<(), Stop> {
-    let allocators = measure::own().map_err(Stop::Measurement)?;
+fn measure(report: &mut Report, scenarios: &[&About], peers: &Peers, effort: Effort) -> Result<(), Stop> {
+    let (allocators, notes) = peers.gather().map_err(Stop::Measurement)?;
+    report.notes.extend(notes);
     let outcome =
         with_progress("measuring", |progress| measure::run(scenarios, &allocators, effort, progress))?;
     report.machine.pinned = outcome.pinned;

@@ -27,6 +27,12 @@ pub trait Subject: Sync {
     /// The block came from `alloc` of this subject, for so many bytes, and is live.
     unsafe fn free(&self, block: *mut u8, bytes: u32);
 
+    /// Each thread calls it before its first call.
+    fn enter(&self) {}
+
+    /// Each thread but the process's first one calls it after its last call.
+    fn leave(&self) {}
+
     /// Gives back to the system what it can.
     fn trim(&self) {}
 
@@ -101,7 +107,7 @@ fn refused(status: Status) -> ! {
 }
 
 /// The C library's.
-pub(crate) struct System;
+pub struct System;
 
 impl Subject for System {
     fn name(&self) -> &'static str {
@@ -132,7 +138,7 @@ impl Subject for System {
 }
 
 /// mimalloc.
-pub(crate) struct Mimalloc;
+pub struct Mimalloc;
 
 impl Subject for Mimalloc {
     fn name(&self) -> &'static str {

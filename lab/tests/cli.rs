@@ -73,6 +73,7 @@ fn bad_arguments_are_named() {
         (&["nonsense"][..], "unrecognized subcommand 'nonsense'"),
         (&["--speed"], "unexpected argument '--speed'"),
         (&["latency", "--scenario", "warm"], "[possible values: pair, hot, cold"),
+        (&["latency", "--peers", "tcmalloc"], "there is no peer 'tcmalloc'; there are default, all, system"),
         (&["contract", "--json"], "a value is required"),
         (&["contract", "--json", "same", "--html", "same"], "are both 'same'"),
     ] {

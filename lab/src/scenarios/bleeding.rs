@@ -5,7 +5,7 @@ use std::time::Instant;
 use fastrand::Rng;
 
 use super::remote::SEGMENT;
-use super::turn::{Bench, Meters, Phases, Turn};
+use super::turn::{Bench, Meters, Phases, Seat, Turn};
 use crate::subjects::{Subject, alloc_touched};
 use crate::workloads::{SEED, even_mix};
 
@@ -88,7 +88,7 @@ impl Bench for Bleeding {
             std::thread::scope(|scope| {
                 let spawn = |(place, (held, phases)): (usize, (_, _))| {
                     scope.spawn(move || {
-                        cpus.pin(place);
+                        let _seat = Seat::take(subject, cpus, place);
                         self.live(subject, held, phases)
                     })
                 };

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use super::interrupts::Timer;
 use super::parcel::{BATCH, Parcel};
 use super::remote::SEGMENT;
-use super::turn::{Bench, Meters, Phases, Turn};
+use super::turn::{Bench, Meters, Phases, Seat, Turn};
 use crate::subjects::{Subject, alloc_touched};
 use crate::workloads::{SEED, even_mix};
 
@@ -71,7 +71,7 @@ impl Bench for Crowd {
         let meters: Vec<Meters> = std::thread::scope(|scope| {
             let spawn = |own| {
                 scope.spawn(move || {
-                    cpus.pin(own % cpus.count().max(1));
+                    let _seat = Seat::take(subject, cpus, own % cpus.count().max(1));
                     self.live(subject, shared, own, Phases::new(begin, length))
                 })
             };

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::turn::{Bench, Meters, Pace, Phases, Turn, wait_until};
+use super::turn::{Bench, Meters, Pace, Phases, Seat, Turn, wait_until};
 use crate::subjects::{Subject, alloc_touched};
 
 /// As many blocks of 64 bytes as a slab of 64 KiB has.
@@ -95,7 +95,7 @@ impl Bench for Hotspot {
         let meters: Vec<Meters> = std::thread::scope(|scope| {
             let spawn = |place| {
                 scope.spawn(move || {
-                    cpus.pin(place);
+                    let _seat = Seat::take(subject, cpus, place);
                     round.follow(subject, place)
                 })
             };

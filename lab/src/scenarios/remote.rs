@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::parcel::{BATCH, Parcel};
 use super::ring::{Receiver, Sender, ring};
-use super::turn::{Bench, Meters, Phases, Turn, wait_until};
+use super::turn::{Bench, Meters, Phases, Seat, Turn, wait_until};
 use crate::meter::Mode;
 use crate::subjects::{Subject, alloc_touched, look};
 use crate::workloads::{SEED, even_mix};
@@ -173,7 +173,7 @@ impl Bench for Remote {
             }
             let consumers = receivers.into_iter().map(|queue| {
                 scope.spawn(move || {
-                    cpus.pin(last);
+                    let _seat = Seat::take(subject, cpus, last);
                     consume(subject, queue)
                 })
             });
@@ -183,7 +183,7 @@ impl Bench for Remote {
             let turn = &*turn;
             threads.extend(senders.map(|own| {
                 scope.spawn(move || {
-                    cpus.pin(0);
+                    let _seat = Seat::take(subject, cpus, 0);
                     self.produce(subject, turn, own)
                 })
             }));

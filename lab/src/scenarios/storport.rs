@@ -6,7 +6,7 @@ use super::parcel::{BATCH, Parcel};
 use super::remote::SEGMENT;
 use super::ring::{Receiver, Sender, ring};
 use super::schedule::{SUBMITTERS, Schedule, mixed_srb, request_table};
-use super::turn::{Bench, Meters, Pace, Phases, Turn};
+use super::turn::{Bench, Meters, Pace, Phases, Seat, Turn};
 use crate::meter::{Mode, Series};
 use crate::pinning::Cpus;
 use crate::subjects::{Subject, alloc_touched, look};
@@ -124,12 +124,12 @@ impl Bench for Storport {
         let last = cpus.count().clamp(2, SUBMITTERS + 1) - 1;
         let meters: Vec<Meters> = std::thread::scope(|scope| {
             let far = scope.spawn(move || {
-                cpus.pin(last);
+                let _seat = Seat::take(subject, cpus, last);
                 self.complete(subject, pace, phases, receivers)
             });
             let spawn = |(place, sender): (usize, _)| {
                 scope.spawn(move || {
-                    cpus.pin(place.min(last - 1));
+                    let _seat = Seat::take(subject, cpus, place.min(last - 1));
                     self.submit(subject, place, pace, sender)
                 })
             };

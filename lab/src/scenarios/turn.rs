@@ -143,6 +143,23 @@ impl Pace {
     }
 }
 
+/// A thread of a scenario: on its CPU, and known to the allocator.
+pub(super) struct Seat<'a, S: Subject>(&'a S);
+
+impl<'a, S: Subject> Seat<'a, S> {
+    pub(super) fn take(subject: &'a S, cpus: &Cpus, place: usize) -> Seat<'a, S> {
+        cpus.pin(place);
+        subject.enter();
+        Seat(subject)
+    }
+}
+
+impl<S: Subject> Drop for Seat<'_, S> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 /// Spins for a moment, then lets others run, until it is so.
 pub(super) fn wait_until(mut so: impl FnMut() -> bool) {
     let mut spins = 0;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::single::Burst;
-use super::turn::{Bench, Turn};
+use super::turn::{Bench, Seat, Turn};
 use crate::subjects::Subject;
 
 /// A burst's traffic, which meets what the other thread does.
@@ -18,7 +18,7 @@ impl Bench for Upkeep {
         let (cpus, stop) = (turn.cpus, &AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                cpus.pin(1);
+                let _seat = Seat::take(subject, cpus, 1);
                 // ORDERING: Relaxed - a word by itself.
                 while !stop.load(Ordering::Relaxed) {
                     subject.upkeep();

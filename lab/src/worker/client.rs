@@ -22,6 +22,7 @@ pub(crate) struct Program {
     pub(crate) file: PathBuf,
     /// What comes before the worker's own arguments.
     pub(crate) arguments: &'static [&'static str],
+    pub(crate) environment: &'static [(&'static str, &'static str)],
 }
 
 impl Program {
@@ -31,7 +32,7 @@ impl Program {
     /// A sentence, when the system does not say where it is.
     pub(crate) fn own() -> Result<Program, String> {
         let file = std::env::current_exe().map_err(|error| format!("where the program is: {error}"))?;
-        Ok(Program { file, arguments: &["worker"] })
+        Ok(Program { file, arguments: &["worker"], environment: &[] })
     }
 }
 
@@ -59,7 +60,7 @@ impl Worker {
         clock: Clock,
     ) -> Result<Worker, String> {
         let mut command = Command::new(&program.file);
-        command.args(program.arguments).args([name, scenario]);
+        command.args(program.arguments).args([name, scenario]).envs(program.environment.iter().copied());
         if effort == Effort::Quick {
             command.arg("--quick");
         }

@@ -11,7 +11,7 @@ use crate::meter::Figures;
 use crate::results::Memory;
 
 pub(crate) use client::{Program, Worker};
-pub use serve::{Args, Work};
+pub use serve::{Args, Work, pool_worker};
 
 /// Asked of a worker.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -3,13 +3,15 @@
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
+use storport_pool::Pool;
+
 use super::{Answer, Ask};
 use crate::meter::Series;
 use crate::pinning::Cpus;
 use crate::resident;
 use crate::results::Memory;
 use crate::scenarios::{self, About, Bench, Effort, Turn, Visitor};
-use crate::subjects::Subject;
+use crate::subjects::{LAB, PoolSubject, Subject};
 
 /// Which work a worker was started for.
 #[derive(Clone, Debug, clap::Args)]
@@ -58,10 +60,21 @@ impl Work {
         }
         let cpus = Cpus::detect();
         cpus.pin(0);
+        subject.enter();
         let effort = if self.args.quick { Effort::Quick } else { Effort::Full };
         // Found above, so it is found here.
         scenarios::visit(about.name, effort, subject, Turns { cpus: &cpus }).unwrap_or(Ok(()))
     }
+}
+
+/// Does the work with a pool.
+///
+/// # Errors
+/// A sentence.
+pub fn pool_worker(work: Work) -> Result<(), String> {
+    let pool = Pool::new(work.pool_bytes()?).map_err(|error| format!("the scenario's pool: {error}"))?;
+    let adapter = pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
+    work.run(&PoolSubject { pool: &pool, adapter, tag: LAB })
 }
 
 /// Takes turns.

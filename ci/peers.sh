@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds all allocators that the pool is compared with, and runs each scenario on each of them, quickly: each has
+# figures there, or says why not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo clippy --manifest-path lab/peers/Cargo.toml --locked -- -D warnings
+cargo clippy --manifest-path lab/peers/Cargo.toml --locked --features checking -- -D warnings
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+cargo run --release -- latency --quick --peers all --json "$out/peers.json"
+python3 - "$out/peers.json" <<'CHECK'
+import json, sys
+report = json.load(open(sys.argv[1]))
+missing = [note for note in report["notes"] if "is missing" in note]
+assert not missing, missing
+for scenario in report["scenarios"]:
+    allocators = {allocator["name"]: allocator for allocator in scenario["allocators"]}
+    assert len(allocators) == 12, allocators.keys()
+    for name, allocator in allocators.items():
+        measured = [allocator[side] for side in ("alloc", "free", "pair") if side in allocator]
+        if scenario["name"] == "interrupted" and not name.startswith("storport-pool"):
+            assert "signal handler" in allocator["cannot"], (name, allocator["cannot"])
+        else:
+            assert measured, (scenario["name"], name, allocator.get("cannot"))
+            assert all(latency["mean"] > 0 for latency in measured), (scenario["name"], name)
+print("all of", *allocators)
+CHECK

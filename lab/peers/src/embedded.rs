@@ -1,0 +1,95 @@
+//! Allocators in Rust.
+
+use std::alloc::{GlobalAlloc, Layout};
+
+use storport_pool_lab::subjects::{NO_SIGNALS, Need, Subject};
+use talc::TalcLock;
+use talc::source::Claim;
+
+const ALIGN: usize = 16;
+
+/// # Safety
+/// `bytes` is not 0.
+unsafe fn layout(bytes: u32) -> Layout {
+    // SAFETY: a power of two, and far from the address space's end.
+    unsafe { Layout::from_size_align_unchecked(bytes as usize, ALIGN) }
+}
+
+/// So many bytes, as long as the process lives; resident when they are touched.
+fn range(bytes: u64) -> Result<&'static mut [u8], String> {
+    let layout = Layout::from_size_align(bytes as usize, 64 << 10).map_err(|error| error.to_string())?;
+    // SAFETY: the size is not 0.
+    let start = unsafe { std::alloc::alloc_zeroed(layout) };
+    if start.is_null() {
+        return Err(format!("no range of {bytes} bytes"));
+    }
+    // SAFETY: fresh, zeroed, and nobody else's.
+    Ok(unsafe { std::slice::from_raw_parts_mut(start, bytes as usize) })
+}
+
+/// smalloc: one large reservation, a slot's class and number in its address.
+pub struct Smalloc(smmalloc::Smalloc);
+
+// SAFETY: its users make it a static.
+unsafe impl Sync for Smalloc {}
+
+impl Smalloc {
+    pub fn new() -> Smalloc {
+        Smalloc(smmalloc::Smalloc::new())
+    }
+}
+
+impl Subject for Smalloc {
+    fn name(&self) -> &'static str {
+        "smalloc"
+    }
+
+    fn cannot(&self, need: Need) -> Option<&'static str> {
+        (need == Need::Interrupts).then_some(NO_SIGNALS)
+    }
+
+    #[inline(always)]
+    unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
+        // SAFETY: not 0: the caller's promise.
+        unsafe { self.0.alloc(layout(bytes)) }
+    }
+
+    #[inline(always)]
+    unsafe fn free(&self, block: *mut u8, bytes: u32) {
+        // SAFETY: a live block of its own and its layout: the caller's promise.
+        unsafe { self.0.dealloc(block, layout(bytes)) }
+    }
+}
+
+/// talc, behind the lock that its guide takes.
+pub struct Talc(TalcLock<spinning_top::RawSpinlock, Claim>);
+
+impl Talc {
+    pub fn new(bytes: u64) -> Result<Talc, String> {
+        let range = range(bytes)?;
+        // SAFETY: the range is its own, for good.
+        Ok(Talc(TalcLock::new(unsafe { Claim::new(range.as_mut_ptr(), range.len()) })))
+    }
+}
+
+impl Subject for Talc {
+    fn name(&self) -> &'static str {
+        "talc"
+    }
+
+    fn cannot(&self, need: Need) -> Option<&'static str> {
+        (need == Need::Interrupts).then_some(NO_SIGNALS)
+    }
+
+    #[inline(always)]
+    unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
+        // SAFETY: not 0: the caller's promise.
+        unsafe { self.0.alloc(layout(bytes)) }
+    }
+
+    #[inline(always)]
+    unsafe fn free(&self, block: *mut u8, bytes: u32) {
+        // SAFETY: a live block of its own and its layout: the caller's promise.
+        unsafe { self.0.dealloc(block, layout(bytes)) }
+    }
+}

@@ -1,0 +1,95 @@
+//! Libraries in C and C++.
+
+use storport_pool_lab::subjects::{NO_SIGNALS, Need, Subject};
+
+macro_rules! subject {
+    ($(#[$about:meta])* $subject:ident, $name:literal: $alloc:expr, $free:expr; $($more:tt)*) => {
+        $(#[$about])*
+        pub struct $subject;
+
+        impl Subject for $subject {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn cannot(&self, need: Need) -> Option<&'static str> {
+                (need == Need::Interrupts).then_some(NO_SIGNALS)
+            }
+
+            #[inline(always)]
+            unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
+                // SAFETY: it takes any size.
+                unsafe { $alloc(bytes as usize).cast() }
+            }
+
+            #[inline(always)]
+            unsafe fn free(&self, block: *mut u8, bytes: u32) {
+                // SAFETY: a live block of its own: the caller's promise.
+                unsafe { $free(block.cast(), bytes) };
+            }
+
+            $($more)*
+        }
+    };
+}
+
+#[cfg(not(feature = "checking"))]
+subject! {
+    /// jemalloc, as its users on Linux have it.
+    Jemalloc, "jemalloc": tikv_jemalloc_sys::malloc, |block, _| tikv_jemalloc_sys::free(block);
+
+    fn trim(&self) {
+        /// All arenas, in jemalloc's own numbering: MALLCTL_ARENAS_ALL.
+        const PURGE: &std::ffi::CStr = c"arena.4096.purge";
+        for name in [c"thread.tcache.flush", PURGE] {
+            // SAFETY: neither reads or writes through what it is given.
+            unsafe {
+                tikv_jemalloc_sys::mallctl(
+                    name.as_ptr(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    0,
+                )
+            };
+        }
+    }
+}
+
+#[cfg(not(feature = "checking"))]
+subject! {
+    /// rpmalloc. Each thread tells it when it comes and when it goes.
+    Rpmalloc, "rpmalloc": rpmalloc_sys::rpmalloc, |block, _| rpmalloc_sys::rpfree(block);
+
+    fn enter(&self) {
+        // SAFETY: once more does no harm.
+        unsafe { rpmalloc_sys::rpmalloc_thread_initialize() };
+    }
+
+    fn leave(&self) {
+        // SAFETY: the thread calls it no more, or enters again.
+        unsafe { rpmalloc_sys::rpmalloc_thread_finalize() };
+    }
+
+    fn trim(&self) {
+        // SAFETY: the thread has entered.
+        unsafe { rpmalloc_sys::rpmalloc_thread_collect() };
+    }
+}
+
+#[cfg(not(feature = "checking"))]
+impl Rpmalloc {
+    pub fn new() -> Rpmalloc {
+        // SAFETY: before all else.
+        unsafe { rpmalloc_sys::rpmalloc_initialize() };
+        Rpmalloc
+    }
+}
+
+subject! {
+    /// snmalloc, by the functions that its crate gives Rust. Its free is told the size, and checks nothing by it
+    /// unless it is built to.
+    Snmalloc, "snmalloc":
+        |bytes| snmalloc_sys::sn_rust_alloc(16, bytes),
+        |block, bytes| snmalloc_sys::sn_rust_dealloc(block, 16, bytes as usize);
+}
