@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     #[command(after_help = EXIT)]
     Latency(Latency),
+    /// Measures how a call's cost grows with live blocks, adapters and tags.
+    #[command(after_help = EXIT)]
+    Growth,
     /// Runs all kinds of traffic at once for a long time, and checks after each round that nothing was
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
     #[command(after_help = EXIT)]
@@ -141,6 +144,7 @@ impl Cli {
             Some(Command::Contract) => "contract",
             Some(Command::Replay) => "replay",
             Some(Command::Latency(_)) => "latency",
+            Some(Command::Growth) => "growth",
             Some(Command::Soak(_) | Command::Worker(_)) => "none",
         };
         let json = match &self.output.json {

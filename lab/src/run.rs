@@ -54,6 +54,9 @@ impl Plan {
                 }),
                 phases: false,
             },
+            Some(Command::Growth) => {
+                Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
+            }
             Some(Command::Contract | Command::Soak(_) | Command::Worker(_)) => {
                 Plan { contract: true, scenarios: Vec::new(), phases: false }
             }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storport_pool::{AdapterId, Pool, PoolTag, Status, tag};
 
@@ -51,11 +52,25 @@ pub enum Need {
     Interrupts,
     /// Blocks of up to 64 KiB.
     Large,
+    /// Blocks have owners and tags.
+    Owners,
 }
 
 /// Why the usual allocators do not take part where a signal handler frees.
-pub const NO_SIGNALS: &str =
+const NO_SIGNALS: &str =
     "may not be called in a signal handler: it could wait for the code below, or break it";
+
+/// Why the usual allocators do not take part where owners are counted.
+const NO_OWNERS: &str = "its blocks have no owner";
+
+/// What no allocator but the pool does.
+pub fn unowned(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Interrupts => Some(NO_SIGNALS),
+        Need::Owners => Some(NO_OWNERS),
+        Need::Threads | Need::Large => None,
+    }
+}
 
 /// The pool, in the name of one adapter and tag.
 pub struct PoolSubject<'a> {
@@ -100,6 +115,70 @@ impl Subject for PoolSubject<'_> {
     }
 }
 
+/// The pool, in the names of many adapters and tags in turn. A block remembers whose it is.
+pub struct ManyOwners<'a> {
+    pool: &'a Pool,
+    owners: Vec<(AdapterId, PoolTag)>,
+    next: AtomicUsize,
+}
+
+/// Where in a block its owner's number lies, behind what the scenarios touch; smaller blocks are asked for larger.
+const OWNER_AT: usize = 8;
+const OWNED_BYTES: u32 = 16;
+
+impl<'a> ManyOwners<'a> {
+    /// So many adapters, and tags of each.
+    ///
+    /// # Errors
+    /// A sentence, when the pool has no room for them.
+    pub fn new(pool: &'a Pool, adapters: u32, tags: u32) -> Result<ManyOwners<'a>, String> {
+        let mut owners = Vec::new();
+        for adapter in 0..adapters {
+            let adapter = pool
+                .add_adapter(&format!("lab{adapter}"))
+                .map_err(|error| format!("the scenario's adapter {adapter}: {error}"))?;
+            for tag in 0..tags {
+                let tag = PoolTag::new(&format!("L{tag:03}")).map_err(|error| format!("a tag: {error}"))?;
+                owners.push((adapter, tag));
+            }
+        }
+        Ok(ManyOwners { pool, owners, next: AtomicUsize::new(0) })
+    }
+
+    fn subject(&self, owner: usize) -> PoolSubject<'a> {
+        let (adapter, tag) = self.owners[owner];
+        PoolSubject { pool: self.pool, adapter, tag }
+    }
+}
+
+impl Subject for ManyOwners<'_> {
+    fn name(&self) -> &'static str {
+        "storport-pool"
+    }
+
+    #[inline(always)]
+    unsafe fn alloc(&self, bytes: u32) -> *mut u8 {
+        // ORDERING: Relaxed, twice - one thread.
+        let owner = self.next.load(Ordering::Relaxed);
+        self.next.store(if owner + 1 == self.owners.len() { 0 } else { owner + 1 }, Ordering::Relaxed);
+        // SAFETY: `bytes` is not 0.
+        let block = unsafe { self.subject(owner).alloc(bytes.max(OWNED_BYTES)) };
+        if !block.is_null() {
+            // SAFETY: just allocated, and as large.
+            unsafe { block.add(OWNER_AT).cast::<usize>().write(owner) };
+        }
+        block
+    }
+
+    #[inline(always)]
+    unsafe fn free(&self, block: *mut u8, bytes: u32) {
+        // SAFETY: `alloc` wrote it there, and the scenarios write the first byte only.
+        let owner = unsafe { block.add(OWNER_AT).cast::<usize>().read() };
+        // SAFETY: the caller's promise.
+        unsafe { self.subject(owner).free(block, bytes) };
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn refused(status: Status) -> ! {
@@ -115,7 +194,7 @@ impl Subject for System {
     }
 
     fn cannot(&self, need: Need) -> Option<&'static str> {
-        (need == Need::Interrupts).then_some(NO_SIGNALS)
+        unowned(need)
     }
 
     #[inline(always)]
@@ -146,7 +225,7 @@ impl Subject for Mimalloc {
     }
 
     fn cannot(&self, need: Need) -> Option<&'static str> {
-        (need == Need::Interrupts).then_some(NO_SIGNALS)
+        unowned(need)
     }
 
     #[inline(always)]

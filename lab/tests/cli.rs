@@ -164,6 +164,25 @@ fn latency_writes_what_it_measured() {
 }
 
 #[test]
+fn growth_has_a_point_for_each_size() {
+    let folder = folder("growth");
+    let output = run(&folder, &["growth", "--quick"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&folder.join("target/storport-pool/growth.json"));
+    for (what, sizes) in [("live", 3), ("adapters", 4), ("tags", 4)] {
+        let points = report["scenarios"].as_array().unwrap().iter();
+        let points: Vec<_> =
+            points.filter(|scenario| scenario["name"].as_str().unwrap().starts_with(what)).collect();
+        assert_eq!(points.len(), sizes, "{what}");
+        for point in points {
+            assert!(point["allocators"][0]["free"]["mean"].as_f64().unwrap() > 0.0, "{point}");
+            let others = point["allocators"][2]["cannot"].as_str();
+            assert_eq!(others, (what != "live").then_some("its blocks have no owner"), "{point}");
+        }
+    }
+}
+
+#[test]
 fn one_scenario_makes_a_page_that_stands_alone() {
     let folder = folder("scenario");
     let output = run(&folder, &["latency", "--quick", "--scenario", "pair", "--json", "out/pair.json"]);

@@ -2,7 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 
-use storport_pool_lab::subjects::{NO_SIGNALS, Need, Subject};
+use storport_pool_lab::subjects::{Need, Subject, unowned};
 use talc::TalcLock;
 use talc::source::Claim;
 
@@ -45,7 +45,7 @@ impl Subject for Smalloc {
     }
 
     fn cannot(&self, need: Need) -> Option<&'static str> {
-        (need == Need::Interrupts).then_some(NO_SIGNALS)
+        unowned(need)
     }
 
     #[inline(always)]
@@ -78,7 +78,7 @@ impl Subject for Talc {
     }
 
     fn cannot(&self, need: Need) -> Option<&'static str> {
-        (need == Need::Interrupts).then_some(NO_SIGNALS)
+        unowned(need)
     }
 
     #[inline(always)]

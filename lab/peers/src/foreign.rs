@@ -1,6 +1,6 @@
 //! Libraries in C and C++.
 
-use storport_pool_lab::subjects::{NO_SIGNALS, Need, Subject};
+use storport_pool_lab::subjects::{Need, Subject, unowned};
 
 macro_rules! subject {
     ($(#[$about:meta])* $subject:ident, $name:literal: $alloc:expr, $free:expr; $($more:tt)*) => {
@@ -13,7 +13,7 @@ macro_rules! subject {
             }
 
             fn cannot(&self, need: Need) -> Option<&'static str> {
-                (need == Need::Interrupts).then_some(NO_SIGNALS)
+                unowned(need)
             }
 
             #[inline(always)]

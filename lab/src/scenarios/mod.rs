@@ -72,10 +72,12 @@ pub(crate) struct About {
     pub(crate) needs: &'static [Need],
     /// The range of the pool under test.
     pub(crate) pool_bytes: u64,
+    /// How many adapters, and tags of each, its blocks are spread over.
+    pub(crate) owners: (u32, u32),
 }
 
 const fn about(name: &'static str, about: &'static str) -> About {
-    About { name, about, timed: Timed::Both, needs: &[], pool_bytes: 512 << 20 }
+    About { name, about, timed: Timed::Both, needs: &[], pool_bytes: 512 << 20, owners: (1, 1) }
 }
 
 const fn threads(name: &'static str, about: &'static str) -> About {
@@ -160,9 +162,56 @@ pub(crate) const ALL: [About; 25] = [
     ),
 ];
 
+const fn live(name: &'static str) -> About {
+    About {
+        pool_bytes: 1 << 30,
+        ..about(
+            name,
+            "So many blocks of 64 bytes live; a random 1000 of them are freed, then allocated again.",
+        )
+    }
+}
+
+const fn owned(name: &'static str, adapters: u32, tags: u32) -> About {
+    let about = about(
+        name,
+        "As hot, each block in the name of the next adapter, or with the next tag; free finds in the block whose it is.",
+    );
+    About { needs: &[Need::Owners], owners: (adapters, tags), ..about }
+}
+
+/// The scenarios of which only the number in their name changes: what a call costs as something grows.
+const GROWTH: [About; 13] = [
+    live("live-1000"),
+    live("live-10000"),
+    live("live-100000"),
+    live("live-1000000"),
+    live("live-10000000"),
+    owned("adapters-1", 1, 1),
+    owned("adapters-10", 10, 1),
+    owned("adapters-100", 100, 1),
+    owned("adapters-1000", 1000, 1),
+    owned("tags-1", 1, 1),
+    owned("tags-10", 1, 10),
+    owned("tags-100", 1, 100),
+    owned("tags-1000", 1, 1000),
+];
+
+/// Those that a run of this effort has time for.
+pub(crate) fn growth(effort: Effort) -> Vec<&'static About> {
+    let takes_long = |name| matches!(grown(name), Some(("live", blocks)) if blocks > 100_000);
+    GROWTH.iter().filter(|about| effort == Effort::Full || !takes_long(about.name)).collect()
+}
+
 /// A scenario by its name.
 pub(crate) fn find(name: &str) -> Option<&'static About> {
-    ALL.iter().find(|about| about.name == name)
+    ALL.iter().chain(&GROWTH).find(|about| about.name == name)
+}
+
+/// What grows, and how much of it there is, in a scenario of [`GROWTH`].
+pub(crate) fn grown(name: &str) -> Option<(&str, u64)> {
+    let (what, count) = name.rsplit_once('-')?;
+    GROWTH.iter().any(|about| about.name == name).then_some((what, count.parse().ok()?))
 }
 
 /// Who is to do a scenario's work.
@@ -208,6 +257,9 @@ pub(crate) fn visit<S: Subject, V: Visitor>(
         "interrupted" => visitor.visit(subject, &interrupts::Interrupted),
         "storport-b1" => visitor.visit(subject, &storport::Storport::request_table()),
         "storport-b2" => visitor.visit(subject, &storport::Storport::mixed_srbs()),
-        _ => return None,
+        name => match grown(name)? {
+            ("live", blocks) => visitor.visit(subject, &Cold { live: blocks as usize }),
+            _ => visitor.visit(subject, &Burst::mixed(1000, &Order::Random)),
+        },
     })
 }

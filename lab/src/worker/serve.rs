@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
-use storport_pool::Pool;
+use storport_pool::PoolOptions;
 
 use super::{Answer, Ask};
 use crate::meter::Series;
@@ -11,7 +11,7 @@ use crate::pinning::Cpus;
 use crate::resident;
 use crate::results::Memory;
 use crate::scenarios::{self, About, Bench, Effort, Turn, Visitor};
-use crate::subjects::{LAB, PoolSubject, Subject};
+use crate::subjects::{LAB, ManyOwners, Need, PoolSubject, Subject};
 
 /// Which work a worker was started for.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,9 +72,16 @@ impl Work {
 /// # Errors
 /// A sentence.
 pub fn pool_worker(work: Work) -> Result<(), String> {
-    let pool = Pool::new(work.pool_bytes()?).map_err(|error| format!("the scenario's pool: {error}"))?;
-    let adapter = pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
-    work.run(&PoolSubject { pool: &pool, adapter, tag: LAB })
+    let about = work.about()?;
+    // As many as the scenarios with the most owners need.
+    let pool = PoolOptions::new(about.pool_bytes).adapters(1000).accounts(4096).build();
+    let pool = pool.map_err(|error| format!("the scenario's pool: {error}"))?;
+    if about.needs != [Need::Owners] {
+        let adapter = pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
+        return work.run(&PoolSubject { pool: &pool, adapter, tag: LAB });
+    }
+    let (adapters, tags) = about.owners;
+    work.run(&ManyOwners::new(&pool, adapters, tags)?)
 }
 
 /// Takes turns.
