@@ -99,11 +99,8 @@ impl Grid {
                     &pairing,
                 )
             };
-            rows.push(Row {
-                scenario: later.name.clone(),
-                own: None,
-                cells: columns.iter().map(cell).collect(),
-            });
+            let cells = beyond_drift(columns.iter().map(cell).collect());
+            rows.push(Row { scenario: later.name.clone(), own: None, cells });
         }
         Grid { measure, quantity, columns: columns.into_iter().map(str::to_owned).collect(), rows }
     }
@@ -173,6 +170,28 @@ impl Grid {
     pub(super) fn count(&self, verdict: impl Fn(Verdict) -> bool) -> usize {
         self.found().iter().filter(|found| verdict(found.compared.ratio.verdict)).count()
     }
+}
+
+/// What moves one allocator no further than the others is the machine's doing. Each cell is held against where
+/// the others of its scenario went: the middle half of their intervals' ends. A lone cell stands as it is.
+fn beyond_drift(cells: Vec<Cell>) -> Vec<Cell> {
+    let ends = |cell: &Cell| match cell {
+        Cell::Ratio(Compared { ratio, .. }) => Some(ratio.interval.unwrap_or((ratio.value, ratio.value))),
+        Cell::Missing(_) => None,
+    };
+    let ends: Vec<_> = cells.iter().map(ends).collect();
+    let drift = |place: usize| {
+        let others = ends.iter().enumerate().filter(|(other, _)| *other != place);
+        let (lows, highs): (Vec<_>, Vec<_>) = others.filter_map(|(_, ends)| *ends).unzip();
+        Some((stats::middle_half(&lows)?.0, stats::middle_half(&highs)?.1))
+    };
+    let against_others = |(place, cell)| match (cell, drift(place)) {
+        (Cell::Ratio(compared), Some(drift)) => {
+            Cell::Ratio(Compared { ratio: compared.ratio.beyond(drift), ..compared })
+        }
+        (cell, _) => cell,
+    };
+    cells.into_iter().enumerate().map(against_others).collect()
 }
 
 fn timed(scenario: &Scenario, measure: Measure) -> bool {
@@ -261,6 +280,26 @@ mod tests {
         assert_eq!((found.scenario, found.allocator), ("hot", "pool"));
         assert!((found.compared.ratio.value - 0.5).abs() < 1e-9);
         assert_eq!(found.compared.ratio.verdict, Verdict::Faster);
+    }
+
+    /// A slow machine slows everyone; only what goes beyond that is a change.
+    #[test]
+    fn what_moves_all_is_no_change() {
+        let run = |pool, others| {
+            let peers = ["b", "c"].map(|name| frees(name, others, &TURNS));
+            made_up::report(vec![scenario(
+                "hot",
+                std::iter::once(frees("pool", pool, &TURNS)).chain(peers).collect(),
+            )])
+        };
+        let verdicts = |after: &Report| -> Vec<Verdict> {
+            let grid = Grid::changes(&run(4.0, 8.0), after, Measure::Free, Quantity::Mean);
+            grid.found().iter().map(|found| found.compared.ratio.verdict).collect()
+        };
+        let drift = Verdict::Unclear("it goes no further than the other allocators");
+        assert_eq!(verdicts(&run(8.0, 16.0)), [drift; 3]);
+        assert_eq!(verdicts(&run(16.0, 16.0))[0], Verdict::Slower);
+        assert_eq!(verdicts(&run(1.0, 4.0))[0], Verdict::Faster);
     }
 
     #[test]

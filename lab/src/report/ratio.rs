@@ -148,6 +148,21 @@ impl Ratio {
         Some(Ratio::new(after, before, quantity, timer, value, stats::ratio_interval(&above, &below)))
     }
 
+    /// The same, unless the interval comes within `drift`, where other allocators' ratios went.
+    pub(super) fn beyond(self, drift: Interval) -> Ratio {
+        let clear = match (self.verdict, self.interval) {
+            (Verdict::Slower, Some((low, _))) => low > drift.1,
+            (Verdict::Faster, Some((_, high))) => high < drift.0,
+            _ => true,
+        };
+        let verdict = if clear {
+            self.verdict
+        } else {
+            Verdict::Unclear("it goes no further than the other allocators")
+        };
+        Ratio { verdict, ..self }
+    }
+
     fn new(
         first: &Latency,
         other: &Latency,

@@ -79,6 +79,13 @@ pub(super) fn ratio_interval(above: &[f64], below: &[f64]) -> Option<Interval> {
     Some((ratios[cut], ratios[RESAMPLES - 1 - cut]))
 }
 
+/// Without the lowest quarter and the highest, both rounded down. `None` of no values.
+pub(super) fn middle_half(values: &[f64]) -> Option<Interval> {
+    let values = sorted(values);
+    let cut = values.len() / 4;
+    Some((*values.get(cut)?, *values.get(values.len() - 1 - cut)?))
+}
+
 /// `None` of no values.
 pub(super) fn geometric_mean(values: &[f64]) -> Option<f64> {
     let sum: f64 = values.iter().map(|value| value.ln()).sum();
@@ -137,6 +144,13 @@ mod tests {
         assert!(low < 1.0 && high > 1.0, "{low} {high}");
         assert_eq!(ratio_interval(&a, &a), ratio_interval(&a, &a));
         assert_eq!(ratio_interval(&a, &a[..5]), None);
+    }
+
+    #[test]
+    fn middles() {
+        assert_eq!(middle_half(&[]), None);
+        assert_eq!(middle_half(&up_to(2)), Some((1.0, 2.0)));
+        assert_eq!(middle_half(&up_to(13)), Some((4.0, 10.0)));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::results::{Machine, Report};
 
 /// How to read the ratios.
 pub(super) const CHANGES: &str = "Ratios are b's time over a's: below 1, b is faster. They are of the medians of all turns; \
-    the interval, at about 95 %, is the percentile bootstrap's (both runs' turns drawn anew 2000 times). It holds \
-    what the turns of one run differ by, not what two runs of one build do: where the other allocators' figures \
-    change too, it is the machine that changed.";
+    the interval, at about 95 %, is the percentile bootstrap's (both runs' turns drawn anew 2000 times, the turns' \
+    medians compared). It holds what the turns of one run differ by; runs differ by more. So a change counts \
+    only where its interval is clear of 1 and of where the other allocators went in that scenario, the middle half \
+    of their intervals; where there is no other, of 1 alone.";
 
 /// What stands above the pool's figures that changed.
 pub(super) const CHANGED: &str = "What changed of the pool, beyond noise";
