@@ -139,29 +139,23 @@ impl Grid {
         Some((stats::geometric_mean(&ratios)?, ratios.len()))
     }
 
-    /// Each reason for an empty cell, and which cells have it.
+    /// Each reason for an empty cell, and which cells have it: "talc in fill, teardown".
     pub(super) fn missing(&self) -> Vec<(String, String)> {
-        type Whose<'a> = Vec<(&'a str, Vec<&'a str>)>;
-        let mut reasons: Vec<(String, Whose<'_>)> = Vec::new();
+        /// Allocators, and the scenarios in which just these have a reason.
+        type Whose<'a> = (Vec<&'a str>, Vec<&'a str>);
+        let mut reasons: Vec<(&str, Vec<Whose<'_>>)> = Vec::new();
         for row in &self.rows {
-            for (cell, allocator) in row.cells.iter().zip(&self.columns) {
-                let Cell::Missing(why) = cell else { continue };
-                let place = reasons.iter().position(|(known, _)| known == why).unwrap_or_else(|| {
-                    reasons.push((why.clone(), Vec::new()));
-                    reasons.len() - 1
-                });
-                let scenarios = &mut reasons[place].1;
-                match scenarios.last_mut() {
-                    Some((scenario, allocators)) if *scenario == row.scenario => allocators.push(allocator),
-                    _ => scenarios.push((&row.scenario, vec![allocator])),
-                }
+            for (why, allocators) in row.missing(&self.columns) {
+                let place = position_or_push(&mut reasons, why);
+                let scenarios = position_or_push(&mut reasons[place].1, allocators);
+                reasons[place].1[scenarios].1.push(&row.scenario);
             }
         }
-        let joined = |(why, scenarios): (String, Whose<'_>)| {
-            let whose = scenarios
-                .iter()
-                .map(|(scenario, allocators)| format!("{scenario}: {}", allocators.join(", ")));
-            (why, whose.collect::<Vec<_>>().join("; "))
+        let whose = |(allocators, scenarios): &Whose<'_>| {
+            format!("{} in {}", allocators.join(", "), scenarios.join(", "))
+        };
+        let joined = |(why, groups): (&str, Vec<_>)| {
+            (why.to_owned(), groups.iter().map(whose).collect::<Vec<_>>().join("; "))
         };
         reasons.into_iter().map(joined).collect()
     }
@@ -170,6 +164,28 @@ impl Grid {
     pub(super) fn count(&self, verdict: impl Fn(Verdict) -> bool) -> usize {
         self.found().iter().filter(|found| verdict(found.compared.ratio.verdict)).count()
     }
+}
+
+impl Row {
+    /// Each reason in this row, and the allocators that have it.
+    fn missing<'a>(&'a self, columns: &'a [String]) -> Vec<(&'a str, Vec<&'a str>)> {
+        let mut reasons = Vec::new();
+        for (cell, allocator) in self.cells.iter().zip(columns) {
+            if let Cell::Missing(why) = cell {
+                let place = position_or_push(&mut reasons, why.as_str());
+                reasons[place].1.push(allocator.as_str());
+            }
+        }
+        reasons
+    }
+}
+
+/// Where a key's list is; a new, empty one where there was none.
+fn position_or_push<K: PartialEq, V>(lists: &mut Vec<(K, Vec<V>)>, key: K) -> usize {
+    lists.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+        lists.push((key, Vec::new()));
+        lists.len() - 1
+    })
 }
 
 /// What moves one allocator no further than the others is the machine's doing. Each cell is held against where
@@ -259,6 +275,9 @@ mod tests {
         assert_eq!(found, [("hot", "b"), ("hot", "c"), ("cold", "d")]);
         let hardest: Vec<_> = grid.hardest().iter().map(|found| found.compared.ratio.value).collect();
         assert_eq!(hardest, [2.0, 4.0]);
+        let missing = grid.missing();
+        assert_eq!(missing[0], ("it was not run".to_owned(), "d in hot; c in cold".to_owned()));
+        assert_eq!(missing[1], ("too old".to_owned(), "b in cold".to_owned()));
         assert!(matches!(&grid.rows[1].cells[0], Cell::Missing(why) if why == "too old"));
         assert!(matches!(&grid.rows[1].cells[1], Cell::Missing(why) if why == "it was not run"));
         assert_eq!((grid.overall(0), grid.overall(2)), (Some((0.5, 1)), Some((4.0, 1))));

@@ -121,12 +121,14 @@ impl Canvas<'_> {
         Ok(self.area.draw(&Rectangle::new(corners, pen.stand_in().mix(strength).filled()))?)
     }
 
-    /// The area below the points.
-    pub(super) fn hills(&self, plot: &Plot, points: impl Iterator<Item = (i32, i32)>, pen: Pen) -> Drawn {
-        let mut corners: Vec<_> = points.collect();
-        if let Some((&(left, _), &(right, _))) = corners.first().zip(corners.last()) {
-            corners.extend([(right, plot.bottom()), (left, plot.bottom())]);
-        }
+    /// A stick up to each point.
+    pub(super) fn sticks(&self, plot: &Plot, points: impl Iterator<Item = (i32, i32)>, pen: Pen) -> Drawn {
+        let bottom = plot.bottom();
+        let stick = |(x, y): (i32, i32)| {
+            let top = y.min(bottom - 1);
+            [(x - 1, bottom), (x - 1, top), (x + 1, top), (x + 1, bottom)]
+        };
+        let corners: Vec<_> = points.flat_map(stick).collect();
         Ok(self.area.draw(&Polygon::new(corners, pen.stand_in().filled()))?)
     }
 

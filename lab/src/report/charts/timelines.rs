@@ -6,6 +6,7 @@ use crate::results::Scenario;
 
 const WIDTH: i32 = 600;
 const STRIP: i32 = 46;
+const GAP: i32 = 22;
 const LEFT: i32 = 190;
 
 /// The last turn in one scenario. `names` are all allocators of the page, in their places.
@@ -27,11 +28,11 @@ pub(in super::super) fn draw(scenario: &Scenario, names: &[&str]) -> Result<Opti
     let end = points().map(|(ms, _)| *ms).fold(1.0, f64::max);
     let low = points().map(|(_, ns)| ns.max(1.0).log10()).fold(9.0, f64::min).floor();
     let high = points().map(|(_, ns)| ns.max(1.0).log10()).fold(low + 1.0, f64::max).ceil();
-    let height = 14 + (STRIP + 12) * strips.len() as i32 + 22;
+    let height = 10 + (STRIP + GAP) * strips.len() as i32 + 8;
     let label = format!("the slowest free over time in {}", scenario.name);
     let draw = |canvas: &Canvas<'_>| {
         for (row, (place, name, timeline)) in strips.iter().enumerate() {
-            let top = 10 + (STRIP + 12) * row as i32;
+            let top = 10 + (STRIP + GAP) * row as i32;
             let plot =
                 Plot { left: LEFT, top, width: WIDTH - LEFT - 24, height: STRIP, x: 0.0..end, y: low..high };
             let middle = ((low + high) / 2.0).floor();
@@ -44,8 +45,8 @@ pub(in super::super) fn draw(scenario: &Scenario, names: &[&str]) -> Result<Opti
             }
             canvas.text(name, (LEFT - 66, top + STRIP / 2), Side::Right, *place == 0)?;
             let pen = Pen::Allocator(*place);
-            let hills = timeline.iter().map(|&(ms, ns)| plot.at(ms, ns.max(1.0).log10()));
-            canvas.hills(&plot, hills, pen)?;
+            let tops = timeline.iter().map(|&(ms, ns)| plot.at(ms, ns.max(1.0).log10()));
+            canvas.sticks(&plot, tops, pen)?;
         }
         Ok(())
     };
