@@ -88,7 +88,7 @@ const WIDEST: f64 = 3.0;
 /// Further from 1 than this factor, even a wide interval tells who is faster.
 const FAR: f64 = 2.0;
 
-/// Two times that one step of a coarse counter could make equal; the histogram rounds by less.
+/// The histogram rounds times by less than this.
 const SAME: f64 = 1.02;
 
 /// What a ratio tells.
