@@ -10,7 +10,7 @@ use crate::scenarios::{self, Effort};
 use crate::worker::Args;
 
 const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
-                    2, bad arguments or a file that cannot be written; 3, a measurement failed.";
+                    2, bad arguments or a file that cannot be read or written; 3, a measurement failed.";
 
 /// Shows what storport-pool does and what it costs: the Storport pool contract checked live,
 /// Storport workloads replayed, and the latency of free and allocate beside other allocators.
@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Measures how a call's cost grows with live blocks, adapters and tags.
     #[command(after_help = EXIT)]
     Growth,
+    /// Compares two runs' JSON files: b's times over a's, and what changed beyond noise. Writes a page with
+    /// --html, and nothing else.
+    #[command(after_help = EXIT)]
+    Compare(Compare),
     /// Runs all kinds of traffic at once for a long time, and checks after each round that nothing was
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
     #[command(after_help = EXIT)]
@@ -47,6 +51,16 @@ pub(crate) enum Command {
     /// One allocator's process in one scenario; the program starts it.
     #[command(hide = true)]
     Worker(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// The earlier run, a.
+    #[arg(value_name = "A.JSON")]
+    pub(crate) before: PathBuf,
+    /// The later run, b.
+    #[arg(value_name = "B.JSON")]
+    pub(crate) after: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -134,6 +148,18 @@ impl Cli {
         Ok(())
     }
 
+    /// Where the page of a command goes that measures nothing, if anywhere.
+    ///
+    /// # Errors
+    /// A sentence, when more is asked for.
+    pub(crate) fn page_only(&self) -> Result<Option<&Path>, String> {
+        let Output { json, html, quick } = &self.output;
+        if json.is_some() || *quick {
+            return Err("a comparison measures nothing: --json and --quick have no use".to_owned());
+        }
+        Ok(html.as_deref())
+    }
+
     /// Where JSON and page go.
     ///
     /// # Errors
@@ -145,7 +171,7 @@ impl Cli {
             Some(Command::Replay) => "replay",
             Some(Command::Latency(_)) => "latency",
             Some(Command::Growth) => "growth",
-            Some(Command::Soak(_) | Command::Worker(_)) => "none",
+            Some(Command::Compare(_) | Command::Soak(_) | Command::Worker(_)) => "none",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

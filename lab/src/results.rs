@@ -38,6 +38,15 @@ pub(crate) struct Machine {
     /// "rseq" or "portable".
     pub(crate) commit: String,
     pub(crate) quick: bool,
+    /// When the run began, in UTC.
+    #[serde(default)]
+    pub(crate) date: String,
+    /// The program's version.
+    #[serde(default)]
+    pub(crate) version: String,
+    /// The source's commit, "with changes" where it is not quite that; empty where the build knew of none.
+    #[serde(default)]
+    pub(crate) revision: String,
 }
 
 /// A distribution in ns. `mean` is the best of many batches timed without a timer inside;
@@ -81,6 +90,13 @@ pub(crate) struct Memory {
     pub(crate) freed: u64,
     /// After the allocator was asked to give back what it can.
     pub(crate) trimmed: u64,
+}
+
+impl Memory {
+    /// Beyond what the process had before: at the peak, with everything freed, trimmed.
+    pub(crate) fn grown(&self) -> [u64; 3] {
+        [self.peak, self.freed, self.trimmed].map(|bytes| bytes.saturating_sub(self.before))
+    }
 }
 
 /// One scenario.

@@ -5,7 +5,7 @@ use storport_pool::{Pool, PoolOptions};
 
 use crate::cli::{Cli, Command, Latency, Soak};
 use crate::peers::Peers;
-use crate::report::files::Files;
+use crate::report::files::{self, Files};
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
 use crate::scenarios::{self, About, Effort};
@@ -57,7 +57,7 @@ impl Plan {
             Some(Command::Growth) => {
                 Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
             }
-            Some(Command::Contract | Command::Soak(_) | Command::Worker(_)) => {
+            Some(Command::Contract | Command::Compare(_) | Command::Soak(_) | Command::Worker(_)) => {
                 Plan { contract: true, scenarios: Vec::new(), phases: false }
             }
         }
@@ -75,6 +75,10 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     }
     if let Some(Command::Worker(args)) = &cli.command {
         return measure::work(args.clone()).map_err(Stop::Measurement);
+    }
+    if let Some(Command::Compare(compare)) = &cli.command {
+        let html = cli.page_only().map_err(Stop::Usage)?;
+        return files::compare(&compare.before, &compare.after, html).map_err(Stop::Usage);
     }
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
@@ -96,7 +100,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::replay(&report);
     }
     files.write(&report).map_err(Stop::Usage)?;
-    terminal::ending(&report, &files);
+    terminal::ending(&report, [&files.json, &files.html]);
     if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
 }
 
@@ -170,5 +174,8 @@ fn machine(effort: Effort) -> Result<Machine, Stop> {
         pinned: false,
         commit: if probe.uses_rseq() { "rseq" } else { "portable" }.to_owned(),
         quick: effort == Effort::Quick,
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: env!("STORPORT_POOL_REVISION").to_owned(),
     })
 }

@@ -76,6 +76,10 @@ fn bad_arguments_are_named() {
         (&["latency", "--peers", "tcmalloc"], "there is no peer 'tcmalloc'; there are default, all, system"),
         (&["contract", "--json"], "a value is required"),
         (&["contract", "--json", "same", "--html", "same"], "are both 'same'"),
+        (&["compare", "a.json"], "not provided"),
+        (&["compare", "a.json", "b.json", "--quick"], "a comparison measures nothing"),
+        (&["compare", "a.json", "b.json"], "cannot read 'a.json'"),
+        (&["compare", "a.json", "b.json", "--html", "b.json"], "--html is 'b.json', which is compared"),
     ] {
         let output = run(&folder, arguments);
         let error = text(&output.stderr);
@@ -101,8 +105,13 @@ fn unwritable_files_are_found_before_the_work() {
 #[test]
 fn every_command_explains_itself() {
     let folder = folder("help");
-    for arguments in [&["--help"][..], &["contract", "--help"], &["replay", "--help"], &["latency", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["contract", "--help"],
+        &["replay", "--help"],
+        &["latency", "--help"],
+        &["compare", "--help"],
+    ] {
         let output = run(&folder, arguments);
         let shown = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -194,6 +203,66 @@ fn one_scenario_makes_a_page_that_stands_alone() {
     assert!(page.starts_with("<!doctype html>") && page.contains("<svg"));
     for foreign in ["<script", "<link", "src=", "url("] {
         assert!(!page.contains(foreign), "the page is not self-contained: {foreign}");
+    }
+    // What its ratios are, a curve for each allocator, and where it was made.
+    for part in [
+        "below 1 the pool is faster",
+        "class=\"heat\"",
+        "p99.9",
+        ">mimalloc<",
+        "empty timer",
+        " UTC",
+        "A quick run",
+    ] {
+        assert!(page.contains(part) || page.contains(&part.to_lowercase()), "no {part}");
+    }
+}
+
+/// Two runs of one scenario: shown, and written only where asked to.
+#[test]
+fn runs_are_compared() {
+    let folder = folder("compare");
+    for file in ["a.json", "b.json"] {
+        let output =
+            run(&folder, &["latency", "--quick", "--scenario", "hot", "--json", file, "--html", "page.html"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    std::fs::remove_file(folder.join("page.html")).unwrap();
+    let output = run(&folder, &["compare", "a.json", "b.json"]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for part in [
+        "a: a.json: ",
+        "b: b.json: ",
+        "version 0.1.0",
+        " UTC",
+        "quick run",
+        "B OVER A: FREE, MEAN",
+        "storport-pool: 3 figures",
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "a file was written");
+
+    let output = run(&folder, &["compare", "a.json", "b.json", "--html", "out/page.html"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(folder.join("out/page.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("class=\"heat\""));
+
+    // What is no run of this program's kind is refused.
+    let mut older = json(&folder.join("a.json"));
+    older["schema"] = 1.into();
+    std::fs::write(folder.join("older.json"), older.to_string()).unwrap();
+    std::fs::write(folder.join("foreign.json"), "[1, 2]").unwrap();
+    for (file, message) in [
+        ("older.json", "'older.json' has schema 1; this program reads 2"),
+        ("foreign.json", "'foreign.json' is no result of this program"),
+        ("none.json", "cannot read 'none.json'"),
+    ] {
+        let output = run(&folder, &["compare", "a.json", file]);
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+        assert!(error.starts_with("error: ") && error.contains(message), "{error}");
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use super::{html, json};
+use super::versus::{Run, Versus};
+use super::{json, page, terminal};
 use crate::results::Report;
 
 /// Where the results go; both could be opened for writing.
@@ -29,8 +30,36 @@ impl Files {
     /// A sentence, when one cannot be written after all.
     pub(crate) fn write(&self, report: &Report) -> Result<(), String> {
         put(&self.json, &json::render(report)?)?;
-        put(&self.html, &html::render(report)?)
+        put(&self.html, &page::render(report)?)
     }
+}
+
+/// An earlier run.
+///
+/// # Errors
+/// A sentence, when the file cannot be read or is none.
+fn read(file: &Path) -> Result<Report, String> {
+    let text =
+        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", file.display()))?;
+    json::parse(&text).map_err(|error| format!("'{}' {error}", file.display()))
+}
+
+/// Compares two earlier runs, on the terminal and, if asked, as a page.
+///
+/// # Errors
+/// A sentence, when a file cannot be read, is none, or cannot be written.
+pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Result<(), String> {
+    if let Some(html) = html {
+        if [before, after].contains(&html) {
+            return Err(format!("--html is '{}', which is compared", html.display()));
+        }
+        check(html)?;
+    }
+    let (a, b) = (read(before)?, read(after)?);
+    let run = |file: &Path, report| Run { file: file.display().to_string(), report };
+    let versus = Versus::new(run(before, &a), run(after, &b));
+    terminal::versus(&versus);
+    html.map_or(Ok(()), |html| put(html, &page::render_versus(&versus)))
 }
 
 fn check(file: &Path) -> Result<(), String> {

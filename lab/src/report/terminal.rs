@@ -1,13 +1,14 @@
 //! The results on a terminal of 100 to 120 columns.
 
 use std::io::{self, Write};
+use std::path::Path;
 
-use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
-use super::compare::{Measure, contract_summary, losses, overall};
-use super::files::Files;
-use super::sheets::{self, Sheet};
+use super::sheets::{Sheet, latency as times, replay as acts};
+use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
+use super::versus::{CHANGED, CHANGES, Versus};
 use crate::results::Report;
 
 const WIDTH: u16 = 112;
@@ -37,40 +38,49 @@ fn wrapped(text: &str) -> String {
     out + "\n"
 }
 
+/// More columns than these stand closer, without a frame.
+const MANY: usize = 10;
+
 /// Heading, explanation, table.
 fn show(sheet: &Sheet) {
     if sheet.rows.is_empty() {
         return;
     }
+    let many = sheet.columns.len() > MANY;
     let mut table = Table::new();
     table
-        .load_style(UTF8_BORDERS_ONLY)
+        .load_style(if many { NOTHING } else { UTF8_BORDERS_ONLY })
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .set_header(&sheet.columns);
     for row in &sheet.rows {
-        table.add_row(&row.cells);
+        table.add_row(row.cells.iter().map(|cell| &cell.text));
     }
-    for column in table.column_iter_mut().skip(sheet.words) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        if place >= sheet.words {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        if many {
+            column.set_padding((0, 1));
+            let width = if place < sheet.words { Width::Fixed(23) } else { Width::Fixed(6) };
+            column.set_constraint(ColumnConstraint::Absolute(width));
+        }
     }
-    print(&format!("\n{}\n{}{}\n", sheet.heading.to_uppercase(), wrapped(sheet.about), table.trim_fmt()));
+    print(&format!("\n{}\n{}{}\n", sheet.heading.to_uppercase(), wrapped(&sheet.about), table.trim_fmt()));
+    for footnote in &sheet.footnotes {
+        print(&wrapped(footnote));
+    }
 }
 
 /// What it runs on.
 pub(crate) fn machine(report: &Report) {
-    let machine = &report.machine;
-    let effort = if machine.quick { "quick (rough numbers)" } else { "full" };
-    print(&format!(
-        "storport-pool: StorPortAllocatePool and StorPortFreePool outside Windows\n\
-         {}, {} CPUs, {}; per-CPU commits by {}; effort: {effort}\n",
-        machine.cpu, machine.cpus, machine.kernel, machine.commit
-    ));
+    print("storport-pool: StorPortAllocatePool and StorPortFreePool outside Windows\n");
+    print(&wrapped(&standing::run(&report.machine)));
 }
 
 /// The contract's tables and its summary.
 pub(crate) fn contract(report: &Report) {
-    for sheet in sheets::contract(report) {
+    for sheet in acts::contract(report) {
         show(&sheet);
     }
     print(&format!("Contract: {}.\n", contract_summary(report)));
@@ -82,44 +92,81 @@ pub(crate) fn contract(report: &Report) {
     }
 }
 
+const WAVE: &str = "A ~ stands before a ratio that is too noisy to tell.";
+
+/// How many of the worst rows are shown.
+const WORST: usize = 8;
+
 /// The scenarios, a table per measure, and who wins.
 pub(crate) fn latency(report: &Report) {
-    show(&sheets::scenarios(report));
-    show(&sheets::percentiles(report, Measure::Free));
-    let mut allocate = sheets::percentiles(report, Measure::Allocate);
-    allocate.about = "Read as the table above.";
-    show(&allocate);
-    let mut pair = sheets::percentiles(report, Measure::Pair);
-    pair.about = "What a block costs, allocate and free together. Read as the tables above.";
-    show(&pair);
+    let grids = standings(report);
+    show(&times::scenarios(report));
+    for (place, grid) in grids.iter().enumerate() {
+        let about =
+            if place == 0 { format!("{RATIOS} {WAVE}") } else { "Read as the table above.".to_owned() };
+        show(&times::ratios(grid, "Latency", &about));
+    }
+    show(&times::tails(report));
+    show(&times::memory(report));
+    show(&times::overall(&grids));
     print("\n");
-    for line in overall(report) {
-        print(&wrapped(&line));
+    for grid in &grids {
+        item(&verdict(grid).join(" "));
     }
-    let losses = losses(report);
-    if losses.is_empty() {
-        print("The pool loses nowhere in this run (by more than 2 %).\n");
-    } else {
-        print("Where the pool loses (by more than 2 %):\n");
-        for loss in losses {
-            let lines = wrapped(&format!("- {loss}"));
-            print(&format!("{}\n", lines.trim_end().replace('\n', "\n  ")));
+    let slower = slower(&grids);
+    if slower.is_empty() && !grids.is_empty() {
+        print(&wrapped(nowhere(&grids)));
+    }
+    if !slower.is_empty() {
+        let (shown, more) = slower.split_at(slower.len().min(WORST));
+        let mut sheet = times::found(SLOWER, "The worst first.", ["pool, ns", "its, ns"], shown);
+        if !more.is_empty() {
+            sheet.footnotes.push(format!("And {} more, all in the page.", more.len()));
         }
+        show(&sheet);
     }
+}
+
+/// A line of a list.
+fn item(text: &str) {
+    let lines = wrapped(&format!("- {text}"));
+    print(&format!("{}\n", lines.trim_end().replace('\n', "\n  ")));
 }
 
 /// The phases, what the leaking adapter left, and PoolMon's table.
 pub(crate) fn replay(report: &Report) {
-    show(&sheets::phases(report));
-    show(&sheets::leaks(report));
-    show(&sheets::tags(report));
+    show(&acts::phases(report));
+    show(&acts::leaks(report));
+    show(&acts::tags(report));
+}
+
+/// Two runs.
+pub(super) fn versus(versus: &Versus<'_>) {
+    for line in versus.runs() {
+        print(&wrapped(&line));
+    }
+    for warning in versus.warnings() {
+        print(&wrapped(&format!("Note: {warning}")));
+    }
+    for (place, grid) in versus.grids.iter().enumerate() {
+        let about =
+            if place == 0 { format!("{CHANGES} {WAVE}") } else { "Read as the table above.".to_owned() };
+        show(&times::ratios(grid, "b over a", &about));
+    }
+    let changed = versus.changed();
+    show(&times::found(CHANGED, "The furthest first.", ["b, ns", "a, ns"], &changed));
+    print("\n");
+    for line in versus.summary() {
+        print(&wrapped(&line));
+    }
 }
 
 /// Notes, and where the results are.
-pub(crate) fn ending(report: &Report, files: &Files) {
+pub(crate) fn ending(report: &Report, files: [&Path; 2]) {
     print("\n");
     for note in &report.notes {
         print(&wrapped(&format!("Note: {note}")));
     }
-    print(&format!("Results: {}\n         {}\n", files.json.display(), files.html.display()));
+    let [json, html] = files;
+    print(&format!("Results: {}\n         {}\n", json.display(), html.display()));
 }

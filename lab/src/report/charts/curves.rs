@@ -1,0 +1,146 @@
+//! Percentile curves: what share of the operations took at most how long.
+
+use std::ops::Range;
+
+use super::canvas::{Canvas, Drawn, LABEL, Pen, Plot, Side, svg};
+use super::{charted, scaled};
+use crate::results::{Latency, Report, Scenario};
+
+const SIZE: (i32, i32) = (600, 400);
+const SHARES: [(f64, &str); 8] = [
+    (0.5, "p50"),
+    (0.9, "p90"),
+    (0.99, "p99"),
+    (0.999, "p99.9"),
+    (0.9999, "p99.99"),
+    (0.99999, "p99.999"),
+    (0.999999, "p99.9999"),
+    (0.9999999, "p99.99999"),
+];
+
+/// What all charts of a page have in common: both axes' ranges, as decimal logarithms.
+pub(in super::super) struct Axes {
+    x: Range<f64>,
+    y: Range<f64>,
+}
+
+/// The x axis: how many decades are left beyond a share.
+fn decades(share: f64) -> f64 {
+    -(1.0 - share).max(1e-12).log10()
+}
+
+fn points(latency: &Latency) -> impl Iterator<Item = (f64, f64)> {
+    latency.curve.iter().map(|&(share, ns)| (decades(share), ns.max(1.0).log10()))
+}
+
+impl Axes {
+    /// Wide enough for all curves of the report.
+    pub(in super::super) fn of(report: &Report) -> Axes {
+        let measured = report.scenarios.iter().flat_map(|scenario| &scenario.allocators);
+        let curves: Vec<_> = measured.filter_map(charted).chain([&report.timer]).flat_map(points).collect();
+        let most = |values: &dyn Fn(&(f64, f64)) -> f64| curves.iter().map(values).fold(1.0, f64::max);
+        let low = curves.iter().map(|(_, y)| *y).fold(f64::MAX, f64::min).min(1.0);
+        Axes { x: 0.0..most(&|(x, _)| *x), y: low.floor()..most(&|(_, y)| *y).ceil() }
+    }
+}
+
+/// Free in one scenario, the empty timer below it. `names` are all allocators of the page, in their places.
+/// `None` when nothing was measured.
+pub(in super::super) fn draw(
+    scenario: &Scenario,
+    timer: &Latency,
+    names: &[&str],
+    axes: &Axes,
+) -> Result<Option<String>, String> {
+    let mut curves: Vec<(Pen, &str, &Latency)> = vec![(Pen::Timer, "empty timer", timer)];
+    for measured in &scenario.allocators {
+        let place = names.iter().position(|name| *name == measured.name).unwrap_or_default();
+        if let Some(latency) = charted(measured) {
+            curves.push((Pen::Allocator(place), &measured.name, latency));
+        }
+    }
+    if curves.len() == 1 {
+        return Ok(None);
+    }
+    curves.retain(|(_, _, latency)| !latency.curve.is_empty());
+    // The pool is drawn last, above the others.
+    curves.sort_by_key(|(pen, _, _)| *pen == Pen::Allocator(0));
+    let plot = Plot {
+        left: 64,
+        top: 10,
+        width: SIZE.0 - 64 - 150,
+        height: SIZE.1 - 36,
+        x: axes.x.clone(),
+        y: axes.y.clone(),
+    };
+    let label = format!("percentiles of free in {}", scenario.name);
+    let draw = |canvas: &Canvas<'_>| {
+        let ticks =
+            (axes.y.start as i32..=axes.y.end as i32).map(|decade| (f64::from(decade), scaled(decade)));
+        canvas.across(&plot, ticks)?;
+        let shares = SHARES.iter().map(|&(share, name)| (decades(share), name.to_owned()));
+        canvas.up(&plot, shares.filter(|(x, _)| *x <= axes.x.end))?;
+        for (pen, _, latency) in &curves {
+            let width = if *pen == Pen::Allocator(0) { 3 } else { 2 };
+            canvas.line(points(latency).map(|(x, y)| plot.at(x, y)), *pen, width)?;
+        }
+        names_at_the_ends(canvas, &plot, &curves)
+    };
+    svg(SIZE, &label, names.len(), draw).map(Some)
+}
+
+/// Each curve's name beside its end, apart from each other.
+fn names_at_the_ends(canvas: &Canvas<'_>, plot: &Plot, curves: &[(Pen, &str, &Latency)]) -> Drawn {
+    let mut ends: Vec<_> = curves
+        .iter()
+        .filter_map(|(pen, name, latency)| {
+            let (x, y) = points(latency).last()?;
+            Some((plot.at(x, y), *pen, *name))
+        })
+        .collect();
+    ends.sort_by_key(|&((_, y), _, _)| y);
+    let wanted: Vec<_> = ends.iter().map(|&((_, y), _, _)| y).collect();
+    for ((end, pen, name), y) in ends.into_iter().zip(apart(&wanted, LABEL + 2, plot.top + 4, plot.bottom()))
+    {
+        let x = plot.right();
+        canvas.line([(end.0 + 2, end.1), (x + 8, y), (x + 22, y)], pen, 1)?;
+        canvas.text(name, (x + 27, y), Side::Left, pen == Pen::Allocator(0))?;
+    }
+    Ok(())
+}
+
+/// Moves sorted positions so that each has `room`, as little as possible, and within the bounds where there
+/// is enough of it.
+fn apart(wanted: &[i32], room: i32, low: i32, high: i32) -> Vec<i32> {
+    // Groups that touch: how many, and the sum of where their members want the first one.
+    let mut groups: Vec<(i32, i32)> = Vec::new();
+    for (place, &at) in (0..).zip(wanted) {
+        let mut group = (1, at - place * room);
+        // In these terms groups may not descend.
+        while let Some(&(count, sum)) = groups.last()
+            && sum / count > group.1 / group.0
+        {
+            groups.pop();
+            group = (group.0 + count, group.1 + sum);
+        }
+        groups.push(group);
+    }
+    let starts = groups.iter().flat_map(|&(count, sum)| (0..count).map(move |_| sum / count));
+    let last = high - room * wanted.len().saturating_sub(1) as i32;
+    (0..).zip(starts).map(|(place, start)| start.min(last).max(low) + place * room).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_keep_apart() {
+        assert_eq!(apart(&[], 10, 0, 100), Vec::<i32>::new());
+        assert_eq!(apart(&[20, 50], 10, 0, 100), [20, 50]);
+        assert_eq!(apart(&[50, 50, 53], 10, 0, 100), [41, 51, 61]);
+        assert_eq!(apart(&[95, 99, 99], 10, 0, 100), [80, 90, 100]);
+        assert_eq!(apart(&[0, 0], 10, 5, 100), [5, 15]);
+        assert_eq!(apart(&[0; 3], 10, 5, 20), [5, 15, 25]);
+    }
+}
