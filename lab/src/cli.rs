@@ -153,7 +153,7 @@ impl Cli {
     /// # Errors
     /// A sentence, when more is asked for.
     pub(crate) fn page_only(&self) -> Result<Option<&Path>, String> {
-        let Output { json, html, quick } = &self.output;
+        let Output { json, html, quick, .. } = &self.output;
         if json.is_some() || *quick {
             return Err("a comparison measures nothing: --json and --quick have no use".to_owned());
         }
