@@ -3,8 +3,10 @@
 # figures there, or says why not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo clippy --manifest-path lab/peers/Cargo.toml --locked -- -D warnings
-cargo clippy --manifest-path lab/peers/Cargo.toml --locked --features checking -- -D warnings
+# The libraries are built where the program will look for them: once.
+lint=(cargo clippy --release --locked --manifest-path lab/peers/Cargo.toml)
+"${lint[@]}" --target-dir "${CARGO_TARGET_DIR:-target}/peers" -- -D warnings
+"${lint[@]}" --target-dir "${CARGO_TARGET_DIR:-target}/peers-checking" --features checking -- -D warnings
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 cargo run --release -- latency --quick --peers all --json "$out/peers.json"
