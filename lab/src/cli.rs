@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Latency(Latency),
     /// Measures how a call's cost grows with live blocks, adapters and tags.
     #[command(after_help = EXIT)]
-    Growth,
+    Growth(Growth),
     /// Compares two runs' JSON files: b's times over a's, and what changed beyond noise. Writes a page with
     /// --html, and nothing else.
     #[command(after_help = EXIT)]
@@ -61,6 +61,13 @@ pub(crate) struct Compare {
     /// The later run, b.
     #[arg(value_name = "B.JSON")]
     pub(crate) after: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Growth {
+    /// What a call costs by CPUs, as `STORPORT_POOL_GROWTH=<file> ci/interrupts.sh` counts it: drawn too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) counts: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -170,7 +177,7 @@ impl Cli {
             Some(Command::Contract) => "contract",
             Some(Command::Replay) => "replay",
             Some(Command::Latency(_)) => "latency",
-            Some(Command::Growth) => "growth",
+            Some(Command::Growth(_)) => "growth",
             Some(Command::Compare(_) | Command::Soak(_) | Command::Worker(_)) => "none",
         };
         let json = match &self.output.json {

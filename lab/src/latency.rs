@@ -21,20 +21,21 @@ impl Collected {
 
     /// Adds a turn.
     pub(crate) fn add(&mut self, figures: &Figures) {
-        let ns = |ticks: f64| ticks * self.clock.ns(1);
+        let ns = |ticks: f64| rounded(ticks * self.clock.ns(1));
         let mut ops = histogram();
         for &(ticks, count) in &figures.ops {
             // Within the bounds, or it would not have been recorded.
             let _ = ops.record_n(ticks, count);
         }
         if let Some((best, median)) = figures.best.zip(figures.median) {
-            let p999 = self.clock.ns(ops.value_at_quantile(0.999));
+            let p999 = rounded(self.clock.ns(ops.value_at_quantile(0.999)));
             self.turns.push(TurnLatency { best: ns(best), median: ns(median), p999 });
         }
         // Both have the same bounds, so it fits.
         let _ = self.ops.add(&ops);
         if !figures.slowest.is_empty() {
-            let point = |&(at, ticks): &(u64, u64)| (self.clock.ns(at) / 1e6, self.clock.ns(ticks));
+            let point =
+                |&(at, ticks): &(u64, u64)| (rounded(self.clock.ns(at) / 1e6), rounded(self.clock.ns(ticks)));
             self.timeline = figures.slowest.iter().map(point).collect();
         }
     }
@@ -44,7 +45,7 @@ impl Collected {
         if self.turns.is_empty() && self.ops.is_empty() {
             return None;
         }
-        let quantile = |share| self.clock.ns(self.ops.value_at_quantile(share));
+        let quantile = |share| rounded(self.clock.ns(self.ops.value_at_quantile(share)));
         let mut medians: Vec<_> = self.turns.iter().map(|turn| turn.median).collect();
         medians.sort_by(f64::total_cmp);
         Some(Latency {
@@ -54,7 +55,7 @@ impl Collected {
             p99: quantile(0.99),
             p999: quantile(0.999),
             p9999: quantile(0.9999),
-            max: self.clock.ns(self.ops.max()),
+            max: rounded(self.clock.ns(self.ops.max())),
             curve: shares(self.ops.len()).map(|share| (share, quantile(share))).collect(),
             turns: self.turns,
             timeline: self.timeline,
@@ -62,12 +63,17 @@ impl Collected {
     }
 }
 
+/// To a hundredth, which is more than anybody can tell, and keeps the files short.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 /// Where a curve has its points: eight a decade of what is left, as far as `count` operations tell.
 fn shares(count: u64) -> impl Iterator<Item = f64> {
     (0..)
         .map(|step| 10_f64.powf(-f64::from(step) / 8.0))
         .take_while(move |left| left * count as f64 >= 1.0)
-        .map(|left| 1.0 - left)
+        .map(|left| ((1.0 - left) * 1e10).round() / 1e10)
 }
 
 #[cfg(test)]

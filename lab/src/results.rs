@@ -24,6 +24,9 @@ pub(crate) struct Report {
     pub(crate) tags: Vec<TagLine>,
     /// What was left when the leaking adapter was removed (phase E).
     pub(crate) leaks: Vec<Leak>,
+    /// What a call costs by CPUs, counted elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cpus: Vec<CpuRow>,
     /// What a reader must know: no pinning, a noisy run, a scenario cut short.
     pub(crate) notes: Vec<String>,
 }
@@ -173,4 +176,26 @@ pub(crate) struct Leak {
     pub(crate) tag: String,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
+}
+
+/// A simulated machine's row of `tests/growth.rs`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct CpuRow {
+    pub(crate) platform: String,
+    /// Who frees what a CPU allocated.
+    pub(crate) traffic: String,
+    pub(crate) cpus: u32,
+    pub(crate) allocate: Count,
+    pub(crate) free: Count,
+}
+
+/// What a call took: means, and the most.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Count {
+    pub(crate) operations: f64,
+    pub(crate) locked: f64,
+    pub(crate) lines: f64,
+    pub(crate) most_operations: u64,
+    pub(crate) most_locked: u64,
+    pub(crate) most_lines: u64,
 }

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions};
 
-use crate::cli::{Cli, Command, Latency, Soak};
+use crate::cli::{Cli, Command, Growth, Latency, Soak};
 use crate::peers::Peers;
 use crate::report::files::{self, Files};
 use crate::report::terminal;
@@ -54,7 +54,7 @@ impl Plan {
                 }),
                 phases: false,
             },
-            Some(Command::Growth) => {
+            Some(Command::Growth(_)) => {
                 Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
             }
             Some(Command::Contract | Command::Compare(_) | Command::Soak(_) | Command::Worker(_)) => {
@@ -85,6 +85,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     let plan = Plan::new(cli);
     let effort = cli.effort();
     let mut report = Report { schema: SCHEMA, machine: machine(effort)?, ..Report::default() };
+    if let Some(Command::Growth(Growth { counts: Some(file) })) = &cli.command {
+        report.cpus = files::counts(file).map_err(Stop::Usage)?;
+    }
     terminal::machine(&report);
 
     if plan.contract {

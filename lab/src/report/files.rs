@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::versus::{Run, Versus};
 use super::{json, page, terminal};
-use crate::results::Report;
+use crate::results::{CpuRow, Report};
 
 /// Where the results go; both could be opened for writing.
 pub(crate) struct Files {
@@ -32,6 +32,16 @@ impl Files {
         put(&self.json, &json::render(report)?)?;
         put(&self.html, &page::render(report)?)
     }
+}
+
+/// What `tests/growth.rs` counted.
+///
+/// # Errors
+/// A sentence, when the file cannot be read or is something else.
+pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
+    let text =
+        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", file.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("'{}' holds no counts: {error}", file.display()))
 }
 
 /// An earlier run.

@@ -4,8 +4,7 @@ use crate::results::{Report, SCHEMA};
 
 /// The report, for programs and for a later comparison.
 pub(super) fn render(report: &Report) -> Result<String, String> {
-    let mut text =
-        serde_json::to_string_pretty(report).map_err(|error| format!("the results as JSON: {error}"))?;
+    let mut text = serde_json::to_string(report).map_err(|error| format!("the results as JSON: {error}"))?;
     text.push('\n');
     Ok(text)
 }

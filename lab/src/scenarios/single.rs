@@ -183,8 +183,10 @@ impl Bench for Fill {
                     let bytes = sizes.next().unwrap_or(BYTES);
                     // SAFETY: no size is 0.
                     let block = unsafe { subject.alloc(bytes) };
-                    full |= block.is_null();
-                    if !full {
+                    if block.is_null() {
+                        // Smaller ones may still fit, until the batch is over.
+                        full = true;
+                    } else {
                         // SAFETY: just allocated.
                         unsafe { touch(block) };
                         blocks.push((block, bytes));

@@ -84,20 +84,21 @@ pub(in super::super) fn draw(
             let width = if *pen == Pen::Allocator(0) { 3 } else { 2 };
             canvas.line(points(latency).map(|(x, y)| plot.at(x, y)), *pen, width)?;
         }
-        names_at_the_ends(canvas, &plot, &curves)
+        let ends = curves.iter().filter_map(|(pen, name, latency)| {
+            let (x, y) = points(latency).last()?;
+            Some((plot.at(x, y), *pen, *name))
+        });
+        names_at_the_ends(canvas, &plot, ends.collect())
     };
     svg(SIZE, &label, names.len(), draw).map(Some)
 }
 
 /// Each curve's name beside its end, apart from each other.
-fn names_at_the_ends(canvas: &Canvas<'_>, plot: &Plot, curves: &[(Pen, &str, &Latency)]) -> Drawn {
-    let mut ends: Vec<_> = curves
-        .iter()
-        .filter_map(|(pen, name, latency)| {
-            let (x, y) = points(latency).last()?;
-            Some((plot.at(x, y), *pen, *name))
-        })
-        .collect();
+pub(super) fn names_at_the_ends(
+    canvas: &Canvas<'_>,
+    plot: &Plot,
+    mut ends: Vec<((i32, i32), Pen, &str)>,
+) -> Drawn {
     ends.sort_by_key(|&((_, y), _, _)| y);
     let wanted: Vec<_> = ends.iter().map(|&((_, y), _, _)| y).collect();
     for ((end, pen, name), y) in ends.into_iter().zip(apart(&wanted, LABEL + 2, plot.top + 4, plot.bottom()))

@@ -2,6 +2,7 @@
 
 mod canvas;
 pub(super) mod curves;
+pub(super) mod growth;
 pub(super) mod memory;
 pub(super) mod timelines;
 

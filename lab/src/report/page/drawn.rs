@@ -1,10 +1,12 @@
 //! The charts of a page.
 
+use super::super::charts::growth::{self, Line, Unit};
 use super::super::charts::{self, TIMER_DASHES, curves, memory, timelines};
 use super::super::grid::allocators;
 use super::super::sheets::latency::resident;
 use super::markup::{escape, figure, heading};
-use crate::results::Report;
+use crate::results::{Count, CpuRow, Latency, Measured, Report};
+use crate::scenarios::grown;
 
 /// Scenarios whose latency over time is shown: one CPU, two, and more threads than CPUs.
 const OVER_TIME: [&str; 3] = ["hot", "remote-100", "oversubscribed"];
@@ -53,6 +55,73 @@ pub(super) fn resident_bytes(report: &Report) -> Result<String, String> {
     let about = "Resident bytes, beyond what the process had before, for each byte asked for: at the peak, after all \
                  was freed, after the allocator was asked to give back what it can. The line is what was asked for.";
     Ok(grid("Memory", about, "", &figures))
+}
+
+/// What a call costs as live blocks, adapters and tags grow.
+pub(super) fn growth(report: &Report) -> Result<String, String> {
+    let names = allocators(report);
+    type Call = fn(&Measured) -> Option<&Latency>;
+    let calls: [(&str, Call); 2] =
+        [("free", |measured| measured.free.as_ref()), ("allocate", |measured| measured.alloc.as_ref())];
+    let mut figures = String::new();
+    for what in ["live", "adapters", "tags"] {
+        for (call, latency) in calls {
+            let mut lines: Vec<Line<'_>> = Vec::new();
+            for (place, name) in names.iter().copied().enumerate() {
+                let points = report.scenarios.iter().filter_map(|scenario| {
+                    let (_, size) = grown(&scenario.name).filter(|(grown, _)| *grown == what)?;
+                    let measured = scenario.allocators.iter().find(|measured| measured.name == name)?;
+                    Some((size as f64, latency(measured)?.mean))
+                });
+                lines.push((place, name, points.collect()));
+            }
+            lines.retain(|line| !line.2.is_empty());
+            if !lines.is_empty() {
+                let chart = growth::draw(&format!("{call} by {what}"), &lines, Unit::Ns)?;
+                let what = if what == "live" { "live blocks" } else { what };
+                figures += &figure(&format!("{call} by {what}"), "mean of the best batch", &chart);
+            }
+        }
+    }
+    let about = "What a call takes as something grows. Live blocks that no longer fit a cache, or the reach of the \
+                 processor's page tables, cost what memory costs; adapters and tags cost nothing.";
+    Ok(grid("Growth", about, &legend(&names, false), &figures))
+}
+
+/// What a call costs as CPUs grow, counted.
+pub(super) fn cpus(report: &Report) -> Result<String, String> {
+    const TRAFFIC: [(&str, &str); 4] = [
+        ("Own", "its own"),
+        ("Neighbour", "its neighbour's"),
+        ("First", "one frees all"),
+        ("FromFirst", "one allocates all"),
+    ];
+    type Counted = (&'static str, fn(&Count) -> f64);
+    let counted: [Counted; 3] = [
+        ("atomic operations", |count| count.operations),
+        ("locked operations", |count| count.locked),
+        ("cache lines from another CPU", |count| count.lines),
+    ];
+    let mut figures = String::new();
+    for platform in ["portable", "masked"] {
+        for (what, count) in counted {
+            let line = |(place, &(traffic, name)): (usize, &(&'static str, &'static str))| {
+                let of = |row: &&CpuRow| row.platform == platform && row.traffic == traffic;
+                let rows = report.cpus.iter().filter(of);
+                (place, name, rows.map(|row| (f64::from(row.cpus), count(&row.free))).collect::<Vec<_>>())
+            };
+            let lines: Vec<_> =
+                TRAFFIC.iter().enumerate().map(line).filter(|line| !line.2.is_empty()).collect();
+            if !lines.is_empty() {
+                let title = format!("{what} of a free, {platform}");
+                let chart = growth::draw(&format!("{title}, by CPUs"), &lines, Unit::Count)?;
+                figures += &figure(&title, "mean, on simulated machines of so many CPUs", &chart);
+            }
+        }
+    }
+    let about = "Counted in the shipped code, on simulated machines: which CPU frees what another one allocated is \
+                 each line's name. Counts repeat; they are no times.";
+    Ok(grid("Growth by CPUs", about, "", &figures))
 }
 
 fn grid(title: &str, about: &str, legend: &str, figures: &str) -> String {

@@ -23,6 +23,8 @@ pub(super) fn render(report: &Report) -> Result<String, String> {
     let mut body = headline(report, &grids);
     body += &ratios(&grids);
     if !report.scenarios.is_empty() {
+        body += &drawn::growth(report)?;
+        body += &drawn::cpus(report)?;
         body += &drawn::percentiles(report)?;
         body += &drawn::over_time(report)?;
         body += &drawn::resident_bytes(report)?;
