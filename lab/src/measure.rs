@@ -30,7 +30,7 @@ pub(crate) type Progress<'a> = dyn FnMut(usize, usize, &str) + 'a;
 pub(crate) fn work(args: Args) -> Result<(), String> {
     let (name, work) = (args.allocator.clone(), Work::new(args));
     match name.as_str() {
-        "storport-pool" | "storport-pool-portable" => pool_worker(work),
+        "storport-pool" | "pool-portable" => pool_worker(work),
         name if name == System.name() => work.run(&System),
         name if name == Mimalloc.name() => work.run(&Mimalloc),
         name => Err(format!("there is no allocator {name:?}")),

@@ -35,11 +35,16 @@ const ALL: [(&str, Home); 12] = [
     ("snmalloc", Home::Peers),
     ("smalloc", Home::Peers),
     ("talc", Home::Peers),
-    ("storport-pool-checked", Home::Checking),
-    ("storport-pool-portable", Home::Portable),
+    ("pool-checked", Home::Checking),
+    ("pool-portable", Home::Portable),
     ("mimalloc-secure", Home::Checking),
     ("snmalloc-check", Home::Checking),
 ];
+
+/// Whether it is the pool, built or run in whatever way.
+pub(crate) fn is_the_pool(name: &str) -> bool {
+    name == ALL[0].0 || name.starts_with("pool-")
+}
 
 /// Which ones are wanted beside the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -50,7 +50,7 @@ fn serve(name: &str, work: Work) -> Result<(), String> {
     match name {
         "mimalloc-secure" => work.run(&storport_pool_lab::subjects::Mimalloc),
         "snmalloc-check" => work.run(&foreign::Snmalloc),
-        "storport-pool-checked" => storport_pool_lab::worker::pool_worker(work),
+        "pool-checked" => storport_pool_lab::worker::pool_worker(work),
         name => Err(format!("there is no allocator {name:?} here")),
     }
 }

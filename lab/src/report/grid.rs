@@ -2,6 +2,7 @@
 
 use super::ratio::{Measure, Quantity, Ratio, Verdict};
 use super::stats;
+use crate::peers;
 use crate::results::{Latency, Measured, Report, Scenario};
 
 /// The whole of it.
@@ -124,8 +125,11 @@ impl Grid {
 
     /// Of each scenario, the column in which the first one does worst: against the fastest other.
     pub(super) fn hardest(&self) -> Vec<Found<'_>> {
-        let hardest =
-            |row| self.found_in(row).max_by(|a, b| a.compared.ratio.value.total_cmp(&b.compared.ratio.value));
+        let hardest = |row| {
+            self.found_in(row)
+                .filter(Found::is_of_another)
+                .max_by(|a, b| a.compared.ratio.value.total_cmp(&b.compared.ratio.value))
+        };
         self.rows.iter().filter_map(hardest).collect()
     }
 
@@ -162,7 +166,15 @@ impl Grid {
 
     /// How many cells say so.
     pub(super) fn count(&self, verdict: impl Fn(Verdict) -> bool) -> usize {
-        self.found().iter().filter(|found| verdict(found.compared.ratio.verdict)).count()
+        let others = self.found().into_iter().filter(Found::is_of_another);
+        others.filter(|found| verdict(found.compared.ratio.verdict)).count()
+    }
+}
+
+impl Found<'_> {
+    /// Not of the pool, built or run in another way.
+    pub(super) fn is_of_another(&self) -> bool {
+        !peers::is_the_pool(self.allocator)
     }
 }
 

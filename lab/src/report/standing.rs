@@ -97,8 +97,9 @@ pub(super) const SLOWER: &str = "Where another allocator is faster, beyond noise
 /// Where another allocator is faster than the pool beyond noise, the worst first.
 pub(super) fn slower(grids: &[Grid]) -> Vec<(&Grid, Found<'_>)> {
     let all = grids.iter().flat_map(|grid| grid.found().into_iter().map(move |found| (grid, found)));
-    let mut found: Vec<_> =
-        all.filter(|(_, found)| found.compared.ratio.verdict == Verdict::Slower).collect();
+    let mut found: Vec<_> = all
+        .filter(|(_, found)| found.is_of_another() && found.compared.ratio.verdict == Verdict::Slower)
+        .collect();
     found.sort_by(|(_, a), (_, b)| b.compared.ratio.value.total_cmp(&a.compared.ratio.value));
     found
 }

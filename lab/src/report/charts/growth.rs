@@ -33,7 +33,7 @@ pub(in super::super) fn draw(label: &str, lines: &[Line<'_>], unit: Unit) -> Res
         top: 10,
         width: SIZE.0 - 64 - 150,
         height: SIZE.1 - 36,
-        x: 0.0..widest,
+        x: least.min(widest)..widest,
         y: 0.0..top,
     };
     let draw = |canvas: &Canvas<'_>| {
