@@ -13,8 +13,9 @@ use crate::{AdapterId, Status, ViolationKind};
 /// loaded magazine.
 #[inline(never)]
 pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
-    let Some(block) = meta.range().block_at(meta.range().place_of(address)) else {
-        return refuse_slow(meta, platform, owner, address);
+    let place = meta.range().place_of(address);
+    let Some(block) = meta.range().block_at(place) else {
+        return refuse_place_slow(meta, platform, owner, place);
     };
     if cfg!(storport_pool_asan) {
         return free_slow(meta, platform, owner, block);
@@ -24,6 +25,13 @@ pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, addr
         Freed::Claimed => put_claimed_slow(meta, platform, block),
         Freed::Missed => free_slow(meta, platform, owner, block),
     }
+}
+
+/// Reached with an address outside the range, or one that is no multiple of 16. The fast path has not kept it.
+#[cold]
+#[inline(never)]
+fn refuse_place_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
+    refuse_slow(meta, platform, owner, meta.range().address_of(place))
 }
 
 /// Puts a claimed slab block away.
@@ -47,7 +55,7 @@ fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, block: Blo
     refuse_slow(meta, platform, owner, meta.range().address(block))
 }
 
-/// Reached with an address outside the range or no multiple of 16, a bad argument, at a bad IRQL, with a large run, or when another call was faster.
+/// Reached with a bad address or argument, at a bad IRQL, with a large run, or when another call was faster.
 /// The contract's checks, in its order (section 5 of the contract's decisions).
 #[cold]
 #[inline(never)]

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use crate::allocate::{allocate, null_out_slow};
 use crate::contract::hook::HookRecord;
 use crate::free::{free, put_claimed_slow};
-use crate::layout::classes::{CLASS_SLOTS, Class, SLAB_CLASSES, SPAN};
+use crate::layout::classes::{CLASS_SLOTS, Class, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::{Config, CreateError, Geometry};
@@ -423,12 +423,7 @@ impl<P: Platform> Pool<P> {
     pub fn trim_with(&self, mut decommit: impl FnMut(u64, u64) -> bool) -> Result<Trimmed, Busy> {
         let meta = &self.meta;
         let claim = meta.try_reclaim().ok_or(Busy)?;
-        let mut slabs = 0;
-        for class in (0..SLAB_CLASSES as u8).map(Class) {
-            if meta.slabs(class) > 0 {
-                slabs += u64::from(meta.sweep(&self.platform, &claim, class, true).retired);
-            }
-        }
+        let slabs = u64::from(meta.sweep_all(&self.platform, &claim));
         // A gap or another consumer leaves runs for the next time.
         let _ = meta.collect_large();
         let span = u64::from(SPAN);

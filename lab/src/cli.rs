@@ -15,7 +15,7 @@ const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
 /// Shows what storport-pool does and what it costs: the Storport pool contract checked live,
 /// Storport workloads replayed, and the latency of free and allocate beside other allocators.
 ///
-/// Without a command it does all of it, in half a minute.
+/// Without a command it does all of it, in one to two minutes.
 #[derive(Debug, Parser)]
 #[command(name = "storport-pool", version, after_help = EXIT)]
 pub(crate) struct Cli {
@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// --html, and nothing else.
     #[command(after_help = EXIT)]
     Compare(Compare),
+    /// Draws a run's JSON file as one picture: the pool's time to free over each other allocator's, by scenario.
+    #[command(after_help = EXIT)]
+    Chart(Chart),
     /// Runs all kinds of traffic at once for a long time, and checks after each round that nothing was
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
     #[command(after_help = EXIT)]
@@ -61,6 +64,16 @@ pub(crate) struct Compare {
     /// The later run, b.
     #[arg(value_name = "B.JSON")]
     pub(crate) after: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Chart {
+    /// The run.
+    #[arg(value_name = "RUN.JSON")]
+    pub(crate) run: PathBuf,
+    /// Where the picture goes.
+    #[arg(value_name = "OUT.SVG")]
+    pub(crate) svg: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,16 +154,14 @@ impl Cli {
         &self.output.peers
     }
 
-    /// For a command that writes no files.
+    /// For a command that takes neither files nor effort.
     ///
     /// # Errors
-    /// A sentence, when files or a quick run are asked for all the same.
-    pub(crate) fn writes_nothing(&self) -> Result<(), String> {
+    /// `why`, when files or a quick run are asked for all the same.
+    pub(crate) fn takes_no_output(&self, why: &str) -> Result<(), String> {
         let Output { json, html, quick, .. } = &self.output;
         if json.is_some() || html.is_some() || *quick {
-            return Err("the soak writes no files and has its own length: \
-                        --json, --html and --quick have no use"
-                .to_owned());
+            return Err(format!("{why}: --json, --html and --quick have no use"));
         }
         Ok(())
     }
@@ -178,7 +189,7 @@ impl Cli {
             Some(Command::Replay) => "replay",
             Some(Command::Latency(_)) => "latency",
             Some(Command::Growth(_)) => "growth",
-            Some(Command::Compare(_) | Command::Soak(_) | Command::Worker(_)) => "none",
+            Some(Command::Compare(_) | Command::Chart(_) | Command::Soak(_) | Command::Worker(_)) => "none",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

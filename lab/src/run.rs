@@ -57,9 +57,13 @@ impl Plan {
             Some(Command::Growth(_)) => {
                 Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
             }
-            Some(Command::Contract | Command::Compare(_) | Command::Soak(_) | Command::Worker(_)) => {
-                Plan { contract: true, scenarios: Vec::new(), phases: false }
-            }
+            Some(
+                Command::Contract
+                | Command::Compare(_)
+                | Command::Chart(_)
+                | Command::Soak(_)
+                | Command::Worker(_),
+            ) => Plan { contract: true, scenarios: Vec::new(), phases: false },
         }
     }
 }
@@ -70,11 +74,15 @@ impl Plan {
 /// [`Stop`]; the results are written all the same when only the contract was broken.
 pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     if let Some(Command::Soak(options)) = &cli.command {
-        cli.writes_nothing().map_err(Stop::Usage)?;
+        cli.takes_no_output("the soak writes no files and has its own length").map_err(Stop::Usage)?;
         return soak(options);
     }
     if let Some(Command::Worker(args)) = &cli.command {
         return measure::work(args.clone()).map_err(Stop::Measurement);
+    }
+    if let Some(Command::Chart(chart)) = &cli.command {
+        cli.takes_no_output("the chart goes where the second argument says").map_err(Stop::Usage)?;
+        return files::chart(&chart.run, &chart.svg).map_err(Stop::Usage);
     }
     if let Some(Command::Compare(compare)) = &cli.command {
         let html = cli.page_only().map_err(Stop::Usage)?;

@@ -249,6 +249,12 @@ fn runs_are_compared() {
     let page = std::fs::read_to_string(folder.join("out/page.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("class=\"heat\""));
 
+    let output = run(&folder, &["chart", "a.json", "out/free.svg"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(std::fs::read_to_string(folder.join("out/free.svg")).unwrap().starts_with("<svg "));
+    let output = run(&folder, &["chart", "a.json", "a.json"]);
+    assert!(text(&output.stderr).contains("would replace the run"), "{}", text(&output.stderr));
+
     // What is no run of this program's kind is refused.
     let mut older = json(&folder.join("a.json"));
     older["schema"] = 1.into();

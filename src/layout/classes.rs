@@ -41,7 +41,7 @@ pub(crate) const MAX_SLAB_BYTES: u32 = SIZES[SLAB_CLASSES - 1];
 /// Entries of a full magazine at most.
 pub(crate) const MAGAZINE_ENTRIES: u32 = super::cursor::MAX_ROOM;
 /// A CPU's two magazines of one class hold about twice this many bytes at most.
-const PARKED_BYTES: u32 = SPAN;
+const PARKED_BYTES: u32 = 4 * SPAN;
 
 /// Which size class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +171,29 @@ impl Class {
             capacity = MAGAZINE_ENTRIES;
         }
         if capacity == 0 { 1 } else { capacity }
+    }
+}
+
+/// One class of slabs, or all.
+#[derive(Clone, Copy)]
+pub struct Classes {
+    first: u8,
+    end: u8,
+}
+
+impl Classes {
+    pub(crate) const ALL: Classes = Classes { first: 0, end: SLAB_CLASSES as u8 };
+
+    pub(crate) const fn one(class: Class) -> Classes {
+        Classes { first: class.0, end: class.0 + 1 }
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        (self.end - self.first) as usize
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Class> {
+        (self.first..self.end).map(Class)
     }
 }
 

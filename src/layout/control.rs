@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use super::classes::{CLASS_SLOTS, GRAIN_SHIFT};
 use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL};
 use super::geometry::{Config, Geometry, MAX_CPUS, PAGE_MAP};
-use super::page_map::{HeaderTable, NO_HEADER};
+use super::page_map::{HeaderTable, NO_HEADER, NO_HEADERS};
 use super::range::Range;
 use crate::contract::hook::HookRecord;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
@@ -13,14 +13,17 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 /// The owner in account 0's word: a closed one, which no handle equals.
 pub(crate) const NOBODY: u64 = 1 << 31;
 
+/// How many negative numbers a restartable sequence may read as its CPU's.
+pub(crate) const NO_CPU: usize = 2;
+
 /// What the fast paths and all slow ones share. Fields without an atomic type are immutable
 /// after creation (I11).
 #[repr(C, align(64))]
 pub struct Control {
     /// The account word of account 0, which is nobody's: no handle equals its owner.
     pub(crate) nobody: u64,
-    /// Reads 0 for ever: the header of what is no block.
-    pub(crate) no_header: u64,
+    /// Read 0 for ever: the headers of what is no block.
+    pub(crate) no_header: [u64; NO_HEADERS],
     /// The range.
     pub(crate) range: Range,
     /// 64 less log2 of the number of accounts.
@@ -37,9 +40,9 @@ pub struct Control {
     pub(crate) small: [u8; SMALL.len()],
     /// By class: where its headers are.
     pub(crate) headers: [HeaderTable; CLASS_SLOTS],
-    /// Address of each CPU's block, for rseq sections. For numbers without a cache, and for all
-    /// while the twin serves, it is the shared row's, whose cursors are `NONE` for ever.
-    pub(crate) cpu_blocks: [usize; MAX_CPUS],
+    /// Address of each CPU's block, for rseq sections, from number -[`NO_CPU`] on. For numbers without a
+    /// cache, and for all while the twin serves, it is the shared row's, whose cursors are `NONE` for ever.
+    pub(crate) cpu_blocks: [usize; NO_CPU + MAX_CPUS],
 
     pub(crate) geometry: Geometry,
     pub(crate) strict_tags: bool,
@@ -69,8 +72,6 @@ pub struct Control {
     pub(crate) arena_next: AtomicU64,
     /// Stock of empty magazines: counter, magazine. Written by CAS.
     pub(crate) empties: AtomicU64,
-    /// Counts page-map entries written, for their generation.
-    pub(crate) adoptions: AtomicU32,
     /// Allocations that failed because memory was in someone's hand.
     pub(crate) contended: AtomicU64,
     /// Violations found.
@@ -127,7 +128,7 @@ impl Control {
         let least = geometry.least_class;
         Control {
             nobody: NOBODY,
-            no_header: 0,
+            no_header: [0; NO_HEADERS],
             range: geometry.range,
             account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
@@ -136,7 +137,7 @@ impl Control {
             capacity,
             small: SMALL.map(|class| class.max(least)),
             headers,
-            cpu_blocks: [0; MAX_CPUS],
+            cpu_blocks: [0; NO_CPU + MAX_CPUS],
             geometry,
             strict_tags: config.strict_tags,
             #[cfg(storport_pool_asan)]
@@ -152,7 +153,6 @@ impl Control {
             span_hint: AtomicU32::new(0),
             arena_next: AtomicU64::new(u64::from(geometry.arena)),
             empties: AtomicU64::new(0),
-            adoptions: AtomicU32::new(0),
             contended: AtomicU64::new(0),
             violations: AtomicU64::new(0),
             depots: core::array::from_fn(|_| Depot {

@@ -30,6 +30,11 @@ impl Range {
         address.wrapping_sub(self.base).rotate_right(GRAIN_SHIFT)
     }
 
+    /// The address whose place this is.
+    pub(crate) const fn address_of(&self, place: u64) -> u64 {
+        place.rotate_left(GRAIN_SHIFT).wrapping_add(self.base)
+    }
+
     /// The block id of a place, if the range has it.
     #[inline(always)]
     pub(crate) const fn block_at(&self, place: u64) -> Option<BlockId> {

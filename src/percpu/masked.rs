@@ -5,7 +5,7 @@ use super::sealed::Sealed;
 use super::steal::stop_and_take;
 use super::{Freed, MaskInterrupts, Platform, Pop};
 use crate::AdapterId;
-use crate::layout::classes::Class;
+use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
@@ -146,8 +146,8 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
         })
     }
 
-    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
-        stop_and_take(meta, class, |cpus| self.fence(cpus), each);
+    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
+        stop_and_take(meta, classes, |cpus| self.fence(cpus), each);
     }
 
     fn fence_sections(&self, meta: &Meta) {

@@ -22,7 +22,7 @@ pub(crate) mod thread;
 use core::ptr::NonNull;
 
 use crate::AdapterId;
-use crate::layout::classes::Class;
+use crate::layout::classes::{Class, Classes};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, Account, BlockId, Header};
@@ -165,10 +165,10 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool;
 
-    /// Takes the loaded magazines of all CPUs; `None` for one that could not be had now. The
-    /// caller holds the reclaim claim.
+    /// Takes the loaded magazines of these classes from all CPUs; `None` for one that could not be had
+    /// now. The caller holds the reclaim claim.
     #[doc(hidden)]
-    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>));
+    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>));
 
     /// Between retiring slabs and giving their spans away: returns when no section of `free` is left
     /// that may have read their page-map entries before.

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use super::sealed::Sealed;
 use super::{Ask, Freed, Platform, Pop, Taken, portable, thread};
 use crate::AdapterId;
-use crate::layout::classes::Class;
+use crate::layout::classes::{Class, Classes};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
@@ -48,6 +48,7 @@ impl Sealed for Native {}
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod commit {
     use super::*;
+    use crate::layout::control::NO_CPU;
     use crate::percpu::DISPATCH;
     use crate::percpu::claim::find_and_claim;
     use crate::percpu::rseq;
@@ -61,6 +62,9 @@ mod commit {
             return;
         }
         let Some(offset) = rseq::area_offset() else { return };
+        if !rseq::cpus_fit() {
+            return;
+        }
         let query = membarrier_query();
         let wanted = MembarrierQuery::REGISTER_PRIVATE_EXPEDITED_RSEQ
             | MembarrierQuery::PRIVATE_EXPEDITED_RSEQ
@@ -72,7 +76,7 @@ mod commit {
         thread::publish_area(offset);
         control.rseq = true;
         for cpu in 0..control.cpus {
-            control.cpu_blocks[cpu as usize] = base.addr().get() + control.geometry.cpu_block(cpu);
+            control.cpu_blocks[NO_CPU + cpu as usize] = base.addr().get() + control.geometry.cpu_block(cpu);
         }
     }
 
@@ -121,8 +125,8 @@ mod commit {
         rseq::exchange(meta, cpu, class, expected, new)
     }
 
-    pub(super) fn steal(meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
-        stop_and_take(meta, class, |_| fence_sections(), each);
+    pub(super) fn steal(meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
+        stop_and_take(meta, classes, |_| fence_sections(), each);
     }
 
     pub(super) fn fence_sections() {
@@ -184,7 +188,7 @@ mod commit {
         false
     }
 
-    pub(super) fn steal(_: &Meta, _: Class, _: impl FnMut(Option<Cursor>)) {}
+    pub(super) fn steal(_: &Meta, _: Classes, _: impl FnMut(Class, Option<Cursor>)) {}
 
     pub(super) fn fence_sections() {}
 
@@ -260,11 +264,11 @@ impl Platform for Native {
         }
     }
 
-    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
+    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
         if commit::active(meta) {
-            commit::steal(meta, class, each);
+            commit::steal(meta, classes, each);
         } else {
-            portable::steal(meta, class, each);
+            portable::steal(meta, classes, each);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::sealed::Sealed;
 use super::{Host, Platform, Pop};
-use crate::layout::classes::Class;
+use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
@@ -74,19 +74,20 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
         .is_ok()
 }
 
-pub(crate) fn steal(meta: &Meta, class: Class, mut each: impl FnMut(Option<Cursor>)) {
-    for cpu in 0..meta.control().cpus {
+pub(crate) fn steal(meta: &Meta, classes: Classes, mut each: impl FnMut(Class, Option<Cursor>)) {
+    for (cpu, class) in (0..meta.control().cpus).flat_map(|cpu| classes.iter().map(move |class| (cpu, class)))
+    {
         // ORDERING: Relaxed - a first look; what is in flight is excepted.
         let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
         if seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0 {
             continue;
         }
         match claim(meta, cpu, class) {
-            None => each(None),
+            None => each(class, None),
             Some((word, cursor)) => {
                 unclaim(word, Cursor::NONE);
                 if cursor.is_magazine() {
-                    each(Some(cursor));
+                    each(class, Some(cursor));
                 }
             }
         }
@@ -145,7 +146,7 @@ impl<H: Host> Platform for Portable<H> {
         exchange(meta, cpu, class, expected, new)
     }
 
-    fn steal(&self, meta: &Meta, class: Class, each: impl FnMut(Option<Cursor>)) {
-        steal(meta, class, each);
+    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
+        steal(meta, classes, each);
     }
 }

@@ -13,12 +13,12 @@ use core::mem::offset_of;
 use super::{Ask, Freed, Pop, Taken};
 use crate::AdapterId;
 use crate::layout::classes::{Class, GRAIN_SHIFT};
-use crate::layout::control::Control;
+use crate::layout::control::{Control, NO_CPU};
 use crate::layout::cursor::{Cursor, MAX_ROOM};
 use crate::layout::geometry::{MAX_CPUS, PAGE_MAP};
 use crate::layout::header::{ACCOUNT_SHIFT, ALLOC, Account, BlockId, CLAIM};
 use crate::layout::meta::{AHEAD, Meta};
-use crate::layout::page_map::{CLASS_SHIFT, HeaderTable, TABLE_SHIFT};
+use crate::layout::page_map::{CLASS_SHIFT, FIRST_SHIFT};
 use crate::layout::range::Range;
 
 const _: () = {
@@ -30,29 +30,29 @@ const _: () = {
 /// thread pointer, which is negative; `c`: the CPU's number.
 #[rustfmt::skip]
 macro_rules! begin {
-    ($c:literal, $cpu:literal, $descriptor:literal) => {
+    ($c:literal, $descriptor:literal) => {
         steps!(
             "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]";
             "movsxd ", $c, ", dword ptr fs:[{t}]";                          // where the area lies from there
             "lea ", $descriptor, ", [rip + 22f]";
             // area.rseq_cs: armed. The section begins right behind: the kernel disarms whom it stops outside.
             "mov qword ptr fs:[", $c, " + {t} + 8], ", $descriptor, "\n23:";
-            "mov ", $cpu, ", dword ptr fs:[", $c, " + {t} + 4]";            // area.cpu_id
+            "movsxd ", $c, ", dword ptr fs:[", $c, " + {t} + 4]";           // area.cpu_id
         )
     };
 }
 
-/// Turns the CPU's number into its block; misses when the thread's sections do not run.
+/// Turns the CPU's number into its block. Where the thread's sections do not run, the number is negative
+/// (uapi `linux/rseq.h`: -1 or -2) and leads to the shared row's, whose cursors make the section miss.
 #[rustfmt::skip]
 macro_rules! block {
-    ($c:literal, $cpu:literal, $missed:literal) => {
-        steps!(
-            "cmp ", $cpu, ", {CPUS}";
-            "jae ", $missed;
-            "mov ", $c, ", qword ptr [{base} + ", $c, " * 8 + {BLOCKS}]";
-        )
+    ($c:literal) => {
+        steps!("mov ", $c, ", qword ptr [{base} + ", $c, " * 8 + {BLOCKS}]")
     };
 }
+
+/// Where CPU 0's block stands in the control block.
+const BLOCKS: usize = offset_of!(Control, cpu_blocks) + NO_CPU * size_of::<usize>();
 
 /// Ends the section, and begins its abort handler.
 #[rustfmt::skip]
@@ -79,7 +79,7 @@ macro_rules! end {
 /// when the allocation was counted.
 ///
 /// The count is stored before the commit; an abort tells as in `free` whether it was: `t` is negative
-/// until the cursor is loaded, from then on the flags are "not above", as the CPU's compare left them
+/// until the cursor is loaded, from then on the flags are "not above", as the account's compare left them
 /// when it was passed; the `add` leaves "above". (`t` may be one entry further then, but not above the
 /// capacity.)
 #[rustfmt::skip]
@@ -126,20 +126,18 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
     unsafe {
         asm!(
             steps!(
-                begin!("r10", "r10d", "{i}");
+                begin!("r10", "{i}");
                 "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]";   // rcx = page-map entry
-                block!("r10", "r10d", "{missed}");
+                block!("r10");
                 "mov {i:e}, {id:e}";
-                "shr {i}, cl";
-                "mov {h}, rcx";
-                "shr {h}, {TABLE_SHIFT}";
-                "add {i}, {h}";                                 // i = index of the header
+                "shl {i}, cl";
+                "add {i}, rcx";
+                "shr {i}, {FIRST_SHIFT}";                       // i = index of the header
                 "mov {h}, qword ptr [{base} + {i} * 8]";        // h = header
                 "cmp {h:x}, {id:x}";                            // the start of an allocated block
                 "jne {missed}";
                 "sar {h}, {ACCOUNT_SHIFT}";
-                "mov {h}, qword ptr [{base} + {h} * 8]";        // h = account word
-                "cmp {owner:e}, {h:e}";
+                "cmp {owner:e}, dword ptr [{base} + {h} * 8]";  // the account word's
                 "jne {missed}";                                 // flags: not above, from here on
                 "movzx ecx, ch";                                // rcx = class
                 "mov {t:e}, dword ptr [r10 + rcx * 4]";         // t = cursor; not negative, from here on
@@ -168,11 +166,10 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
             h = out(reg) _,
             out("rcx") _,
             out("r10") _,
-            CPUS = const MAX_CPUS,
-            BLOCKS = const offset_of!(Control, cpu_blocks),
+            BLOCKS = const BLOCKS,
             MAX_ROOM = const MAX_ROOM,
             PAGE_MAP = const PAGE_MAP,
-            TABLE_SHIFT = const TABLE_SHIFT,
+            FIRST_SHIFT = const FIRST_SHIFT,
             ACCOUNT_SHIFT = const ACCOUNT_SHIFT,
             CLAIM = const CLAIM,
             missed = label { return Freed::Missed },
@@ -195,8 +192,8 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
     unsafe {
         asm!(
             steps!(
-                begin!("r10", "r10d", "r11");
-                block!("r10", "r10d", "{missed}");
+                begin!("r10", "r11");
+                block!("r10");
                 "mov {t:e}, dword ptr [r10 + {class} * 4]";     // t = cursor
                 "lea {t:e}, [{t} - 1]";                         // t = one entry more
                 "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
@@ -214,8 +211,7 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
             t = out(reg) _,
             out("r10") _,
             out("r11") _,
-            CPUS = const MAX_CPUS,
-            BLOCKS = const offset_of!(Control, cpu_blocks),
+            BLOCKS = const BLOCKS,
             MAX_ROOM = const MAX_ROOM,
             missed = label { return false },
             #[cfg(storport_pool_stretch)]
@@ -240,13 +236,13 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
     unsafe {
         asm!(
             steps!(
-                begin!("rcx", "ecx", "{id}");
-                "cmp qword ptr [{base} + {account} * 8], {key}"; // open
-                "jne 26f";
+                begin!("rcx", "{id}");
+                block!("rcx");
                 "lea {id}, [{account} + {account} * 4]";        // id, at first: offset of the counter cell
                 "shl {id}, {CELL_SHIFT}";
                 "lea {id}, [{id} + {class} * 8]";
-                block!("rcx", "ecx", "26f");
+                "cmp qword ptr [{base} + {account} * 8], {key}"; // open
+                "jne 26f";                                      // flags: not above, from here on
             ),
             count_and_pop!(),
             "mov {id}, {COUNTED}",
@@ -264,9 +260,9 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
                 "prefetchw byte ptr [{range} + {t}]";
                 "mov rcx, qword ptr [{base} + {class} * 8 + {HEADERS}]";
                 "mov {t:e}, {id:e}";
-                "shr {t:e}, cl";
-                "shr rcx, {FIRST_SHIFT}";
-                "add {t}, rcx";                                 // t = index of the header
+                "shl {t}, cl";
+                "add {t}, rcx";
+                "shr {t}, {FIRST_SHIFT}";                       // t = index of the header
                 "mov ecx, {bytes:e}";
                 "shl rcx, 16";
                 "mov cx, {id:x}";
@@ -289,11 +285,10 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
             t = out(reg) _,
             id = out(reg) answer,
             out("rcx") _,
-            CPUS = const MAX_CPUS,
-            BLOCKS = const offset_of!(Control, cpu_blocks),
+            BLOCKS = const BLOCKS,
             CAPACITY = const offset_of!(Control, capacity),
             HEADERS = const offset_of!(Control, headers),
-            FIRST_SHIFT = const HeaderTable::FIRST_SHIFT,
+            FIRST_SHIFT = const FIRST_SHIFT,
             ACCOUNT_SHIFT = const ACCOUNT_SHIFT,
             GRAIN_SHIFT = const GRAIN_SHIFT,
             CELL_SHIFT = const CELL_SHIFT,
@@ -327,10 +322,10 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
     unsafe {
         asm!(
             steps!(
-                begin!("rcx", "ecx", "r11");
+                begin!("rcx", "r11");
+                block!("rcx");
                 "cmp qword ptr [{word}], {key}";                // the account is open
-                "jne 26f";
-                block!("rcx", "ecx", "26f");
+                "jne 26f";                                      // flags: not above, from here on
             ),
             count_and_pop!(),
             "mov {t}, -{COUNTED}",
@@ -346,8 +341,7 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
             t = out(reg) cursor,
             out("rcx") _,
             out("r11") _,
-            CPUS = const MAX_CPUS,
-            BLOCKS = const offset_of!(Control, cpu_blocks),
+            BLOCKS = const BLOCKS,
             CAPACITY = const offset_of!(Control, capacity),
             MISSED = const Taken::MISSED,
             COUNTED = const Taken::COUNTED,
@@ -372,7 +366,7 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
     unsafe {
         asm!(
             steps!(
-                begin!("r10", "r10d", "r11");
+                begin!("r10", "r11");
                 "cmp {cpu:e}, r10d";                            // still on this CPU
                 "jne {missed}";
                 "cmp {expected:e}, dword ptr [{cursor}]";
@@ -440,4 +434,16 @@ pub(crate) fn area_offset() -> Option<isize> {
     // SAFETY: glibc's manual gives their types, `ptrdiff_t` and `unsigned int`, both constant.
     let (offset, size) = unsafe { (*offset.cast::<isize>(), *size.cast::<u32>()) };
     (size != 0).then_some(offset)
+}
+
+/// Whether every CPU number that this kernel may ever give has a place in the control block's table, since
+/// the sections do not compare. The number is fixed when the kernel starts.
+pub(crate) fn cpus_fit() -> bool {
+    unsafe extern "C" {
+        fn sched_getaffinity(thread: i32, bytes: usize, mask: *mut u64) -> i32;
+    }
+    let mut mask = [0; MAX_CPUS / 64];
+    // SAFETY: the mask has these bytes. The kernel refuses one in which not all of its numbers fit
+    // (sched_setaffinity(2), EINVAL).
+    unsafe { sched_getaffinity(0, size_of_val(&mask), mask.as_mut_ptr()) == 0 }
 }

@@ -36,7 +36,7 @@ mod stretched {
             concat!(
                 "mov r8, qword ptr [rip + storport_pool_thread_0_1@gottpoff]\n",
                 "movsxd r9, dword ptr fs:[r8]\n",
-                "mov r8d, dword ptr fs:[r9 + r8 + 4]\n",
+                "movsxd r8, dword ptr fs:[r9 + r8 + 4]\n",
                 "cmp ", $register, ", ", $now, "\n",
                 "je 21f\n",
                 "ud2\n",

@@ -20,15 +20,13 @@ impl Meta {
         let len = spans_for(bytes);
         let start = self.take_run(len)?;
         let control = self.control();
-        // ORDERING: Relaxed - any number will do.
-        let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
         for span in start..start + len {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.
             self.span_word(span).store(word, Ordering::Relaxed);
             // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
             self.entry(span as usize)
-                .store(Entry::new(class, control.headers[LARGE.index()], generation).0, Ordering::Release);
+                .store(Entry::new(class, control.headers[LARGE.index()]).0, Ordering::Release);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).consumer.slabs.fetch_add(1, Ordering::Relaxed);

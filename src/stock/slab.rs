@@ -91,11 +91,9 @@ impl Meta {
         }
         #[cfg(storport_pool_asan)]
         self.poison_span(span);
-        // ORDERING: Relaxed - any number will do.
-        let generation = control.adoptions.fetch_add(1, Ordering::Relaxed) as u8;
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
         self.entry(span as usize)
-            .store(Entry::new(class, control.headers[class.index()], generation).0, Ordering::Release);
+            .store(Entry::new(class, control.headers[class.index()]).0, Ordering::Release);
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
         depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);

@@ -1,12 +1,12 @@
 //! Sweeps: everything free of one class is gathered, empty slabs are retired, the rest goes back.
 
 use super::queue::Popped;
-use crate::layout::classes::{Class, SLAB_CLASSES};
+use crate::layout::classes::{Class, Classes, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::BlockId;
 use crate::layout::meta::{Claim, Meta};
 use crate::percpu::Platform;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
 
 /// A span word's mark: this slab is retired. The low bits chain to the next such span, + 1.
 const RETIRED: u32 = 1 << 31;
@@ -32,6 +32,10 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
+    fn empty(meta: &Meta, class: Class) -> Hand<'_> {
+        Hand { meta, class, magazines: 0, blocks: 0 }
+    }
+
     fn add_magazine(&mut self, magazine: Cursor) {
         // ORDERING: Relaxed - in hand; published by `publish_magazine`.
         self.meta.magazine_link(magazine.magazine()).store(self.magazines, Ordering::Relaxed);
@@ -76,14 +80,19 @@ impl Hand<'_> {
         self.magazine_ids().chain(self.blocks())
     }
 
-    /// Takes what the caches, the depot and the block queue hold.
-    fn gather<P: Platform>(&mut self, platform: &P) -> bool {
-        let (meta, class) = (self.meta, self.class);
+    /// Takes what every CPU has loaded; says whether some of it could not be had.
+    fn take_loaded<P: Platform>(&mut self, platform: &P) -> bool {
         let mut contended = false;
-        platform.steal(meta, class, |stolen| match stolen {
+        platform.steal(self.meta, Classes::one(self.class), |_, stolen| match stolen {
             Some(magazine) => self.add_magazine(magazine),
             None => contended = true,
         });
+        contended
+    }
+
+    /// Takes what spares, depot and block queue hold; says whether some of it could not be had.
+    fn take_parked(&mut self) -> bool {
+        let (meta, class) = (self.meta, self.class);
         for cpu in 0..meta.control().cpus {
             let spare = meta.spare(cpu, class);
             // ORDERING: Relaxed - a first look.
@@ -95,6 +104,7 @@ impl Hand<'_> {
                 }
             }
         }
+        let mut contended = false;
         if meta.depot_is_empty(class) {
             return contended;
         }
@@ -136,37 +146,38 @@ impl Hand<'_> {
         contended
     }
 
-    fn word(&self, block: BlockId) -> u32 {
-        // ORDERING: Relaxed - span words of this class are the sweeper's.
-        self.meta.span_word(block.span()).load(Ordering::Relaxed)
+    fn word(&self, block: BlockId) -> &AtomicU32 {
+        self.meta.span_word(block.span())
     }
 
-    fn set_word(&self, span: u32, word: u32) {
-        // ORDERING: Relaxed - as in `word`; retired ones are published with their bit.
-        self.meta.span_word(span).store(word, Ordering::Relaxed);
-    }
-
-    /// Retires every slab of which all carved blocks are in hand. Returns the chain of them.
-    fn retire(&self) -> (u32, u32) {
+    /// Retires every slab of which all carved blocks are in hand.
+    fn retire(&self, retired: &mut Retired<'_>) {
         for block in self.ids() {
-            self.set_word(block.span(), self.word(block) + 1);
+            let word = self.word(block);
+            // ORDERING: Relaxed, here and below - span words of this class are the sweeper's.
+            word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
-        let (mut chain, mut retired) = (0, 0);
         for block in self.ids() {
-            let held = self.word(block);
+            let word = self.word(block);
+            let held = word.load(Ordering::Relaxed);
             if held & RETIRED != 0 || held == 0 {
                 continue;
             }
             if self.meta.close_slab(self.class, block.span(), held) {
                 self.meta.retire_slab(self.class, block.span());
-                self.set_word(block.span(), RETIRED | chain);
-                chain = block.span() + 1;
-                retired += 1;
+                retired.add(block.span());
             } else {
-                self.set_word(block.span(), 0);
+                word.store(0, Ordering::Relaxed);
             }
         }
-        (chain, retired)
+        if let Some(span) = self.meta.take_idle_slab(self.class) {
+            retired.add(span);
+        }
+    }
+
+    fn is_retired(&self, block: BlockId) -> bool {
+        // ORDERING: Relaxed - the sweeper's word.
+        self.word(block).load(Ordering::Relaxed) & RETIRED != 0
     }
 
     /// Gives back every block whose slab lives, in as few magazines as hold them. Returns how many.
@@ -179,7 +190,7 @@ impl Hand<'_> {
         let mut writers = self.magazines();
         let mut writer = None;
         for block in self.magazine_ids() {
-            if self.word(block) & RETIRED != 0 {
+            if self.is_retired(block) {
                 continue;
             }
             let open: Cursor = match writer {
@@ -211,12 +222,50 @@ impl Hand<'_> {
         while chain != 0 {
             let block = BlockId(chain - 1);
             chain = meta.read_header(class, block).bytes();
-            if self.word(block) & RETIRED == 0 {
+            if !self.is_retired(block) {
                 meta.publish_block(class, block);
                 kept += 1;
             }
         }
         kept
+    }
+}
+
+/// The spans of retired slabs, in hand, chained by their span words.
+struct Retired<'a> {
+    meta: &'a Meta,
+    chain: u32,
+    count: u32,
+}
+
+impl Retired<'_> {
+    fn none(meta: &Meta) -> Retired<'_> {
+        Retired { meta, chain: 0, count: 0 }
+    }
+
+    fn add(&mut self, span: u32) {
+        // ORDERING: Relaxed - in hand; published with the span's bit.
+        self.meta.span_word(span).store(RETIRED | self.chain, Ordering::Relaxed);
+        self.chain = span + 1;
+        self.count += 1;
+    }
+
+    /// Gives the spans away; how many.
+    fn give<P: Platform>(self, platform: &P) -> u32 {
+        if self.count > 0 {
+            // A free of a stale address may have read an entry before it was retired (I5).
+            platform.fence_sections(self.meta);
+        }
+        let mut next = self.chain;
+        while next != 0 {
+            let span = next - 1;
+            let word = self.meta.span_word(span);
+            // ORDERING: Relaxed, both - the span is in hand.
+            next = word.load(Ordering::Relaxed) & !RETIRED;
+            word.store(0, Ordering::Relaxed);
+            self.meta.give_spans(span, 1);
+        }
+        self.count
     }
 }
 
@@ -242,7 +291,7 @@ impl Meta {
         }
     }
 
-    /// Gathers what is free of a class, wherever it is parked; retires its empty slabs if asked.
+    /// Gathers what is free of a class, wherever it is; retires its empty slabs if asked.
     pub(crate) fn sweep<P: Platform>(
         &self,
         platform: &P,
@@ -250,30 +299,35 @@ impl Meta {
         class: Class,
         retire_empty: bool,
     ) -> Swept {
-        let mut hand = Hand { meta: self, class, magazines: 0, blocks: 0 };
-        let contended = hand.gather(platform);
-        let (mut chain, mut retired) = (0, 0);
-        let mut idle = None;
+        let mut hand = Hand::empty(self, class);
+        let loaded = hand.take_loaded(platform);
+        let contended = hand.take_parked() || loaded;
+        let mut retired = Retired::none(self);
         if retire_empty {
-            (chain, retired) = hand.retire();
-            idle = self.take_idle_slab(class);
-            retired += u32::from(idle.is_some());
+            hand.retire(&mut retired);
         }
         let blocks = hand.give_back();
-        if retired > 0 {
-            // A free of a stale address may have read an entry before it was retired (I5).
-            platform.fence_sections(self);
+        Swept { retired: retired.give(platform), blocks, contended }
+    }
+
+    /// Retires the empty slabs of all classes; how many.
+    ///
+    /// Two fences for all of them, since each interrupts the other CPUs: what they have loaded is laid
+    /// into the depots first. What they take from there meanwhile stays with them.
+    pub(crate) fn sweep_all<P: Platform>(&self, platform: &P, _reclaim: &Claim<'_>) -> u32 {
+        platform.steal(self, Classes::ALL, |class, stolen| {
+            if let Some(magazine) = stolen {
+                self.publish_magazine(class, magazine);
+            }
+        });
+        let mut retired = Retired::none(self);
+        for class in Classes::ALL.iter().filter(|&class| self.slabs(class) > 0) {
+            let mut hand = Hand::empty(self, class);
+            // What cannot be had now is left for the next time.
+            let _ = hand.take_parked();
+            hand.retire(&mut retired);
+            hand.give_back();
         }
-        if let Some(span) = idle {
-            self.give_spans(span, 1);
-        }
-        while chain != 0 {
-            let span = chain - 1;
-            // ORDERING: Relaxed - the span is in hand.
-            chain = self.span_word(span).load(Ordering::Relaxed) & !RETIRED;
-            hand.set_word(span, 0);
-            self.give_spans(span, 1);
-        }
-        Swept { retired, blocks, contended }
+        retired.give(platform)
     }
 }

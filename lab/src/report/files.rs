@@ -72,6 +72,19 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
     html.map_or(Ok(()), |html| put(html, &page::render_versus(&versus)))
 }
 
+/// Draws an earlier run's ratios of free.
+///
+/// # Errors
+/// A sentence, when the run cannot be read, is none, or the chart cannot be drawn or written.
+pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
+    if run == svg {
+        return Err(format!("the chart would replace the run '{}'", run.display()));
+    }
+    check(svg)?;
+    let drawing = page::chart(&read(run)?).map_err(|error| format!("'{}' {error}", run.display()))?;
+    put(svg, &drawing)
+}
+
 fn check(file: &Path) -> Result<(), String> {
     let refused = |error| format!("cannot write '{}': {error}", file.display());
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {

@@ -121,6 +121,10 @@ impl Canvas<'_> {
         Ok(self.area.draw(&Rectangle::new(corners, pen.stand_in().mix(strength).filled()))?)
     }
 
+    pub(super) fn dot(&self, at: (i32, i32), radius: i32, pen: Pen) -> Drawn {
+        Ok(self.area.draw(&Circle::new(at, radius, pen.stand_in().filled()))?)
+    }
+
     /// A stick up to each point.
     pub(super) fn sticks(&self, plot: &Plot, points: impl Iterator<Item = (i32, i32)>, pen: Pen) -> Drawn {
         let bottom = plot.bottom();

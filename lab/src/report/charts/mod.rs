@@ -4,6 +4,7 @@ mod canvas;
 pub(super) mod curves;
 pub(super) mod growth;
 pub(super) mod memory;
+pub(super) mod ratios;
 pub(super) mod timelines;
 
 use crate::results::{Latency, Measured};

@@ -1,8 +1,8 @@
 //! The charts of a page.
 
 use super::super::charts::growth::{self, Line, Unit};
-use super::super::charts::{self, TIMER_DASHES, curves, memory, timelines};
-use super::super::grid::allocators;
+use super::super::charts::{self, TIMER_DASHES, curves, memory, ratios, timelines};
+use super::super::grid::{Grid, allocators};
 use super::super::sheets::latency::resident;
 use super::markup::{escape, figure, heading};
 use crate::results::{Count, CpuRow, Latency, Measured, Report};
@@ -24,6 +24,14 @@ pub(super) fn percentiles(report: &Report) -> Result<String, String> {
                  logarithmic and the same in all charts. The far end is one operation out of all and holds whatever \
                  interrupted it. Where free is not timed by itself, allocate and free together are shown.";
     Ok(grid("The tail of free", about, &legend(&names, true), &figures))
+}
+
+/// All ratios of a measure.
+pub(super) fn ratios(report: &Report, grid: &Grid) -> Result<String, String> {
+    let about =
+        "Each mark is another allocator; left of the line the pool is faster. The axis is logarithmic.";
+    let chart = ratios::draw(grid, &allocators(report))?;
+    Ok(chart.map(|chart| figure(&grid.name(), about, &chart)).unwrap_or_default())
 }
 
 /// The slowest operations over time.

@@ -4,7 +4,8 @@ mod drawn;
 mod heat;
 mod markup;
 
-use super::grid::Grid;
+use super::charts::ratios as ratios_chart;
+use super::grid::{Grid, allocators};
 use super::ratio::Measure;
 use super::sheets::{latency, replay};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
@@ -12,7 +13,8 @@ use super::versus::{CHANGED, CHANGES, Versus};
 use crate::results::Report;
 use markup::{dim, escape, heading, list, paragraph, section};
 
-const STYLE: &str = include_str!("page.css");
+const PALETTE: &str = include_str!("palette.css");
+const STYLE: &str = concat!(include_str!("palette.css"), include_str!("page.css"));
 
 /// The page of a run.
 ///
@@ -21,7 +23,7 @@ const STYLE: &str = include_str!("page.css");
 pub(super) fn render(report: &Report) -> Result<String, String> {
     let grids = standings(report);
     let mut body = headline(report, &grids);
-    body += &ratios(&grids);
+    body += &ratios(report, &grids)?;
     if !report.scenarios.is_empty() {
         body += &drawn::growth(report)?;
         body += &drawn::cpus(report)?;
@@ -94,11 +96,31 @@ fn headline(report: &Report, grids: &[Grid]) -> String {
     out + "</div>\n" + &dim(&format!("{}.", standing::run(&report.machine)))
 }
 
-fn ratios(grids: &[Grid]) -> String {
-    if grids.is_empty() {
-        return String::new();
-    }
-    heading("The pool's time over the others'", RATIOS) + &heat::key() + &heats(grids, ["pool", "other"])
+fn ratios(report: &Report, grids: &[Grid]) -> Result<String, String> {
+    let Some(first) = grids.first() else { return Ok(String::new()) };
+    let chart = drawn::ratios(report, first)?;
+    Ok(heading("The pool's time over the others'", RATIOS)
+        + &chart
+        + &heat::key()
+        + &heats(grids, ["pool", "other"]))
+}
+
+/// The ratios of free by themselves, as an SVG that brings its colours.
+///
+/// # Errors
+/// A sentence, when the run has none, or the chart could not be drawn.
+pub(super) fn chart(report: &Report) -> Result<String, String> {
+    let grids = standings(report);
+    let drawing = match grids.first() {
+        Some(grid) => ratios_chart::draw(grid, &allocators(report))?,
+        None => None,
+    };
+    let drawing = drawing.ok_or("has no ratios to draw")?;
+    let style =
+        format!("<style>\n{PALETTE}svg {{ background: var(--paper); color: var(--ink); }}\n</style>\n");
+    // The first tag's end.
+    let (tag, rest) = drawing.split_once('>').ok_or("makes no drawing")?;
+    Ok(format!("{tag}>\n{style}{rest}"))
 }
 
 /// Where the pool is slower.
@@ -147,6 +169,19 @@ mod tests {
             }
             assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         }
+    }
+
+    #[test]
+    fn the_chart_brings_its_colours() {
+        let shapes = made_up::shapes();
+        let drawing = chart(&shapes[6]).unwrap();
+        assert!(drawing.starts_with("<svg ") && drawing.contains("--hue-6: #"), "{drawing}");
+        // One mark for each of 13 others, in the legend, in its row, and for the mean.
+        assert_eq!(drawing.matches("<circle").count(), 3 * 7);
+        for part in ["\nhot\n", "\ngeometric mean\n", "\nthe pool is faster\n", "\npeer &lt;1&gt;\n"] {
+            assert!(drawing.contains(part), "no {part} in {drawing}");
+        }
+        assert!(chart(&shapes[0]).unwrap_err().contains("no ratios"));
     }
 
     #[test]
