@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use common::*;
-use storport_pool::{PoolOptions, Status};
+use storport_pool::{Config, Host, Irql, MaskInterrupts, Masked, Pool, PoolOptions, Status};
 
 on_every_platform!(
     every_pair_of_sizes_in_turn,
@@ -147,6 +149,55 @@ fn trim_returns_all_slabs<W: Way>() {
     }
     let whole = alloc(&pool, id, 4 << 20).unwrap();
     must_free(&pool, id, whole);
+}
+
+/// A host of four CPUs on one thread, which counts the fences of each.
+struct Fenced;
+
+static CPU: AtomicU32 = AtomicU32::new(0);
+static FENCES: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+
+impl Host for Fenced {
+    fn cpu(&self) -> u32 {
+        CPU.load(Ordering::Relaxed)
+    }
+
+    fn irql(&self) -> Irql {
+        Irql::PASSIVE
+    }
+}
+
+// SAFETY: one thread, which nothing interrupts.
+unsafe impl MaskInterrupts for Fenced {
+    type State = ();
+
+    fn mask(&self) {}
+
+    fn unmask(&self, (): ()) {}
+
+    fn fence(&self, cpu: u32) {
+        FENCES[cpu as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Each fence interrupts a CPU: a trim fences each twice, however many classes they keep blocks of.
+#[test]
+fn a_trim_fences_each_cpu_twice() {
+    let config = Config::new(0x1000_0000, 16 << 20).cpus(4);
+    // SAFETY: fresh memory that nobody else has; nobody touches the range.
+    let pool = unsafe { Pool::new_in(&config, metadata(&config), Masked::new(Fenced)) }.unwrap();
+    let id = pool.add_adapter("disk").unwrap();
+    for cpu in 0..4 {
+        CPU.store(cpu, Ordering::Relaxed);
+        let blocks: Vec<_> = SIZES.iter().map(|&size| alloc(&pool, id, size).unwrap()).collect();
+        blocks.into_iter().for_each(|address| must_free(&pool, id, address));
+    }
+    let fences = || FENCES.each_ref().map(|fences| fences.swap(0, Ordering::Relaxed));
+    assert_eq!(fences(), [0; 4], "nothing had to be swept");
+    assert!(pool.trim_with(|_, _| false).unwrap().slabs >= SIZES.len() as u64);
+    assert_eq!(fences(), [2; 4]);
+    assert_eq!(pool.trim_with(|_, _| false).unwrap().slabs, 0);
+    assert_eq!(fences(), [0; 4], "there was nothing to trim");
 }
 
 /// Resident bytes among these, as the kernel counts them.
