@@ -3,11 +3,12 @@
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
+use crate::owners::accounts::OTHER_TAG;
 use crate::percpu::claim::{claim, find_and_claim};
 use crate::percpu::{DISPATCH, Freed, Platform};
 use crate::put::put_slow;
 use crate::violations::Call;
-use crate::{AdapterId, Status, ViolationKind};
+use crate::{AdapterId, PoolTag, Status, ViolationKind};
 
 /// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
 /// loaded magazine.
@@ -82,6 +83,32 @@ pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterI
         Err((kind, header)) => meta.refuse_free(call, kind, address, header),
     }
     Status::INVALID_PARAMETER
+}
+
+/// Whether the address is a live block of this owner with another tag, which is reported then. Everything else
+/// is free's to refuse.
+#[inline(never)]
+pub(crate) fn refuse_tag<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    owner: AdapterId,
+    address: u64,
+    tag: PoolTag,
+) -> bool {
+    let irql = platform.irql();
+    if irql > DISPATCH || meta.not_implemented() {
+        return false;
+    }
+    let Ok((_, header, _)) = inspect(&meta, owner, address) else {
+        return false;
+    };
+    let own = meta.account_key(header.account()).tag();
+    // A block that found no account has lost its tag.
+    if own == tag || own == OTHER_TAG {
+        return false;
+    }
+    meta.refuse_tag(Call { caller: owner, irql }, address, header, tag);
+    true
 }
 
 /// What an address is: a live block of this owner, or what is wrong with it. Loads only.

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use crate::allocate::{allocate, null_out_slow};
 use crate::contract::hook::HookRecord;
-use crate::free::{free, put_claimed_slow};
+use crate::free::{free, put_claimed_slow, refuse_tag};
 use crate::layout::classes::{CLASS_SLOTS, Class, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
@@ -228,6 +228,22 @@ impl<P: Platform> Pool<P> {
     #[inline]
     pub unsafe fn free(&self, adapter: AdapterId, address: u64) -> Status {
         free(self.meta, &self.platform, adapter, address)
+    }
+
+    /// `ExFreePoolWithTag`: as [`free`](Pool::free), but a live block of another tag is refused with
+    /// `INVALID_PARAMETER`, and the hook hears of it. Not exact against others that free the block at the same
+    /// time: free then decides.
+    ///
+    /// Source: `wdm/nf-wdm-exfreepoolwithtag.md`; `debugger/bug-check-0xc2--bad-pool-caller.md`, 0x0A.
+    ///
+    /// # Safety
+    /// As [`free`](Pool::free).
+    pub unsafe fn free_with_tag(&self, adapter: AdapterId, address: u64, tag: PoolTag) -> Status {
+        if refuse_tag(self.meta, &self.platform, adapter, address, tag) {
+            return Status::INVALID_PARAMETER;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.free(adapter, address) }
     }
 
     /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it

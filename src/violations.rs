@@ -21,6 +21,7 @@ impl Meta {
             bytes: u64::from(bytes),
             blocks: 0,
             tag: Some(tag),
+            given_tag: None,
             owner: None,
             caller: call.caller,
             irql: level(call.irql),
@@ -40,7 +41,24 @@ impl Meta {
             },
             blocks: 0,
             tag: key.map(|(_, key)| key.tag()),
+            given_tag: None,
             owner: key.map(|(_, key)| key.owner()),
+            caller: call.caller,
+            irql: level(call.irql),
+        });
+    }
+
+    /// Reports a free of a live block with another tag than its own.
+    pub(crate) fn refuse_tag(&self, call: Call, address: u64, header: Header, given: PoolTag) {
+        let key = self.account_key(header.account());
+        self.report(&Violation {
+            kind: ViolationKind::WrongTag,
+            address,
+            bytes: u64::from(header.bytes()),
+            blocks: 0,
+            tag: Some(key.tag()),
+            given_tag: Some(given),
+            owner: Some(key.owner()),
             caller: call.caller,
             irql: level(call.irql),
         });
@@ -54,6 +72,7 @@ impl Meta {
             bytes: found.bytes,
             blocks: found.blocks,
             tag: Some(found.tag),
+            given_tag: None,
             owner: Some(owner),
             caller: owner,
             irql: Irql::PASSIVE,

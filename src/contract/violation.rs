@@ -18,6 +18,8 @@ pub enum ViolationKind {
     Interior,
     /// The block belongs to another adapter.
     WrongOwner,
+    /// The block has another tag than the one passed to [`Pool::free_with_tag`](crate::Pool::free_with_tag).
+    WrongTag,
     /// Blocks were left when their adapter was removed, or their pool dropped.
     Leak,
     /// A request for zero bytes.
@@ -40,6 +42,7 @@ impl ViolationKind {
             ViolationKind::Foreign => "free of an address outside the pool",
             ViolationKind::Interior => "free of an address inside a block",
             ViolationKind::WrongOwner => "free of another adapter's block",
+            ViolationKind::WrongTag => "free with another tag than the block's",
             ViolationKind::Leak => "blocks left behind",
             ViolationKind::ZeroSize => "allocation of zero bytes",
             ViolationKind::ZeroTag => "allocation with tag 0",
@@ -87,6 +90,8 @@ pub struct Violation {
     pub blocks: u64,
     /// The tag of the block (its last one, when it is free now), or of the refused allocation.
     pub tag: Option<PoolTag>,
+    /// The tag that was passed to free, where that takes one.
+    pub given_tag: Option<PoolTag>,
     /// The adapter that owns the block, or owned it last.
     pub owner: Option<AdapterId>,
     /// The adapter in whose name the call was made.
@@ -106,7 +111,8 @@ impl Violation {
         const BAD_POOL_CALLER: u32 = 0xC2;
         const DRIVER_VERIFIER: u32 = 0xC4;
         const NON_PAGED_POOL: u64 = 0;
-        let tag = self.tag.map_or(0, |tag| u64::from(tag.raw()));
+        let raw = |tag: Option<PoolTag>| tag.map_or(0, |tag| u64::from(tag.raw()));
+        let tag = raw(self.tag);
         let (code, parameters) = match self.kind {
             ViolationKind::DoubleFree => (BAD_POOL_CALLER, [0x07, 0, tag, self.address]),
             ViolationKind::Wild => (BAD_POOL_CALLER, [0x46, self.address, 0, 0]),
@@ -114,6 +120,7 @@ impl Violation {
             ViolationKind::Interior | ViolationKind::WrongOwner => {
                 (BAD_POOL_CALLER, [0x99, self.address, 0, 0])
             }
+            ViolationKind::WrongTag => (BAD_POOL_CALLER, [0x0A, self.address, tag, raw(self.given_tag)]),
             ViolationKind::Leak => (DRIVER_VERIFIER, [0x62, 0, 0, self.blocks]),
             ViolationKind::ZeroSize => (BAD_POOL_CALLER, [0x00, 0, NON_PAGED_POOL, tag]),
             ViolationKind::ZeroTag => (BAD_POOL_CALLER, [0x9B, NON_PAGED_POOL, self.bytes, 0]),
@@ -132,6 +139,9 @@ impl fmt::Display for Violation {
         }
         if let Some(tag) = self.tag {
             write!(f, ", tag {tag:?}")?;
+        }
+        if let Some(given) = self.given_tag {
+            write!(f, ", freed as {given:?}")?;
         }
         if self.blocks != 0 {
             write!(f, ", {} blocks", self.blocks)?;

@@ -222,6 +222,14 @@ impl Irql {
     }
 }
 
+impl Irql {
+    /// Lowers the calling thread's level, as `KeLowerIrql` does; for hosts that cannot keep
+    /// [`raise`](Irql::raise)'s guard. A higher level than the present one changes nothing.
+    pub fn lower(to: Irql) {
+        set(Irql::current().min(to));
+    }
+}
+
 fn set(level: Irql) {
     words::with(|words| {
         // Only this thread and its signal handlers read the word.

@@ -1,0 +1,112 @@
+//! Adapters, by their extensions.
+
+use core::ffi::{c_char, c_void};
+
+use pool::Outstanding;
+
+use crate::handle::{sp_pool, with_pool};
+use crate::types::{PVOID, ULONG};
+use crate::{error, registry};
+
+/// SP_NO_ADAPTER, in the header by hand.
+const NO_ADAPTER: usize = usize::MAX;
+
+/// Hears of the blocks of one tag that an adapter left. It must not unwind.
+pub type sp_leak_callback =
+    Option<unsafe extern "C" fn(context: *mut c_void, tag: ULONG, blocks: u64, bytes: u64)>;
+
+/// Adds an adapter and returns its HwDeviceExtension: zeroed memory of its own, which `StorPortAllocatePool`
+/// and `StorPortFreePool` know. No other adapter gets this address while the pool lives. NULL on failure: the
+/// pool has as many adapters as it was made for, or 65535 extensions (of 64 KiB each) are in use. PASSIVE.
+///
+/// # Safety
+/// `pool` is NULL or a pool that lives; `name` is NULL or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_adapter_create(
+    pool: *mut sp_pool,
+    name: *const c_char,
+    extension_bytes: usize,
+) -> PVOID {
+    // SAFETY: the caller's promise.
+    let (handle, name) = unsafe { (pool.as_ref(), error::text(name)) };
+    let made = handle.ok_or_else(|| "the pool is NULL".to_owned()).and_then(|handle| {
+        with_pool!(handle, pool => {
+            let adapter = pool.add_adapter(&name).map_err(|error| error.to_string())?;
+            registry::enter(handle, adapter, extension_bytes).inspect_err(|_| {
+                // It has no blocks.
+                let _ = pool.remove_adapter_with(adapter, |_| {});
+            })
+        })
+    });
+    made.unwrap_or_else(|why| {
+        error::set(why);
+        core::ptr::null_mut()
+    })
+}
+
+/// Removes an adapter: returns how many blocks it had, after `leaks` (which may be NULL) heard of each tag. The
+/// blocks stay allocated, but no extension frees them; the extension's memory is gone. From the start of
+/// this call on, its calls get STOR_STATUS_INVALID_PARAMETER. SP_NO_ADAPTER: there is no such adapter. PASSIVE.
+///
+/// # Safety
+/// `leaks` may be called with `context`; nobody uses the extension's memory any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_adapter_remove(
+    extension: PVOID,
+    leaks: sp_leak_callback,
+    context: *mut c_void,
+) -> usize {
+    // SAFETY: the caller's promise; blocks are kept.
+    unsafe { remove(extension, leaks, context, false) }
+}
+
+/// As `sp_adapter_remove`, and frees the blocks.
+///
+/// # Safety
+/// As there; and nobody uses the blocks any more, nor is a free of one under way.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_adapter_release(
+    extension: PVOID,
+    leaks: sp_leak_callback,
+    context: *mut c_void,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { remove(extension, leaks, context, true) }
+}
+
+/// # Safety
+/// As the two above.
+unsafe fn remove(extension: PVOID, leaks: sp_leak_callback, context: *mut c_void, release: bool) -> usize {
+    let Some((handle, adapter)) = registry::find(extension) else {
+        error::set("this is no extension of a live adapter");
+        return NO_ADAPTER;
+    };
+    // SAFETY: a pool whose extension is known lives.
+    let handle = unsafe { handle.as_ref() };
+    let mut blocks = 0;
+    let report = |left: Outstanding| {
+        blocks += left.blocks as usize;
+        if let Some(leaks) = leaks {
+            // SAFETY: the caller's promise.
+            unsafe { leaks(context, left.tag.raw(), left.blocks, left.bytes) };
+        }
+    };
+    let removed = with_pool!(handle, pool => {
+        if release {
+            // SAFETY: the caller's promise.
+            unsafe { pool.release_adapter_with(adapter, report) }
+        } else {
+            pool.remove_adapter_with(adapter, report)
+        }
+    });
+    match removed {
+        Ok(()) => {
+            registry::close(extension, handle);
+            blocks
+        }
+        Err(_) => {
+            error::set("the adapter has been removed");
+            NO_ADAPTER
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Why the last host call of this thread failed.
+
+use core::cell::Cell;
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use std::io::Write;
+
+const LONGEST: usize = 160;
+
+thread_local! {
+    // Constant and without destructor.
+    static TEXT: Cell<[u8; LONGEST]> = const { Cell::new([0; LONGEST]) };
+    static SHOWN: Cell<[u8; LONGEST]> = const { Cell::new([0; LONGEST]) };
+}
+
+/// Keeps what is said next to the caller; cut where it is too long.
+pub(crate) fn set(why: impl fmt::Display) {
+    let mut text = [0; LONGEST];
+    // Too long an error is cut; the last byte stays 0.
+    let _ = write!(&mut text[..LONGEST - 1], "{why}");
+    TEXT.set(text);
+}
+
+/// Why the calling thread's last call of a function with the prefix `sp_` failed: a sentence, which the thread's
+/// next call of this function overwrites. Empty when none failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn sp_last_error() -> *const c_char {
+    SHOWN.set(TEXT.get());
+    SHOWN.with(|shown| shown.as_ptr().cast())
+}
+
+/// A C string as text; what is no UTF-8 is replaced. NULL is empty.
+///
+/// # Safety
+/// NULL, or a string that ends in 0.
+pub(crate) unsafe fn text(string: *const c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,183 @@
+//! Extensions: where they lie, and whose they are.
+//!
+//! All extensions of the process lie in one reserved stretch of address space, in equal places. So whether an
+//! address is an extension, and which, takes a subtraction, a rotation and a compare, and touches nothing that
+//! the caller passed. A place is used again only after its pool has ended.
+//!
+//! | word | writers | order |
+//! |---|---|---|
+//! | `BASE` | the first reservation, under the lock; constant afterwards | Release, read Relaxed: an address of an extension came to the caller after it |
+//! | a record's `adapter` | whoever makes the adapter, under the lock, before `pool` | Relaxed, ordered by `pool` |
+//! | a record's `pool` | the same; NULL again when the pool ends | Release / Acquire |
+//! | `USED` | the same | Release / Acquire |
+//!
+//! Lookups wait for nobody; the lock is taken at PASSIVE alone.
+
+use core::ops::Range;
+use core::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pool::AdapterId;
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
+
+use crate::handle::sp_pool;
+use crate::types::PVOID;
+
+const PLACE_SHIFT: u32 = 16;
+/// Bytes of a place. A larger extension takes several.
+const PLACE: usize = 1 << PLACE_SHIFT;
+/// Places of a process: 4 GiB of address space.
+const PLACES: usize = 1 << 16;
+
+/// Whose place it is.
+struct Record {
+    pool: AtomicPtr<sp_pool>,
+    adapter: AtomicU32,
+}
+
+static BASE: AtomicUsize = AtomicUsize::new(0);
+static RECORDS: [Record; PLACES] =
+    [const { Record { pool: AtomicPtr::new(ptr::null_mut()), adapter: AtomicU32::new(0) } }; PLACES];
+/// Records from here on were never written.
+static USED: AtomicUsize = AtomicUsize::new(0);
+static FREE: Mutex<Places> = Mutex::new(Places { fresh: 0, used: Vec::new() });
+
+/// Places that nobody has.
+struct Places {
+    /// From here on, never used.
+    fresh: usize,
+    /// Those of pools that ended.
+    used: Vec<Range<usize>>,
+}
+
+impl Places {
+    fn take(&mut self, count: usize) -> Option<Range<usize>> {
+        if let Some(fits) = self.used.iter().position(|range| range.len() >= count) {
+            let range = &mut self.used[fits];
+            let taken = range.start..range.start + count;
+            range.start += count;
+            if range.start == range.end {
+                self.used.swap_remove(fits);
+            }
+            return Some(taken);
+        }
+        let taken = self.fresh..self.fresh.checked_add(count)?;
+        if taken.end > PLACES {
+            return None;
+        }
+        self.fresh = taken.end;
+        Some(taken)
+    }
+}
+
+/// The pool and the adapter of an extension. Any address may be asked for. A few instructions, any IRQL.
+#[inline(always)]
+pub(crate) fn find(extension: PVOID) -> Option<(NonNull<sp_pool>, AdapterId)> {
+    // ORDERING: Relaxed - constant once there is an extension; before, every record is empty.
+    let place = extension.addr().wrapping_sub(BASE.load(Ordering::Relaxed)).rotate_right(PLACE_SHIFT);
+    let record = RECORDS.get(place)?;
+    // ORDERING: Acquire - the adapter, and the pool's making; pairs with the Release in `enter`.
+    let pool = NonNull::new(record.pool.load(Ordering::Acquire))?;
+    // ORDERING: Relaxed - written before the pool.
+    Some((pool, AdapterId::from_raw(record.adapter.load(Ordering::Relaxed))))
+}
+
+/// The extension of an adapter of this pool that lives or lived; NULL if it has none. Walks the places in use.
+pub(crate) fn extension_of(pool: *const sp_pool, adapter: AdapterId) -> PVOID {
+    // ORDERING: Relaxed - looked up for a report; the adapter is compared.
+    let base = BASE.load(Ordering::Relaxed);
+    let mine = |record: &Record| {
+        // ORDERING: as in `find`.
+        ptr::eq(record.pool.load(Ordering::Acquire), pool)
+            && record.adapter.load(Ordering::Relaxed) == adapter.raw()
+    };
+    // ORDERING: Acquire - pairs with the Release in `enter`.
+    let used = USED.load(Ordering::Acquire).min(PLACES);
+    let place = RECORDS[..used].iter().position(mine);
+    place.map_or(ptr::null_mut(), |place| ptr::with_exposed_provenance_mut(base + place * PLACE))
+}
+
+/// Takes places for an extension of so many bytes, and makes them memory, zeroed.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn enter(handle: &sp_pool, adapter: AdapterId, bytes: usize) -> Result<PVOID, String> {
+    let mut places = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    let base = reserved()?;
+    let range = places.take(bytes.div_ceil(PLACE).max(1)).ok_or("no address space is left for extensions")?;
+    let start: PVOID = ptr::with_exposed_provenance_mut(base + range.start * PLACE);
+    // SAFETY: the places are ours, and inside the reservation.
+    let made = unsafe { mprotect(start, range.len() * PLACE, MprotectFlags::READ | MprotectFlags::WRITE) };
+    if let Err(error) = made {
+        places.used.push(range);
+        return Err(format!("no memory for the extension: {error}"));
+    }
+    let record = &RECORDS[range.start];
+    // ORDERING: Relaxed - published by the pool.
+    record.adapter.store(adapter.raw(), Ordering::Relaxed);
+    // ORDERING: Release - the adapter; pairs with the Acquire in `find`.
+    record.pool.store(ptr::from_ref(handle).cast_mut(), Ordering::Release);
+    // ORDERING: Release - the record; pairs with the Acquire in `extension_of`.
+    USED.store(places.fresh, Ordering::Release);
+    handle.places.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+    Ok(start)
+}
+
+/// Takes the extension's memory away; its address stays the adapter's, which is gone.
+pub(crate) fn close(extension: PVOID, handle: &sp_pool) {
+    // ORDERING: Relaxed - constant.
+    let place = (extension.addr() - BASE.load(Ordering::Relaxed)) / PLACE;
+    let places = handle.places.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(range) = places.iter().find(|range| range.start == place) {
+        // If it fails, the memory stays until the pool ends.
+        seal(range);
+    }
+}
+
+/// Gives a pool's places to others; nobody looks them up any more.
+pub(crate) fn give_back(handle: &sp_pool) {
+    let mut ended = handle.places.lock().unwrap_or_else(PoisonError::into_inner);
+    for range in ended.iter() {
+        // ORDERING: Relaxed - the caller promises that no call follows.
+        RECORDS[range.start].pool.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    // What could not be sealed may not be zeroed: nobody gets it again.
+    ended.retain(seal);
+    FREE.lock().unwrap_or_else(PoisonError::into_inner).used.append(&mut ended);
+}
+
+/// Makes places inaccessible, and gives their memory to the operating system; false, if that refuses.
+fn seal(range: &Range<usize>) -> bool {
+    // ORDERING: Relaxed - constant.
+    let start: PVOID = ptr::with_exposed_provenance_mut(BASE.load(Ordering::Relaxed) + range.start * PLACE);
+    // SAFETY: the places are a pool's that answers for nobody using them.
+    unsafe {
+        madvise(start, range.len() * PLACE, Advice::LinuxDontNeed)
+            .and_then(|()| mprotect(start, range.len() * PLACE, MprotectFlags::empty()))
+            .is_ok()
+    }
+}
+
+/// Where the places begin, reserved by the first who asks. The caller holds the lock.
+fn reserved() -> Result<usize, String> {
+    // ORDERING: Relaxed - written under the lock.
+    let base = BASE.load(Ordering::Relaxed);
+    if base != 0 {
+        return Ok(base);
+    }
+    // SAFETY: a new mapping.
+    let start = unsafe {
+        mmap_anonymous(
+            ptr::null_mut(),
+            (PLACES + 1) * PLACE,
+            ProtFlags::empty(),
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
+        )
+    };
+    let start = start.map_err(|error| format!("no address space for extensions: {error}"))?;
+    let base = start.expose_provenance().next_multiple_of(PLACE);
+    // ORDERING: Release - not needed by lookups, which get the address from whoever made it.
+    BASE.store(base, Ordering::Release);
+    Ok(base)
+}

@@ -1,0 +1,115 @@
+/* The tagged pool under its own names. */
+#include "check.h"
+
+static sp_violation_kind kind;
+static uint64_t code;
+
+static void hear(void *context, const sp_violation *violation)
+{
+    (void)context;
+    kind = violation->kind;
+    code = violation->parameters[0];
+}
+
+static int all(const unsigned char *block, size_t bytes, int value)
+{
+    while (bytes-- > 0)
+        if (block[bytes] != value) return 0;
+    return 1;
+}
+
+static void zeroing(void)
+{
+    size_t bytes;
+    for (bytes = 1; bytes < 200000; bytes += 1 + bytes / 3) {
+        PVOID block = ExAllocatePool2(POOL_FLAG_NON_PAGED, bytes, TAG);
+        CHECK(block != NULL && all(block, bytes, 0));
+        memset(block, 0xA5, bytes);
+        ExFreePoolWithTag(block, TAG);
+        block = ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, bytes, TAG);
+        CHECK(block != NULL && all(block, bytes, 0xA5));
+        ExFreePool(block);
+        block = ExAllocatePoolWithTag(NonPagedPoolNx, bytes, TAG);
+        CHECK(block != NULL && all(block, bytes, 0xA5));
+        ExFreePool(block);
+        block = ExAllocatePoolZero(NonPagedPool, bytes, TAG);
+        CHECK(block != NULL && all(block, bytes, 0));
+        ExFreePoolWithTag(block, TAG);
+        block = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_CACHE_ALIGNED, bytes, TAG);
+        CHECK(block != NULL && (uintptr_t)block % 64 == 0);
+        ExFreePool(block);
+        block = ExAllocatePoolWithTag(NonPagedPoolNxCacheAligned, bytes, TAG);
+        CHECK(block != NULL && (uintptr_t)block % 64 == 0);
+        ExFreePool(block);
+    }
+}
+
+int main(void)
+{
+    sp_pool *pool, *second;
+    PVOID block;
+    sp_snapshot *snapshot;
+    sp_row row;
+    KIRQL before;
+
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) == NULL);
+    ExFreePool(&pool);
+    pool = sp_pool_create(16 << 20);
+    second = sp_pool_create(16 << 20);
+    sp_on_violation(pool, hear, NULL);
+    zeroing();
+
+    /* Flags: one kind of memory; required ones must be known, optional ones need not. */
+    CHECK(ExAllocatePool2(0, 16, TAG) == NULL);
+    CHECK(ExAllocatePool2(POOL_FLAG_UNINITIALIZED, 16, TAG) == NULL);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_PAGED, 16, TAG) == NULL);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED | 0x10, 16, TAG) == NULL);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED | 0x80000000ULL, 16, TAG) == NULL);
+    block = ExAllocatePool2(POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_USE_QUOTA | 0x8000000100000000ULL, 16, TAG);
+    CHECK(block != NULL);
+    ExFreePool(block);
+    /* Tag and size. */
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, 0) == NULL);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 0, TAG) == NULL && kind == SP_ZERO_SIZE);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, (size_t)1 << 32, TAG) == NULL);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_RAISE_ON_FAILURE, 1 << 30, TAG) == NULL);
+    block = ExAllocatePoolWithTag(NonPagedPool, 16, 0);
+    CHECK(block != NULL);
+    ExFreePoolWithTag(block, 0);
+
+    /* The tag of a free. */
+    block = ExAllocatePoolWithTag(PagedPool, 16, TAG);
+    ExFreePoolWithTag(block, SP_TAG('N', 'o', 'n', 'e'));
+    CHECK(kind == SP_WRONG_TAG && code == 0x0A);
+    ExFreePoolWithTag(block, TAG);
+    ExFreePoolWithTag(block, TAG);
+    CHECK(kind == SP_DOUBLE_FREE && code == 7);
+
+    /* IRQL. */
+    KeRaiseIrql(DISPATCH_LEVEL, &before);
+    CHECK(before == PASSIVE_LEVEL && KeGetCurrentIrql() == DISPATCH_LEVEL);
+    CHECK(ExAllocatePool2(POOL_FLAG_PAGED, 16, TAG) == NULL);
+    CHECK(ExAllocatePoolWithTag(PagedPool, 16, TAG) == NULL);
+    block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG);
+    CHECK(block != NULL);
+    KeRaiseIrql(HIGH_LEVEL, &before);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) == NULL);
+    KeLowerIrql(before);
+    ExFreePool(block);
+    KeLowerIrql(PASSIVE_LEVEL);
+
+    /* Which pool. */
+    sp_set_system_pool(second);
+    block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, TAG);
+    snapshot = sp_snapshot_take(second);
+    CHECK(sp_snapshot_next_tag(snapshot, &row) && row.tag == TAG && row.live == 1 && row.bytes == 100);
+    CHECK(strcmp(row.text, "Test") == 0 && !sp_snapshot_next_tag(snapshot, &row));
+    CHECK(sp_snapshot_next_account(snapshot, &row) && row.extension == NULL && row.allocs == 1);
+    sp_snapshot_free(snapshot);
+    ExFreePool(block);
+    sp_pool_destroy(second);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) == NULL);
+    sp_pool_destroy(pool);
+    puts("executive: ok");
+    return 0;
+}
