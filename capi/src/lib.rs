@@ -12,7 +12,7 @@
 //! | `registry` | extensions, and whose they are | `handle` |
 //! | `adapter`, `storport`, `executive`, `violation`, `snapshot`, `irql` | the functions | all of the above |
 #![deny(missing_docs)]
-#![allow(non_camel_case_types, non_snake_case)]
+#![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
 
 mod adapter;
 mod error;
