@@ -1,56 +1,11 @@
 //! C programs against the static and the shared library.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+mod common;
 
-const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+use std::path::PathBuf;
+use std::process::Command;
 
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where this test may write.
-fn out(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
-}
-
-fn run(command: &mut Command) -> Output {
-    // Without its environment.
-    let parts = [command.get_program()].into_iter().chain(command.get_args());
-    let name = parts.map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
-    let output = command.output().unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert!(
-        output.status.success(),
-        "{name}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-/// The folder of both libraries, built by the cargo that runs the tests: for tests it links neither.
-fn libraries() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("capi");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--package", "storport-pool-capi", "--target-dir"]);
-        run(cargo.arg(&target).current_dir(here()));
-        target.join("debug")
-    })
-}
-
-/// The C compiler, or with `cpp` the C++ compiler, as the cc crate finds it.
-fn compiler(cpp: bool, standard: &str) -> Command {
-    let host = "x86_64-unknown-linux-gnu";
-    let mut build = cc::Build::new();
-    build.cpp(cpp).host(host).target(host).opt_level(2).cargo_metadata(false).cargo_warnings(false);
-    let mut command = build.get_compiler().to_command();
-    command.arg(format!("-std={standard}")).args(STRICT).arg("-I").arg(here().join("include"));
-    command
-}
+use common::{compiler, here, libraries, out, run};
 
 /// Compiles and links one file. `shared`: against the shared library.
 fn program(source: &str, name: &str, mut compiler: Command, shared: bool) -> PathBuf {

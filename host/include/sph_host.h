@@ -1,0 +1,43 @@
+/* A Storport host in a process: loads a miniport that is compiled into it, and drives it through its life. */
+#ifndef SPH_HOST_H
+#define SPH_HOST_H
+
+#include <stdio.h>
+
+#include "sph_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What was found, and what was done. */
+typedef struct sph_result {
+    unsigned leaks;         /* blocks left when their adapter was removed */
+    unsigned double_frees;
+    unsigned wrong_owners;  /* frees through another adapter's extension */
+    unsigned bad_frees;     /* of anything else that is no live block */
+    unsigned wrong_irqls;   /* pool calls above DISPATCH_LEVEL */
+    unsigned overwritten;   /* suspected: allocations into a pointer that still held a live block */
+    unsigned other;         /* other misuse */
+    unsigned long requests; /* completed */
+    unsigned long allocations;
+} sph_result;
+
+typedef struct sph_options {
+    FILE *report;           /* where findings and the tag table go; NULL: nowhere */
+    size_t pool_bytes;      /* 0: 64 MiB */
+    unsigned requests;      /* of each submitter, in each of two runs; 0: 2000 */
+    unsigned adapters;      /* 0: 2 */
+    bool suspicions;        /* report allocations over a live pointer; callers may legally pass garbage */
+} sph_options;
+
+/* Runs the miniport: DriverEntry; for each adapter FindAdapter, Initialize and PassiveInitialize; two threads that
+   submit, a third for interrupts, DPCs and timers; a bus reset; UnitControl; stop, restart, and all again; dump
+   mode; removal. Returns 0, or, with a line in the report, what failed. One run at a time. PASSIVE. */
+int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

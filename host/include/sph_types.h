@@ -1,0 +1,147 @@
+/* What a miniport shares with the port driver, as far as this host has it. Names, arguments and IRQLs are those of
+   the public pages of storport.h; values that a miniport's code does not depend on are this host's own.
+   Pages: storport/nc-storport-*.md, storport/nf-storport-*.md, storport/ns-storport-*.md. */
+#ifndef SPH_TYPES_H
+#define SPH_TYPES_H
+
+#include "storport_pool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef uint8_t UCHAR, BOOLEAN, *PUCHAR, *PBOOLEAN;
+typedef uint16_t USHORT;
+typedef int32_t LONG;
+typedef uint64_t ULONGLONG;
+typedef const char *PCSTR;
+typedef char *PCHAR;
+typedef void VOID;
+#ifndef TRUE
+#define TRUE 1
+#define FALSE 0
+#endif
+
+/* A request. */
+#define SRB_FUNCTION_EXECUTE_SCSI 0x00
+#define SRB_FUNCTION_FLUSH 0x08
+#define SRB_STATUS_PENDING 0x00
+#define SRB_STATUS_SUCCESS 0x01
+#define SRB_STATUS_ERROR 0x04
+#define SRB_STATUS_BUSY 0x05
+#define SRB_STATUS_INVALID_REQUEST 0x06
+#define SRB_STATUS_BUS_RESET 0x0E
+#define SCSIOP_READ 0x28
+#define SCSIOP_WRITE 0x2A
+
+typedef struct _SCSI_REQUEST_BLOCK {
+    USHORT Length;
+    UCHAR Function;
+    UCHAR SrbStatus;
+    UCHAR PathId, TargetId, Lun;
+    UCHAR CdbLength;
+    ULONG DataTransferLength;
+    PVOID DataBuffer;
+    PVOID SrbExtension; /* SrbExtensionSize bytes, not zeroed */
+    UCHAR Cdb[16];
+} SCSI_REQUEST_BLOCK, *PSCSI_REQUEST_BLOCK;
+
+typedef struct _PORT_CONFIGURATION_INFORMATION {
+    ULONG Length;
+    ULONG MaximumTransferLength;
+    UCHAR NumberOfBuses, MaximumNumberOfTargets, MaximumNumberOfLogicalUnits;
+    BOOLEAN VirtualDevice;
+    BOOLEAN DumpMode;
+    ULONG SynchronizationModel; /* StorSynchronizeFullDuplex or StorSynchronizeHalfDuplex */
+} PORT_CONFIGURATION_INFORMATION, *PPORT_CONFIGURATION_INFORMATION;
+
+enum { StorSynchronizeHalfDuplex = 0, StorSynchronizeFullDuplex = 1 };
+enum { SP_RETURN_NOT_FOUND = 0, SP_RETURN_FOUND = 1, SP_RETURN_ERROR = 2, SP_RETURN_BAD_CONFIG = 3 };
+
+typedef enum _SCSI_ADAPTER_CONTROL_TYPE {
+    ScsiQuerySupportedControlTypes,
+    ScsiStopAdapter,
+    ScsiRestartAdapter,
+    ScsiAdapterControlMax
+} SCSI_ADAPTER_CONTROL_TYPE;
+typedef enum _SCSI_ADAPTER_CONTROL_STATUS {
+    ScsiAdapterControlSuccess,
+    ScsiAdapterControlUnsuccessful
+} SCSI_ADAPTER_CONTROL_STATUS;
+typedef enum _SCSI_UNIT_CONTROL_TYPE { ScsiQuerySupportedUnitControlTypes, ScsiUnitStart } SCSI_UNIT_CONTROL_TYPE;
+typedef enum _SCSI_UNIT_CONTROL_STATUS { ScsiUnitControlSuccess, ScsiUnitControlUnsuccessful } SCSI_UNIT_CONTROL_STATUS;
+
+typedef struct _SCSI_SUPPORTED_CONTROL_TYPE_LIST {
+    ULONG MaxControlType;
+    BOOLEAN SupportedTypeList[ScsiAdapterControlMax];
+} SCSI_SUPPORTED_CONTROL_TYPE_LIST, *PSCSI_SUPPORTED_CONTROL_TYPE_LIST;
+
+typedef struct _STOR_DPC STOR_DPC, *PSTOR_DPC;
+typedef VOID HW_DPC_ROUTINE(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1, PVOID SystemArgument2);
+struct _STOR_DPC {
+    HW_DPC_ROUTINE *Routine;
+    PVOID HwDeviceExtension, SystemArgument1, SystemArgument2;
+    STOR_DPC *Next;
+    BOOLEAN Queued;
+};
+
+/* The miniport's routines, and the IRQL at which each is called. */
+typedef BOOLEAN HW_INITIALIZE(PVOID DeviceExtension);         /* DIRQL */
+typedef BOOLEAN HW_PASSIVE_INITIALIZE_ROUTINE(PVOID DeviceExtension); /* PASSIVE_LEVEL */
+typedef BOOLEAN HW_BUILDIO(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb); /* DISPATCH_LEVEL, no lock */
+typedef BOOLEAN HW_STARTIO(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb); /* DISPATCH_LEVEL, or DIRQL if half duplex */
+typedef BOOLEAN HW_INTERRUPT(PVOID DeviceExtension);          /* DIRQL */
+typedef VOID HW_TIMER(PVOID DeviceExtension);                 /* DISPATCH_LEVEL */
+typedef BOOLEAN HW_RESET_BUS(PVOID DeviceExtension, ULONG PathId); /* DISPATCH_LEVEL, the StartIo lock held */
+typedef ULONG HW_FIND_ADAPTER(PVOID DeviceExtension, PVOID HwContext, PVOID BusInformation, PCHAR ArgumentString,
+                              PPORT_CONFIGURATION_INFORMATION ConfigInfo, PBOOLEAN Again); /* PASSIVE_LEVEL */
+typedef SCSI_ADAPTER_CONTROL_STATUS HW_ADAPTER_CONTROL(PVOID DeviceExtension, SCSI_ADAPTER_CONTROL_TYPE ControlType,
+                                                       PVOID Parameters); /* stop, restart: DIRQL; else PASSIVE_LEVEL */
+typedef SCSI_UNIT_CONTROL_STATUS HW_UNIT_CONTROL(PVOID DeviceExtension, SCSI_UNIT_CONTROL_TYPE ControlType,
+                                                 PVOID Parameters); /* PASSIVE_LEVEL */
+typedef VOID HW_FREE_ADAPTER_RESOURCES(PVOID DeviceExtension); /* PASSIVE_LEVEL */
+
+typedef struct _HW_INITIALIZATION_DATA {
+    ULONG HwInitializationDataSize;
+    HW_INITIALIZE *HwInitialize;
+    HW_STARTIO *HwStartIo;
+    HW_INTERRUPT *HwInterrupt;
+    HW_FIND_ADAPTER *HwFindAdapter;
+    HW_RESET_BUS *HwResetBus;
+    ULONG DeviceExtensionSize;
+    ULONG SrbExtensionSize;
+    HW_ADAPTER_CONTROL *HwAdapterControl;
+    HW_BUILDIO *HwBuildIo;
+    HW_FREE_ADAPTER_RESOURCES *HwFreeAdapterResources;
+    HW_UNIT_CONTROL *HwUnitControl;
+} HW_INITIALIZATION_DATA, *PHW_INITIALIZATION_DATA;
+
+typedef enum _SCSI_NOTIFICATION_TYPE { RequestComplete, RequestTimerCall } SCSI_NOTIFICATION_TYPE;
+typedef enum _STOR_SPINLOCK { DpcLock = 1, StartIoLock, InterruptLock } STOR_SPINLOCK;
+typedef struct _STOR_LOCK_HANDLE {
+    STOR_SPINLOCK Lock;
+    KIRQL Before;
+} STOR_LOCK_HANDLE, *PSTOR_LOCK_HANDLE;
+
+typedef ULONG DRIVER_INITIALIZE(PVOID DriverObject, PVOID RegistryPath);
+DRIVER_INITIALIZE DriverEntry;
+
+/* The port driver's routines. */
+ULONG StorPortInitialize(PVOID Argument1, PVOID Argument2, PHW_INITIALIZATION_DATA HwInitializationData,
+                         PVOID HwContext);
+BOOLEAN StorPortEnablePassiveInitialization(PVOID DeviceExtension,
+                                            HW_PASSIVE_INITIALIZE_ROUTINE *HwPassiveInitializeRoutine);
+/* RequestComplete: (PSCSI_REQUEST_BLOCK); RequestTimerCall: (HW_TIMER *, ULONG microseconds). */
+VOID StorPortNotification(SCSI_NOTIFICATION_TYPE NotificationType, PVOID HwDeviceExtension, ...);
+VOID StorPortInitializeDpc(PVOID DeviceExtension, PSTOR_DPC Dpc, HW_DPC_ROUTINE *HwDpcRoutine);
+/* FALSE: it is queued already. */
+BOOLEAN StorPortIssueDpc(PVOID DeviceExtension, PSTOR_DPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
+VOID StorPortAcquireSpinLock(PVOID DeviceExtension, STOR_SPINLOCK SpinLock, PVOID LockContext,
+                             PSTOR_LOCK_HANDLE LockHandle);
+VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,322 @@
+/* A miniport's life, from DriverEntry to removal. */
+#include "internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WINDOW = 16, BLOCKS = 256, BLOCK = 4096 };
+
+/* A submitter's requests; each has its own block of the disk. */
+struct submitter {
+    unsigned number, requests;
+    unsigned long failed;
+    struct request slots[WINDOW];
+    unsigned char data[WINDOW][BLOCK];
+    PVOID extensions;
+};
+
+static struct request *free_slot(struct submitter *submitter)
+{
+    struct request *found = NULL;
+    unsigned n;
+    pthread_mutex_lock(&sph_port.lock);
+    while (found == NULL) {
+        for (n = 0; n < WINDOW && found == NULL; n++)
+            if (!submitter->slots[n].submitted) found = &submitter->slots[n];
+        if (found == NULL) pthread_cond_wait(&sph_port.changed, &sph_port.lock);
+    }
+    pthread_mutex_unlock(&sph_port.lock);
+    return found;
+}
+
+static void idle(void)
+{
+    unsigned n;
+    pthread_mutex_lock(&sph_port.lock);
+    for (n = 0; n < sph_port.count; n++)
+        while (sph_port.adapters[n].outstanding > 0)
+            pthread_cond_wait(&sph_port.changed, &sph_port.lock);
+    pthread_mutex_unlock(&sph_port.lock);
+}
+
+static void start_io(struct adapter *adapter, PSCSI_REQUEST_BLOCK srb)
+{
+    bool full = adapter->config.SynchronizationModel == StorSynchronizeFullDuplex;
+    pthread_mutex_t *lock = full ? &adapter->start_io : &adapter->interrupt;
+    struct scope scope = sph_enter("HwStorStartIo", full ? DISPATCH_LEVEL : DIRQL);
+    pthread_mutex_lock(lock);
+    sph_port.miniport.HwStartIo(adapter->extension, srb);
+    pthread_mutex_unlock(lock);
+    sph_leave(scope);
+}
+
+/* Every 64th request is one that no disk knows, so that error paths are taken too. */
+static void submit(struct submitter *submitter, struct adapter *adapter, unsigned number)
+{
+    struct request *request = free_slot(submitter);
+    size_t slot = (size_t)(request - submitter->slots);
+    ULONG size = sph_port.miniport.SrbExtensionSize;
+    unsigned place = (unsigned)(submitter->number * WINDOW + slot) % BLOCKS;
+    bool go = true;
+
+    memset(&request->srb, 0, sizeof(request->srb));
+    request->srb.Length = sizeof(request->srb);
+    request->srb.Function = SRB_FUNCTION_EXECUTE_SCSI;
+    request->srb.DataTransferLength = BLOCK;
+    request->srb.DataBuffer = submitter->data[slot];
+    request->srb.SrbExtension = (char *)submitter->extensions + slot * size;
+    request->srb.CdbLength = 10;
+    request->srb.Cdb[0] = number % 64 == 63 ? 0xFF : number % 2 ? SCSIOP_READ : SCSIOP_WRITE;
+    request->srb.Cdb[4] = (UCHAR)(place >> 8);
+    request->srb.Cdb[5] = (UCHAR)place;
+    request->adapter = adapter;
+    pthread_mutex_lock(&sph_port.lock);
+    request->submitted = true;
+    adapter->outstanding++;
+    pthread_mutex_unlock(&sph_port.lock);
+
+    if (sph_port.miniport.HwBuildIo != NULL) {
+        struct scope scope = sph_enter("HwStorBuildIo", DISPATCH_LEVEL);
+        go = sph_port.miniport.HwBuildIo(adapter->extension, &request->srb);
+        sph_leave(scope);
+    }
+    if (go) start_io(adapter, &request->srb);
+}
+
+static void *submit_all(void *context)
+{
+    struct submitter *submitter = context;
+    unsigned n;
+    for (n = 0; n < submitter->requests; n++)
+        submit(submitter, &sph_port.adapters[n % sph_port.count], n);
+    return NULL;
+}
+
+static int prepare(struct submitter *submitter, unsigned number, unsigned requests)
+{
+    ULONG size = sph_port.miniport.SrbExtensionSize;
+    memset(submitter, 0, sizeof(*submitter));
+    submitter->number = number;
+    submitter->requests = requests;
+    submitter->extensions = malloc((size_t)WINDOW * (size > 0 ? size : 1));
+    return submitter->extensions != NULL ? 0 : 1;
+}
+
+/* Two threads submit while the third one completes; then a bus reset finds requests outstanding. */
+static int traffic(unsigned requests)
+{
+    static struct submitter submitters[2];
+    pthread_t threads[2], device;
+    int wrong = 0;
+    unsigned n;
+
+    sph_port.stopping = false;
+    for (n = 0; n < 2; n++)
+        wrong |= prepare(&submitters[n], n, requests);
+    if (wrong || pthread_create(&device, NULL, sph_device, NULL) != 0) return 1;
+    for (n = 0; n < 2; n++)
+        if (pthread_create(&threads[n], NULL, submit_all, &submitters[n]) != 0) abort();
+    for (n = 0; n < 2; n++)
+        pthread_join(threads[n], NULL);
+    idle();
+
+    pthread_mutex_lock(&sph_port.lock);
+    sph_port.held = true;
+    pthread_mutex_unlock(&sph_port.lock);
+    for (n = 0; n < WINDOW / 2; n++)
+        submit(&submitters[0], &sph_port.adapters[n % sph_port.count], n);
+    for (n = 0; n < sph_port.count; n++) {
+        struct adapter *adapter = &sph_port.adapters[n];
+        struct scope scope = sph_enter("HwStorResetBus", DISPATCH_LEVEL);
+        pthread_mutex_lock(&adapter->start_io);
+        sph_port.miniport.HwResetBus(adapter->extension, 0);
+        pthread_mutex_unlock(&adapter->start_io);
+        sph_leave(scope);
+    }
+    pthread_mutex_lock(&sph_port.lock);
+    sph_port.held = false;
+    pthread_cond_broadcast(&sph_port.changed);
+    pthread_mutex_unlock(&sph_port.lock);
+    idle();
+
+    pthread_mutex_lock(&sph_port.lock);
+    sph_port.stopping = true;
+    pthread_cond_broadcast(&sph_port.changed);
+    pthread_mutex_unlock(&sph_port.lock);
+    pthread_join(device, NULL);
+    for (n = 0; n < 2; n++)
+        free(submitters[n].extensions);
+    return 0;
+}
+
+static bool control(struct adapter *adapter, SCSI_ADAPTER_CONTROL_TYPE type, const char *callback, KIRQL level)
+{
+    SCSI_SUPPORTED_CONTROL_TYPE_LIST list = {ScsiAdapterControlMax, {FALSE}};
+    struct scope scope = sph_enter(callback, level);
+    SCSI_ADAPTER_CONTROL_STATUS status = sph_port.miniport.HwAdapterControl(
+        adapter->extension, type, type == ScsiQuerySupportedControlTypes ? &list : NULL);
+    sph_leave(scope);
+    return status == ScsiAdapterControlSuccess;
+}
+
+static int start(struct adapter *adapter, sp_pool *pool, unsigned number, bool dump)
+{
+    struct scope scope;
+    BOOLEAN again = FALSE, well;
+    ULONG found;
+
+    memset(adapter, 0, sizeof(*adapter));
+    snprintf(adapter->name, sizeof(adapter->name), "adapter %u", number);
+    adapter->extension = sp_adapter_create(pool, adapter->name, sph_port.miniport.DeviceExtensionSize);
+    if (adapter->extension == NULL) {
+        sph_say("%s: %s", adapter->name, sp_last_error());
+        return 1;
+    }
+    pthread_mutex_init(&adapter->start_io, NULL);
+    pthread_mutex_init(&adapter->interrupt, NULL);
+    pthread_mutex_init(&adapter->dpc, NULL);
+    adapter->config.Length = sizeof(adapter->config);
+    adapter->config.MaximumTransferLength = BLOCK;
+    adapter->config.NumberOfBuses = 1;
+    adapter->config.SynchronizationModel = StorSynchronizeFullDuplex;
+    adapter->config.DumpMode = dump;
+    sph_port.count++;
+
+    scope = sph_enter("HwStorFindAdapter", dump ? HIGH_LEVEL : PASSIVE_LEVEL);
+    found = sph_port.miniport.HwFindAdapter(adapter->extension, NULL, NULL, NULL, &adapter->config, &again);
+    sph_leave(scope);
+    if (found != SP_RETURN_FOUND) {
+        sph_say("%s: HwStorFindAdapter returned %u", adapter->name, (unsigned)found);
+        return 1;
+    }
+    if (!dump) control(adapter, ScsiQuerySupportedControlTypes, "HwStorAdapterControl (query)", PASSIVE_LEVEL);
+    scope = sph_enter("HwStorInitialize", dump ? HIGH_LEVEL : DIRQL);
+    well = sph_port.miniport.HwInitialize(adapter->extension);
+    sph_leave(scope);
+    if (well && adapter->passive_initialize != NULL && !dump) {
+        scope = sph_enter("HwStorPassiveInitializeRoutine", PASSIVE_LEVEL);
+        well = adapter->passive_initialize(adapter->extension);
+        sph_leave(scope);
+    }
+    if (!well) sph_say("%s: initialization failed", adapter->name);
+    return well ? 0 : 1;
+}
+
+static void stop_all(bool restart)
+{
+    unsigned n;
+    for (n = 0; n < sph_port.count; n++) {
+        struct adapter *adapter = &sph_port.adapters[n];
+        adapter->timer = NULL;
+        control(adapter, ScsiStopAdapter, "HwStorAdapterControl (stop)", DIRQL);
+        if (restart) control(adapter, ScsiRestartAdapter, "HwStorAdapterControl (restart)", DIRQL);
+    }
+}
+
+static void units(void)
+{
+    struct scope scope;
+    unsigned n;
+    if (sph_port.miniport.HwUnitControl == NULL) return;
+    for (n = 0; n < sph_port.count; n++) {
+        scope = sph_enter("HwStorUnitControl", PASSIVE_LEVEL);
+        sph_port.miniport.HwUnitControl(sph_port.adapters[n].extension, ScsiUnitStart, NULL);
+        sph_leave(scope);
+    }
+}
+
+static void remove_all(void)
+{
+    struct scope scope;
+    unsigned n;
+    for (n = 0; n < sph_port.count; n++) {
+        struct adapter *adapter = &sph_port.adapters[n];
+        if (sph_port.miniport.HwFreeAdapterResources != NULL) {
+            scope = sph_enter("HwStorFreeAdapterResources", PASSIVE_LEVEL);
+            sph_port.miniport.HwFreeAdapterResources(adapter->extension);
+            sph_leave(scope);
+        }
+        sph_ledger_leaks(adapter);
+        sp_adapter_release(adapter->extension, NULL, NULL);
+        pthread_mutex_destroy(&adapter->start_io);
+        pthread_mutex_destroy(&adapter->interrupt);
+        pthread_mutex_destroy(&adapter->dpc);
+    }
+    sph_port.count = 0;
+}
+
+/* The system writes a dump: everything at HIGH_LEVEL, and no pool. One adapter starts and writes a block. */
+static void dump(sp_pool *pool)
+{
+    static struct submitter submitter;
+    sp_set_not_implemented(pool, true);
+    if (start(&sph_port.adapters[0], pool, 99, true) == 0 && prepare(&submitter, 0, 1) == 0) {
+        KIRQL before = sp_raise_irql(HIGH_LEVEL);
+        submit(&submitter, &sph_port.adapters[0], 0);
+        sp_lower_irql(before);
+        sph_port.stopping = false;
+        /* There are no DPCs either: what the miniport queued is forgotten. */
+        sph_port.first = NULL;
+        sph_port.last = &sph_port.first;
+        free(submitter.extensions);
+    }
+    sp_set_not_implemented(pool, false);
+    remove_all();
+}
+
+static void tags(sp_pool *pool)
+{
+    sp_snapshot *snapshot = sp_snapshot_take(pool);
+    sp_row row;
+    sph_say(" Tag  Type     Allocs            Frees      Diff     Bytes");
+    while (sp_snapshot_next_tag(snapshot, &row))
+        sph_say(" %s Nonp %10" PRIu64 " %16" PRIu64 " %9" PRIu64 " %9" PRIu64, row.text, row.allocs, row.frees,
+                row.live, row.bytes);
+    sp_snapshot_free(snapshot);
+}
+
+int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result)
+{
+    unsigned adapters = options->adapters > 0 ? options->adapters : 2;
+    unsigned requests = options->requests > 0 ? options->requests : 2000;
+    sp_pool *pool;
+    int failed = 1;
+    unsigned n;
+
+    memset(result, 0, sizeof(*result));
+    sph_port_reset();
+    pool = sp_pool_create(options->pool_bytes > 0 ? options->pool_bytes : (size_t)64 << 20);
+    if (pool == NULL || adapters > MAX_ADAPTERS) {
+        if (pool != NULL) sp_pool_destroy(pool);
+        return 1;
+    }
+    sph_ledger_open(options, result);
+    sp_on_violation(pool, sph_violation, NULL);
+
+    if (entry(&sph_port, NULL) != STOR_STATUS_SUCCESS) {
+        sph_say("DriverEntry failed");
+    } else {
+        failed = 0;
+        for (n = 0; n < adapters && !failed; n++)
+            failed = start(&sph_port.adapters[n], pool, n, false);
+        failed = failed || traffic(requests);
+        if (!failed) {
+            units();
+            stop_all(true);
+            failed = traffic(requests);
+            stop_all(false);
+        }
+        remove_all();
+        if (!failed) dump(pool);
+    }
+    result->requests = sph_port.completed;
+    sph_ledger_close();
+    tags(pool);
+    sph_say("%lu requests, %lu allocations: %u leaked, %u freed twice, %u through another adapter, %u other bad "
+            "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u other",
+            result->requests, result->allocations, result->leaks, result->double_frees, result->wrong_owners,
+            result->bad_frees, result->wrong_irqls, result->overwritten, result->other);
+    sp_pool_destroy(pool);
+    return failed;
+}
