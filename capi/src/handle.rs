@@ -22,7 +22,8 @@ pub struct sp_pool {
     pub(crate) places: Mutex<Vec<Range<usize>>>,
 }
 
-/// By what it runs on.
+/// By what it runs on. The tag stands by itself, so that a call tells it by one compare.
+#[repr(u32)]
 pub(crate) enum Kind {
     Native(Pool<Native>),
     Portable(Pool<Portable<Callbacks>>),
