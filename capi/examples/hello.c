@@ -1,8 +1,6 @@
 #include <stdio.h>
 #include "storport_pool.h"
-
-int main(void)
-{
+int main(void) {
     sp_pool *pool = sp_pool_create(64 << 20);
     PVOID disk = sp_adapter_create(pool, "disk0", 4096), srb;
     if (!NT_SUCCESS(StorPortAllocatePool(disk, 208, SP_TAG('V', 'i', 'o', 'S'), &srb))) return 1;

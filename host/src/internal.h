@@ -64,5 +64,7 @@ void sph_ledger_close(void);
 void sph_ledger_leaks(struct adapter *adapter);
 void sph_violation(void *context, const sp_violation *violation);
 void sph_say(const char *format, ...);
+/* Misuse of the port driver's routines: said, and counted. */
+void sph_misuse(const char *format, ...);
 
 #endif

@@ -38,6 +38,21 @@ void sph_say(const char *format, ...)
     fputc('\n', report);
 }
 
+void sph_misuse(const char *format, ...)
+{
+    va_list arguments;
+    pthread_mutex_lock(&lock);
+    result->other++;
+    if (report != NULL) {
+        fprintf(report, "misuse in %s: ", callback());
+        va_start(arguments, format);
+        vfprintf(report, format, arguments);
+        va_end(arguments);
+        fputc('\n', report);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 /* A mistake in one place is found at every I/O: the first ones of each kind and place are told in full, the others
    counted. Places are told apart by their names' addresses, which are constants. */
 struct site {

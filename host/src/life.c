@@ -1,11 +1,15 @@
 /* A miniport's life, from DriverEntry to removal. */
 #include "internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { WINDOW = 16, BLOCKS = 256, BLOCK = 4096 };
+/* Seconds without a completion after which the miniport is given up. */
+enum { PATIENCE = 10 };
 
 /* A submitter's requests; each has its own block of the disk. */
 struct submitter {
@@ -16,27 +20,46 @@ struct submitter {
     PVOID extensions;
 };
 
+/* Holding the lock: waits for a completion; false, when none came. */
+static bool more(void)
+{
+    unsigned long completed = sph_port.completed;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE;
+    while (completed == sph_port.completed)
+        if (pthread_cond_timedwait(&sph_port.changed, &sph_port.lock, &until) == ETIMEDOUT) return false;
+    return true;
+}
+
+/* A request that is not outstanding; NULL, when none comes back. */
 static struct request *free_slot(struct submitter *submitter)
 {
     struct request *found = NULL;
     unsigned n;
     pthread_mutex_lock(&sph_port.lock);
-    while (found == NULL) {
+    do {
         for (n = 0; n < WINDOW && found == NULL; n++)
             if (!submitter->slots[n].submitted) found = &submitter->slots[n];
-        if (found == NULL) pthread_cond_wait(&sph_port.changed, &sph_port.lock);
-    }
+    } while (found == NULL && more());
     pthread_mutex_unlock(&sph_port.lock);
     return found;
 }
 
+/* Waits until nothing is outstanding; says so, and ends the process, when that does not come: what is outstanding
+   is the miniport's, and cannot be taken from it. */
 static void idle(void)
 {
     unsigned n;
     pthread_mutex_lock(&sph_port.lock);
-    for (n = 0; n < sph_port.count; n++)
-        while (sph_port.adapters[n].outstanding > 0)
-            pthread_cond_wait(&sph_port.changed, &sph_port.lock);
+    for (n = 0; n < sph_port.count; n++) {
+        struct adapter *adapter = &sph_port.adapters[n];
+        while (adapter->outstanding > 0) {
+            if (more()) continue;
+            sph_say("%s: %u requests were never completed", adapter->name, adapter->outstanding);
+            exit(2);
+        }
+    }
     pthread_mutex_unlock(&sph_port.lock);
 }
 
@@ -51,15 +74,18 @@ static void start_io(struct adapter *adapter, PSCSI_REQUEST_BLOCK srb)
     sph_leave(scope);
 }
 
-/* Every 64th request is one that no disk knows, so that error paths are taken too. */
-static void submit(struct submitter *submitter, struct adapter *adapter, unsigned number)
+/* Every 64th request is one that no disk knows, so that error paths are taken too. False: no request came back. */
+static bool submit(struct submitter *submitter, struct adapter *adapter, unsigned number)
 {
     struct request *request = free_slot(submitter);
-    size_t slot = (size_t)(request - submitter->slots);
     ULONG size = sph_port.miniport.SrbExtensionSize;
-    unsigned place = (unsigned)(submitter->number * WINDOW + slot) % BLOCKS;
+    unsigned place;
+    size_t slot;
     bool go = true;
 
+    if (request == NULL) return false;
+    slot = (size_t)(request - submitter->slots);
+    place = (unsigned)(submitter->number * WINDOW + slot) % BLOCKS;
     memset(&request->srb, 0, sizeof(request->srb));
     request->srb.Length = sizeof(request->srb);
     request->srb.Function = SRB_FUNCTION_EXECUTE_SCSI;
@@ -82,6 +108,7 @@ static void submit(struct submitter *submitter, struct adapter *adapter, unsigne
         sph_leave(scope);
     }
     if (go) start_io(adapter, &request->srb);
+    return true;
 }
 
 static void *submit_all(void *context)
@@ -89,7 +116,7 @@ static void *submit_all(void *context)
     struct submitter *submitter = context;
     unsigned n;
     for (n = 0; n < submitter->requests; n++)
-        submit(submitter, &sph_port.adapters[n % sph_port.count], n);
+        if (!submit(submitter, &sph_port.adapters[n % sph_port.count], n)) break; /* idle() says so */
     return NULL;
 }
 

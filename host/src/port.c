@@ -80,16 +80,17 @@ BOOLEAN StorPortEnablePassiveInitialization(PVOID DeviceExtension,
 
 static void complete(struct request *request)
 {
+    bool outstanding;
     pthread_mutex_lock(&sph_port.lock);
-    if (!request->submitted) {
-        sph_say("a request was completed that was not outstanding, in %s", sph_callback);
-    } else {
+    outstanding = request->submitted;
+    if (outstanding) {
         request->submitted = false;
         request->adapter->outstanding--;
         sph_port.completed++;
     }
     pthread_cond_broadcast(&sph_port.changed);
     pthread_mutex_unlock(&sph_port.lock);
+    if (!outstanding) sph_misuse("a request was completed that was not outstanding");
 }
 
 VOID StorPortNotification(SCSI_NOTIFICATION_TYPE NotificationType, PVOID HwDeviceExtension, ...)
