@@ -16,7 +16,8 @@ use crate::layout::range::Range;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Commit {
-    /// Restartable sequences where kernel and C library have them, else the portable twin.
+    /// Restartable sequences where kernel and C library have them and no CPU's number can be 512 or more,
+    /// else the portable twin.
     /// The environment variable `STORPORT_POOL_COMMIT=portable` forces the twin.
     #[default]
     Auto,
