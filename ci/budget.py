@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts the machine code of both routines: `budget.py <executable> <golden file> [--update]`.
+"""Counts the machine code of both routines: `budget.py <executable> <C library> <golden file> [--update]`.
 
 Each line of the golden file: which path, instructions, locked instructions, calls, loops, and calls that do not
 return.
@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 ENTRIES = ["native", "masked", "portable"]
+NAMES = ["free", "allocate"]
 PREFIXES = ("lock", "rep", "repz", "repnz", "bnd", "notrack", "cs", "ds", "addr32", "data16")
 
 
@@ -151,17 +152,17 @@ class Program:
 
 
 def main():
-    path, golden = sys.argv[1:3]
-    program = Program(path)
+    path, library, golden = sys.argv[1:4]
+    rust, c = Program(path), Program(library)
+    entries = [(rust, platform, name, rust.routine(platform, name)) for platform in ENTRIES for name in NAMES]
+    entries += [(c, "c", name, c.names[f"StorPort{name.capitalize()}Pool"]) for name in NAMES]
     counted = {}
-    for platform in ENTRIES:
-        for name in ("free", "allocate"):
-            entry = program.routine(platform, name)
-            counted[f"{platform}-{name}-fast"] = program.fast(entry)
-            if name == "free":
-                # Allocate is not bounded: docs/CONCURRENCY.md, section 5.
-                way, loops, panics = program.longest(entry, {})
-                counted[f"{platform}-{name}-longest"] = (*way, len(loops), len(panics))
+    for program, platform, name, entry in entries:
+        counted[f"{platform}-{name}-fast"] = program.fast(entry)
+        if name == "free":
+            # Allocate is not bounded: docs/CONCURRENCY.md, section 5.
+            way, loops, panics = program.longest(entry, {})
+            counted[f"{platform}-{name}-longest"] = (*way, len(loops), len(panics))
     form = "{:<24}{:>14}{:>8}{:>8}{:>8}{:>8}\n"
     table = form.format("# path", "instructions", "locked", "calls", "loops", "panics")
     table += "".join(form.format(name, *map(int, figures)) for name, figures in counted.items())

@@ -4,7 +4,6 @@ use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
 use crate::layout::meta::Meta;
-use crate::layout::range::Range;
 use crate::owners::accounts::Key;
 use crate::percpu::claim::claim;
 use crate::percpu::{Ask, DISPATCH, Platform, Pop, Taken};
@@ -14,7 +13,7 @@ use crate::stock::queue::Popped;
 use crate::stock::span::Miss;
 use crate::sync::{Ordering, fence, spin_loop};
 use crate::violations::Call;
-use crate::{AdapterId, PoolTag, Status, ViolationKind};
+use crate::{AdapterId, Status, ViolationKind};
 
 /// How often a search that met other ones' hands starts over.
 /// (Loom: once more, so that the model ends.)
@@ -33,27 +32,60 @@ impl Answer {
     }
 }
 
-/// `StorPortAllocatePool`, the fast path: a block of up to a page, from an account in its first
-/// place and this CPU's loaded magazine.
+/// `StorPortAllocatePool`, one copy of its fast path.
 #[inline(never)]
-pub(crate) fn allocate<P: Platform>(
-    meta: Meta,
-    platform: &P,
-    owner: AdapterId,
-    range: Range,
-    tag: PoolTag,
-    bytes: u32,
-) -> Answer {
-    let key = Key::new(owner, tag);
-    let account = meta.first_place(key);
-    let Some(class) = meta.control().small_class(bytes) else {
-        return allocate_slow(meta, platform, key, bytes);
-    };
-    let taken = platform.allocate(&meta, &range, Ask { account, key: key.0, class, bytes });
+pub(crate) fn allocate<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
+    let taken = take(meta, platform, key, bytes);
     if taken.fault() != 0 {
         return miss_slow(meta, platform, key, bytes, taken);
     }
     Answer { status: Status::SUCCESS, address: taken.0 }
+}
+
+/// [`allocate`], inlined; `out` is 0 after every failure.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(crate) fn allocate_into<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    out: &mut u64,
+) -> Status {
+    let taken = take(meta, platform, key, bytes);
+    if taken.fault() != 0 {
+        return miss_into_slow(meta, platform, key, bytes, taken, out);
+    }
+    *out = taken.0;
+    Status::SUCCESS
+}
+
+/// The fast path: a block of up to a page, from an account in its first place and this CPU's loaded magazine.
+#[inline(always)]
+fn take<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Taken {
+    match meta.control().small_class(bytes) {
+        Some(class) => {
+            platform.allocate(&meta, Ask { account: meta.first_place(key), key: key.0, class, bytes })
+        }
+        None => Taken(Taken::UNSUITED),
+    }
+}
+
+/// Keeps `out` off the fast path's stack.
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+fn miss_into_slow<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    taken: Taken,
+    out: &mut u64,
+) -> Status {
+    let answer = miss_slow(meta, platform, key, bytes, taken);
+    *out = answer.address;
+    answer.status
 }
 
 /// What an allocation is, once the contract has been checked.
@@ -79,10 +111,8 @@ pub(crate) fn null_out_slow(meta: Meta) -> Status {
     if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
-/// Reached above a page and with zero bytes; by way of `miss_slow` at a bad IRQL, and with an account that is
-/// closed, new, or not in its first place.
-#[cold]
-#[inline(never)]
+/// By way of `miss_slow`: above a page and with zero bytes, at a bad IRQL, and with an account that is closed, new,
+/// or not in its first place.
 fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
     let (account, key) = match check(&meta, platform, key, bytes) {
         Ok(found) => found,
@@ -133,17 +163,21 @@ fn closed_status(meta: &Meta, owner: AdapterId) -> Status {
     if switch { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
 }
 
-/// Reached from the fast path when the loaded magazine is empty or cannot be used, the section was
-/// aborted or could not run, the IRQL is bad, or the account is not open, or was closed while we allocated.
+/// Reached from the fast path above a page and with zero bytes; when the loaded magazine is empty or cannot be
+/// used, the section was aborted or could not run, the IRQL is bad, or the account is not open, or was closed
+/// while we allocated.
 #[cold]
 #[inline(never)]
 fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
+    if taken.fault() == Taken::UNSUITED {
+        return allocate_slow(meta, platform, key, bytes);
+    }
     // What the fast path found: a small block, under an account in its first place.
     let account = meta.first_place(key);
     let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
     let counted = taken.fault() == Taken::COUNTED;
     if taken.fault() == Taken::OVERTAKEN {
-        let block = BlockId(meta.range().place_of(taken.0 & !Taken::OVERTAKEN) as u32);
+        let block = BlockId(meta.range().base.place_of(taken.0 & !Taken::OVERTAKEN) as u32);
         return undo_slow(meta, platform, Request { key, account, class, bytes, counted: true }, block);
     }
     if !counted && (platform.above_dispatch() || meta.account_key(account) != key) {

@@ -13,26 +13,31 @@ use crate::{AdapterId, PoolTag, Status, ViolationKind};
 /// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
 /// loaded magazine.
 #[inline(never)]
-pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
-    let place = meta.range().place_of(address);
+pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
+    free_here(meta, platform, place, owner)
+}
+
+/// [`free`], inlined.
+#[inline(always)]
+pub(crate) fn free_here<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
     let Some(block) = meta.range().block_at(place) else {
-        return refuse_place_slow(meta, platform, owner, place);
+        return refuse_place_slow(meta, platform, place, owner);
     };
     if cfg!(storport_pool_asan) {
-        return free_slow(meta, platform, owner, block);
+        return free_slow(meta, platform, block, owner);
     }
     match platform.free(&meta, owner, block) {
         Freed::Done => Status::SUCCESS,
         Freed::Claimed => put_claimed_slow(meta, platform, block),
-        Freed::Missed => free_slow(meta, platform, owner, block),
+        Freed::Missed => free_slow(meta, platform, block, owner),
     }
 }
 
 /// Reached with an address outside the range, or one that is no multiple of 16. The fast path has not kept it.
 #[cold]
 #[inline(never)]
-fn refuse_place_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, place: u64) -> Status {
-    refuse_slow(meta, platform, owner, meta.range().address_of(place))
+fn refuse_place_slow<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
+    refuse_slow(meta, platform, owner, meta.range().base.address_of(place))
 }
 
 /// Puts a claimed slab block away.
@@ -47,7 +52,7 @@ pub(crate) fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: Blo
 /// whatever is no live slab block of the caller.
 #[cold]
 #[inline(never)]
-fn free_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, block: BlockId) -> Status {
+fn free_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId, owner: AdapterId) -> Status {
     if !platform.above_dispatch()
         && let Some(class) = find_and_claim(&meta, owner, block)
     {

@@ -31,6 +31,8 @@ extern crate alloc;
 extern crate std;
 
 mod allocate;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+mod caller;
 mod contract;
 mod free;
 mod layout;
@@ -53,6 +55,8 @@ mod sync;
 mod violations;
 mod walk;
 
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use caller::Caller;
 pub use contract::adapter::AdapterId;
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;

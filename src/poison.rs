@@ -51,7 +51,7 @@ impl Meta {
     /// Poisons a span that becomes a slab. (Not all of the range at creation: the shadow of 64 GiB are 8.)
     pub(crate) fn poison_span(&self, span: u32) {
         if self.control().poisons {
-            poison(self.range().base + u64::from(span) * u64::from(SPAN), SPAN.into());
+            poison(self.range().base.0 + u64::from(span) * u64::from(SPAN), SPAN.into());
         }
     }
 

@@ -15,8 +15,8 @@ use crate::layout::memory::Memory;
 #[cfg(storport_pool_loom)]
 use crate::layout::memory::Words;
 use crate::layout::meta::Meta;
-use crate::layout::range::Range;
-use crate::owners::accounts::UNUSED;
+use crate::layout::range::Base;
+use crate::owners::accounts::{Key, UNUSED};
 use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::Platform;
 use crate::sync::Ordering;
@@ -59,7 +59,7 @@ impl crate::Host for SingleCpu {
 /// handler too.
 pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) meta: Meta,
-    range: Range,
+    pub(crate) base: Base,
     pub(crate) platform: P,
     #[cfg(feature = "std")]
     pub(crate) backing: Option<crate::source::Backing>,
@@ -167,7 +167,7 @@ impl<P: Platform> Pool<P> {
         meta.init_adapters();
         Pool {
             meta,
-            range: *meta.range(),
+            base: meta.range().base,
             platform,
             #[cfg(feature = "std")]
             backing: None,
@@ -182,7 +182,7 @@ impl<P: Platform> Pool<P> {
     /// The first address of the range, and its bytes, after rounding.
     pub fn range(&self) -> (u64, u64) {
         let geometry = &self.meta.control().geometry;
-        (geometry.range.base, u64::from(geometry.spans) * u64::from(SPAN))
+        (self.base.0, u64::from(geometry.spans) * u64::from(SPAN))
     }
 
     /// `StorPortAllocatePool`: a block of `bytes` bytes, not zeroed.
@@ -202,7 +202,7 @@ impl<P: Platform> Pool<P> {
     #[inline]
     pub fn allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag, out: Option<&mut u64>) -> Status {
         let Some(out) = out else { return null_out_slow(self.meta) };
-        let answer = allocate(self.meta, &self.platform, adapter, self.range, tag, bytes);
+        let answer = allocate(self.meta, &self.platform, Key::new(adapter, tag), bytes);
         #[cfg(storport_pool_asan)]
         self.meta.unpoison_block(answer.address, bytes);
         *out = answer.address;
@@ -227,7 +227,7 @@ impl<P: Platform> Pool<P> {
     /// then the double one. Nobody can tell the two apart.
     #[inline]
     pub unsafe fn free(&self, adapter: AdapterId, address: u64) -> Status {
-        free(self.meta, &self.platform, adapter, address)
+        free(self.meta, &self.platform, self.base.place_of(address), adapter)
     }
 
     /// `ExFreePoolWithTag`: as [`free`](Pool::free), but a live block of another tag is refused with
@@ -443,7 +443,7 @@ impl<P: Platform> Pool<P> {
         // A gap or another consumer leaves runs for the next time.
         let _ = meta.collect_large();
         let span = u64::from(SPAN);
-        let base = self.range.base;
+        let base = self.base.0;
         let given = meta
             .for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
         drop(claim);

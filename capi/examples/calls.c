@@ -27,36 +27,53 @@ static void print(const char *name, double *batches)
     printf("%-14s %6.2f %6.2f\n", name, batches[0] / BLOCKS, batches[BATCHES / 2] / BLOCKS);
 }
 
-int main(void)
+static const ULONG tag = SP_TAG('C', 'a', 'l', 'l');
+static PVOID blocks[BLOCKS];
+
+static int pair(PVOID disk)
+{
+    int n;
+    for (n = 0; n < BLOCKS; n++) {
+        PVOID block;
+        if (StorPortAllocatePool(disk, 64, tag, &block) != STOR_STATUS_SUCCESS) return 0;
+        if (StorPortFreePool(disk, block) != STOR_STATUS_SUCCESS) return 0;
+    }
+    return 1;
+}
+
+static int allocate(PVOID disk)
 {
     static const ULONG sizes[8] = {64, 32, 80, 208, 32, 48, 80, 128};
-    static double pair[BATCHES], allocate[BATCHES], give[BATCHES];
-    static PVOID blocks[BLOCKS];
+    int n;
+    for (n = 0; n < BLOCKS; n++)
+        if (StorPortAllocatePool(disk, sizes[n % 8], tag, &blocks[n]) != STOR_STATUS_SUCCESS) return 0;
+    return 1;
+}
+
+static int give(PVOID disk)
+{
+    int n;
+    for (n = 0; n < BLOCKS; n++)
+        if (StorPortFreePool(disk, blocks[n]) != STOR_STATUS_SUCCESS) return 0;
+    return 1;
+}
+
+int main(void)
+{
+    static const char *const names[] = {"pair", "hot, allocate", "hot, free"};
+    static int (*const loops[])(PVOID) = {pair, allocate, give};
+    static double figures[3][BATCHES];
     sp_pool *pool = sp_pool_create(64 << 20);
     PVOID disk = sp_adapter_create(pool, "disk", 0);
-    const ULONG tag = SP_TAG('C', 'a', 'l', 'l');
     int batch, n;
 
-    for (batch = 0; batch < BATCHES; batch++) {
-        double start = now(), middle;
-        for (n = 0; n < BLOCKS; n++) {
-            PVOID block;
-            if (StorPortAllocatePool(disk, 64, tag, &block) != STOR_STATUS_SUCCESS) return 1;
-            if (StorPortFreePool(disk, block) != STOR_STATUS_SUCCESS) return 1;
+    for (batch = 0; batch < BATCHES; batch++)
+        for (n = 0; n < 3; n++) {
+            double start = now();
+            if (!loops[n](disk)) return 1;
+            figures[n][batch] = now() - start;
         }
-        pair[batch] = now() - start;
-        start = now();
-        for (n = 0; n < BLOCKS; n++)
-            if (StorPortAllocatePool(disk, sizes[n % 8], tag, &blocks[n]) != STOR_STATUS_SUCCESS) return 1;
-        middle = now();
-        for (n = 0; n < BLOCKS; n++)
-            if (StorPortFreePool(disk, blocks[n]) != STOR_STATUS_SUCCESS) return 1;
-        allocate[batch] = middle - start;
-        give[batch] = now() - middle;
-    }
-    print("pair", pair);
-    print("hot, allocate", allocate);
-    print("hot, free", give);
+    for (n = 0; n < 3; n++) print(names[n], figures[n]);
     sp_pool_destroy(pool);
     return 0;
 }

@@ -3,11 +3,40 @@
 
 use std::time::Instant;
 
-use pool::{Pool, Status, tag};
+use pool::{AdapterId, Pool, PoolTag, Status, tag};
 
 const BATCHES: usize = 4000;
 const BLOCKS: usize = 1000;
 const SIZES: [u32; 8] = [64, 32, 80, 208, 32, 48, 80, 128];
+const TAG: PoolTag = tag!("Call");
+
+#[inline(never)]
+fn pair(pool: &Pool, disk: AdapterId) -> Result<(), Status> {
+    for _ in 0..BLOCKS {
+        let mut block = 0;
+        pool.allocate(disk, 64, TAG, Some(&mut block)).ok()?;
+        // SAFETY: nobody uses the block.
+        unsafe { pool.free(disk, block) }.ok()?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn allocate(pool: &Pool, disk: AdapterId, blocks: &mut [u64; BLOCKS]) -> Result<(), Status> {
+    for (n, block) in blocks.iter_mut().enumerate() {
+        pool.allocate(disk, SIZES[n % 8], TAG, Some(block)).ok()?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn free(pool: &Pool, disk: AdapterId, blocks: &[u64; BLOCKS]) -> Result<(), Status> {
+    for &block in blocks {
+        // SAFETY: nobody uses the block.
+        unsafe { pool.free(disk, block) }.ok()?;
+    }
+    Ok(())
+}
 
 fn print(name: &str, mut batches: Vec<f64>) {
     batches.sort_by(f64::total_cmp);
@@ -15,33 +44,25 @@ fn print(name: &str, mut batches: Vec<f64>) {
     println!("{name:<14} {:6.2} {:6.2}", best / BLOCKS as f64, median / BLOCKS as f64);
 }
 
-fn main() {
-    let pool = Pool::new(64 << 20).expect("memory");
-    let disk = pool.add_adapter("disk").expect("an adapter");
-    let (tag, mut blocks) = (tag!("Call"), vec![0; BLOCKS]);
-    let (mut pair, mut allocate, mut give) = (Vec::new(), Vec::new(), Vec::new());
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let pool = Pool::new(64 << 20)?;
+    let disk = pool.add_adapter("disk")?;
+    let mut blocks = [0; BLOCKS];
+    let mut figures = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..BATCHES {
-        let start = Instant::now();
-        for _ in 0..BLOCKS {
-            let mut block = 0;
-            assert_eq!(pool.allocate(disk, 64, tag, Some(&mut block)), Status::SUCCESS);
-            // SAFETY: nobody uses the block.
-            assert_eq!(unsafe { pool.free(disk, block) }, Status::SUCCESS);
+        let mut times = vec![Instant::now()];
+        pair(&pool, disk)?;
+        times.push(Instant::now());
+        allocate(&pool, disk, &mut blocks)?;
+        times.push(Instant::now());
+        free(&pool, disk, &blocks)?;
+        times.push(Instant::now());
+        for (figure, time) in figures.iter_mut().zip(times.windows(2)) {
+            figure.push((time[1] - time[0]).as_nanos() as f64);
         }
-        pair.push(start.elapsed().as_nanos() as f64);
-        let start = Instant::now();
-        for (n, block) in blocks.iter_mut().enumerate() {
-            assert_eq!(pool.allocate(disk, SIZES[n % 8], tag, Some(block)), Status::SUCCESS);
-        }
-        let middle = Instant::now();
-        for &block in &blocks {
-            // SAFETY: nobody uses the block.
-            assert_eq!(unsafe { pool.free(disk, block) }, Status::SUCCESS);
-        }
-        allocate.push((middle - start).as_nanos() as f64);
-        give.push(middle.elapsed().as_nanos() as f64);
     }
-    print("pair", pair);
-    print("hot, allocate", allocate);
-    print("hot, free", give);
+    for (name, figure) in ["pair", "hot, allocate", "hot, free"].into_iter().zip(figures) {
+        print(name, figure);
+    }
+    Ok(())
 }

@@ -1,14 +1,17 @@
 //! Extensions: where they lie, and whose they are.
 //!
-//! All extensions of the process lie in one reserved stretch of address space, in equal places. So whether an
-//! address is an extension, and which, takes a subtraction, a rotation and a compare, and touches nothing that
-//! the caller passed. A place is used again only after its pool has ended.
+//! All extensions of the process lie in one reserved stretch of address space, in equal places that begin at a
+//! multiple of the whole. So an address tells by sixteen of its bits which record it can only be in, and one compare
+//! with the address there whether it is: nothing that the caller passed is touched. A place is used again only
+//! after its pool has ended.
 //!
 //! | word | writers | order |
 //! |---|---|---|
 //! | `BASE` | the first reservation, under the lock; constant afterwards | Release, read Relaxed: an address of an extension came to the caller after it |
-//! | a record's `adapter` | whoever makes the adapter, under the lock, before `pool` | Relaxed, ordered by `pool` |
+//! | a record's `adapter` | whoever makes the adapter, under the lock, before `pool` | Relaxed, ordered by `pool` and `key` |
 //! | a record's `pool` | the same; NULL again when the pool ends | Release / Acquire |
+//! | a record's `caller` | the same, with a pool over `Native` | Relaxed, ordered by `key` |
+//! | a record's `key` | the same, last; 0 again when the pool ends | Release / Acquire |
 //! | `USED` | the same | Release / Acquire |
 //!
 //! Lookups wait for nobody; the lock is taken at PASSIVE alone.
@@ -18,10 +21,10 @@ use core::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use pool::AdapterId;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
+use pool::{AdapterId, Caller};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 
-use crate::handle::sp_pool;
+use crate::handle::{Kind, sp_pool};
 use crate::types::PVOID;
 
 const PLACE_SHIFT: u32 = 16;
@@ -30,18 +33,29 @@ const PLACE: usize = 1 << PLACE_SHIFT;
 /// Places of a process: 4 GiB of address space.
 const PLACES: usize = 1 << 16;
 
-/// Whose place it is.
+/// Whose place it is: half a cache line, all that a call reads.
+#[repr(align(32))]
 struct Record {
-    pool: AtomicPtr<sp_pool>,
+    /// The extension's address, if its pool is one over `Native`; else 0.
+    key: AtomicUsize,
+    /// Where there is a key: the pool as [`Caller`] knows it.
+    caller: AtomicPtr<u8>,
     adapter: AtomicU32,
+    pool: AtomicPtr<sp_pool>,
 }
 
 static BASE: AtomicUsize = AtomicUsize::new(0);
-static RECORDS: [Record; PLACES] =
-    [const { Record { pool: AtomicPtr::new(ptr::null_mut()), adapter: AtomicU32::new(0) } }; PLACES];
+static RECORDS: [Record; PLACES] = [const {
+    Record {
+        key: AtomicUsize::new(0),
+        caller: AtomicPtr::new(ptr::null_mut()),
+        adapter: AtomicU32::new(0),
+        pool: AtomicPtr::new(ptr::null_mut()),
+    }
+}; PLACES];
 /// Records from here on were never written.
 static USED: AtomicUsize = AtomicUsize::new(0);
-static FREE: Mutex<Places> = Mutex::new(Places { fresh: 0, used: Vec::new() });
+static FREE: Mutex<Places> = Mutex::new(Places { fresh: 1, used: Vec::new() });
 
 /// Places that nobody has.
 struct Places {
@@ -49,6 +63,17 @@ struct Places {
     fresh: usize,
     /// Those of pools that ended.
     used: Vec<Range<usize>>,
+}
+
+/// The record of the place that an address lies in, if it lies in one. `None`: that would be the first, which is
+/// never used, so that no address equals the key of an empty record.
+#[inline(always)]
+fn record_of(address: usize) -> Option<&'static Record> {
+    const SHIFT: u32 = PLACE_SHIFT - size_of::<Record>().ilog2();
+    // The place's number times a record's bytes, as a compiler does not compute it from an index.
+    let offset = (address >> SHIFT) & ((PLACES - 1) * size_of::<Record>());
+    // SAFETY: the offset is that of one of the records.
+    (offset != 0).then(|| unsafe { &*RECORDS.as_ptr().byte_add(offset) })
 }
 
 impl Places {
@@ -71,12 +96,30 @@ impl Places {
     }
 }
 
+/// The adapter of an extension of a pool over `Native`, ready to call. Any address may be asked for. A few
+/// instructions, any IRQL.
+#[inline(always)]
+pub(crate) fn caller(extension: PVOID) -> Option<Caller> {
+    let record = record_of(extension.addr())?;
+    // ORDERING: Acquire - the other words, and the pool's making; pairs with the Release in `enter`.
+    if record.key.load(Ordering::Acquire) != extension.addr() {
+        return None;
+    }
+    // ORDERING: Relaxed - written before the key.
+    let (pool, adapter) = (record.caller.load(Ordering::Relaxed), record.adapter.load(Ordering::Relaxed));
+    // SAFETY: under a key, which is not 0 here, there are a caller's words.
+    Some(unsafe { Caller::from_raw(NonNull::new_unchecked(pool), adapter) })
+}
+
 /// The pool and the adapter of an extension. Any address may be asked for. A few instructions, any IRQL.
 #[inline(always)]
 pub(crate) fn find(extension: PVOID) -> Option<(NonNull<sp_pool>, AdapterId)> {
     // ORDERING: Relaxed - constant once there is an extension; before, every record is empty.
-    let place = extension.addr().wrapping_sub(BASE.load(Ordering::Relaxed)).rotate_right(PLACE_SHIFT);
-    let record = RECORDS.get(place)?;
+    let offset = extension.addr().wrapping_sub(BASE.load(Ordering::Relaxed));
+    if offset >= PLACES * PLACE || !offset.is_multiple_of(PLACE) {
+        return None;
+    }
+    let record = record_of(extension.addr())?;
     // ORDERING: Acquire - the adapter, and the pool's making; pairs with the Release in `enter`.
     let pool = NonNull::new(record.pool.load(Ordering::Acquire))?;
     // ORDERING: Relaxed - written before the pool.
@@ -118,6 +161,12 @@ pub(crate) fn enter(handle: &sp_pool, adapter: AdapterId, bytes: usize) -> Resul
     record.adapter.store(adapter.raw(), Ordering::Relaxed);
     // ORDERING: Release - the adapter; pairs with the Acquire in `find`.
     record.pool.store(ptr::from_ref(handle).cast_mut(), Ordering::Release);
+    if let Kind::Native(pool) = &handle.kind {
+        // ORDERING: Relaxed - published by the key.
+        record.caller.store(pool.caller(adapter).into_raw().0.as_ptr(), Ordering::Relaxed);
+        // ORDERING: Release - the words above; pairs with the Acquire in `caller`.
+        record.key.store(start.addr(), Ordering::Release);
+    }
     // ORDERING: Release - the record; pairs with the Acquire in `extension_of`.
     USED.store(places.fresh, Ordering::Release);
     handle.places.lock().unwrap_or_else(PoisonError::into_inner).push(range);
@@ -139,8 +188,10 @@ pub(crate) fn close(extension: PVOID, handle: &sp_pool) {
 pub(crate) fn give_back(handle: &sp_pool) {
     let mut ended = handle.places.lock().unwrap_or_else(PoisonError::into_inner);
     for range in ended.iter() {
-        // ORDERING: Relaxed - the caller promises that no call follows.
-        RECORDS[range.start].pool.store(ptr::null_mut(), Ordering::Relaxed);
+        let record = &RECORDS[range.start];
+        // ORDERING: Relaxed, both - the caller promises that no call follows.
+        record.key.store(0, Ordering::Relaxed);
+        record.pool.store(ptr::null_mut(), Ordering::Relaxed);
     }
     // What could not be sealed may not be zeroed: nobody gets it again.
     ended.retain(seal);
@@ -170,13 +221,20 @@ fn reserved() -> Result<usize, String> {
     let start = unsafe {
         mmap_anonymous(
             ptr::null_mut(),
-            (PLACES + 1) * PLACE,
+            2 * PLACES * PLACE,
             ProtFlags::empty(),
             MapFlags::PRIVATE | MapFlags::NORESERVE,
         )
     };
     let start = start.map_err(|error| format!("no address space for extensions: {error}"))?;
-    let base = start.expose_provenance().next_multiple_of(PLACE);
+    let start = start.expose_provenance();
+    let base = start.next_multiple_of(PLACES * PLACE);
+    // SAFETY: what lies around the places is ours and unused; what stays is address space alone.
+    unsafe {
+        let _ = munmap(ptr::with_exposed_provenance_mut(start), base - start);
+        let _ =
+            munmap(ptr::with_exposed_provenance_mut(base + PLACES * PLACE), start + PLACES * PLACE - base);
+    }
     // ORDERING: Release - not needed by lookups, which get the address from whoever made it.
     BASE.store(base, Ordering::Release);
     Ok(base)

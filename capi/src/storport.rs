@@ -2,7 +2,7 @@
 
 use pool::{AdapterId, PoolTag, Status};
 
-use crate::handle::{Kind, sp_pool};
+use crate::handle::{Kind, sp_pool, with_pool};
 use crate::registry;
 use crate::types::{PVOID, ULONG};
 
@@ -38,25 +38,37 @@ pub unsafe extern "C" fn StorPortAllocatePool(
     Tag: ULONG,
     BufferPointer: *mut PVOID,
 ) -> ULONG {
-    let Some((handle, adapter)) = registry::find(HwDeviceExtension) else {
-        if !BufferPointer.is_null() {
-            // SAFETY: the caller's promise.
-            unsafe { BufferPointer.write(core::ptr::null_mut()) };
+    if !BufferPointer.is_null()
+        && let Some(caller) = registry::caller(HwDeviceExtension)
+    {
+        // An address has 64 bits here, as the assertion below says.
+        // SAFETY: the caller's promise, and a pool whose extension is known lives.
+        return unsafe {
+            caller.allocate(NumberOfBytes, PoolTag::from_raw(Tag), &mut *BufferPointer.cast::<u64>()).code()
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { allocate_slow(HwDeviceExtension, NumberOfBytes, Tag, BufferPointer) }
+}
+
+/// Reached with a pool on a host's functions, and with bad arguments.
+///
+/// # Safety
+/// As `StorPortAllocatePool`.
+#[cold]
+#[inline(never)]
+unsafe fn allocate_slow(extension: PVOID, bytes: ULONG, tag: ULONG, out: *mut PVOID) -> ULONG {
+    // SAFETY: the caller's promise.
+    let out = unsafe { out.cast::<u64>().as_mut() };
+    let Some((handle, adapter)) = registry::find(extension) else {
+        if let Some(out) = out {
+            *out = 0;
         }
         return Status::INVALID_PARAMETER.code();
     };
-    // An address has 64 bits here, as the assertion below says.
-    // SAFETY: the caller's promise, and a pool whose extension is known lives.
-    unsafe {
-        let out = BufferPointer.cast::<u64>().as_mut();
-        let (handle, tag) = (handle.as_ref(), PoolTag::from_raw(Tag));
-        match &handle.kind {
-            Kind::Native(pool) => pool.allocate(adapter, NumberOfBytes, tag, out),
-            Kind::Portable(pool) => pool.allocate(adapter, NumberOfBytes, tag, out),
-            Kind::Masked(pool) => pool.allocate(adapter, NumberOfBytes, tag, out),
-        }
-        .code()
-    }
+    // SAFETY: a pool whose extension is known lives.
+    let handle = unsafe { handle.as_ref() };
+    with_pool!(handle, pool => pool.allocate(adapter, bytes, PoolTag::from_raw(tag), out)).code()
 }
 
 const _: () = assert!(size_of::<PVOID>() == size_of::<u64>());
@@ -67,19 +79,27 @@ const _: () = assert!(size_of::<PVOID>() == size_of::<u64>());
 /// Nobody uses the block any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn StorPortFreePool(HwDeviceExtension: PVOID, BufferPointer: PVOID) -> ULONG {
-    let Some((handle, adapter)) = registry::find(HwDeviceExtension) else {
+    let address = BufferPointer.addr() as u64;
+    match registry::caller(HwDeviceExtension) {
+        // SAFETY: the caller's promise, and a pool whose extension is known lives.
+        Some(caller) => unsafe { caller.free(address) }.code(),
+        // SAFETY: the caller's promise.
+        None => unsafe { free_slow(HwDeviceExtension, address) },
+    }
+}
+
+/// Reached with a pool on a host's functions, and with what is no extension.
+///
+/// # Safety
+/// As `StorPortFreePool`.
+#[cold]
+#[inline(never)]
+unsafe fn free_slow(extension: PVOID, address: u64) -> ULONG {
+    let Some((handle, adapter)) = registry::find(extension) else {
         return Status::INVALID_PARAMETER.code();
     };
-    let address = BufferPointer.addr() as u64;
     // SAFETY: the caller's promise, and a pool whose extension is known lives.
-    unsafe {
-        match &handle.as_ref().kind {
-            Kind::Native(pool) => pool.free(adapter, address),
-            Kind::Portable(pool) => pool.free(adapter, address),
-            Kind::Masked(pool) => pool.free(adapter, address),
-        }
-        .code()
-    }
+    unsafe { with_pool!(handle.as_ref(), pool => pool.free(adapter, address)) }.code()
 }
 
 unsafe extern "C" {

@@ -34,9 +34,10 @@ mod raw {
             Memory { base }
         }
 
-        #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
-        pub(crate) fn base(self) -> *mut u8 {
-            self.base.as_ptr()
+        #[cfg(feature = "std")]
+        #[inline(always)]
+        pub(crate) fn base(self) -> NonNull<u8> {
+            self.base
         }
 
         #[inline(always)]

@@ -27,11 +27,12 @@ impl Meta {
     }
 
     #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+    #[inline(always)]
     pub(crate) fn base(self) -> *mut u8 {
-        self.memory.base()
+        self.memory.base().as_ptr()
     }
 
-    #[cfg(storport_pool_loom)]
+    #[cfg(any(feature = "std", storport_pool_loom))]
     pub(crate) fn memory(self) -> Memory {
         self.memory
     }

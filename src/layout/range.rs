@@ -3,36 +3,42 @@
 use super::classes::{GRAIN, GRAIN_SHIFT, SPAN_GRAINS};
 use super::header::BlockId;
 
-/// Where the range begins, and how many block ids it has. Copied into the pool's handle too, so that
-/// callers in a loop keep it in registers.
+/// Where a range begins. The pool's handle has a copy, so that free knows an address's place before it has read
+/// anything of the pool's.
+#[derive(Clone, Copy, Debug)]
+pub struct Base(pub(crate) u64);
+
+impl Base {
+    /// An address as a *place*: its offset in the range in grains, and what is left of a multiple of
+    /// 16 in the top bits. So one compare with the limit refuses both kinds of bad address.
+    #[inline(always)]
+    pub(crate) const fn place_of(self, address: u64) -> u64 {
+        address.wrapping_sub(self.0).rotate_right(GRAIN_SHIFT)
+    }
+
+    /// The address whose place this is.
+    pub(crate) const fn address_of(self, place: u64) -> u64 {
+        place.rotate_left(GRAIN_SHIFT).wrapping_add(self.0)
+    }
+}
+
+/// Where the range begins, and how many block ids it has.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
-    pub(crate) base: u64,
+    pub(crate) base: Base,
     /// Block ids are below this.
     limit: u64,
 }
 
 impl Range {
     pub(crate) const fn new(base: u64, spans: u32) -> Range {
-        Range { base, limit: spans as u64 * SPAN_GRAINS as u64 }
+        Range { base: Base(base), limit: spans as u64 * SPAN_GRAINS as u64 }
     }
 
     /// The address of a block.
     #[inline(always)]
     pub(crate) const fn address(&self, block: BlockId) -> u64 {
-        self.base + block.0 as u64 * GRAIN as u64
-    }
-
-    /// An address as a *place*: its offset in the range in grains, and what is left of a multiple of
-    /// 16 in the top bits. So one compare with the limit refuses both kinds of bad address.
-    #[inline(always)]
-    pub(crate) const fn place_of(&self, address: u64) -> u64 {
-        address.wrapping_sub(self.base).rotate_right(GRAIN_SHIFT)
-    }
-
-    /// The address whose place this is.
-    pub(crate) const fn address_of(&self, place: u64) -> u64 {
-        place.rotate_left(GRAIN_SHIFT).wrapping_add(self.base)
+        self.base.0 + block.0 as u64 * GRAIN as u64
     }
 
     /// The block id of a place, if the range has it.
@@ -43,6 +49,6 @@ impl Range {
 
     /// The grain that an address lies in, if the range has it.
     pub(crate) const fn grain_of(&self, address: u64) -> Option<BlockId> {
-        self.block_at(address.wrapping_sub(self.base) / GRAIN as u64)
+        self.block_at(address.wrapping_sub(self.base.0) / GRAIN as u64)
     }
 }

@@ -27,7 +27,6 @@ use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{ALLOC, Account, BlockId, Header};
 use crate::layout::meta::{Meta, prefetch_for_write};
-use crate::layout::range::Range;
 use crate::sync::{Ordering, fence};
 use claim::find_and_claim;
 
@@ -64,6 +63,8 @@ impl Taken {
     pub(crate) const COUNTED: u64 = 2;
     /// Added to the address: the account was closed meanwhile.
     pub(crate) const OVERTAKEN: u64 = 4;
+    /// The request is not for a block of a slab.
+    pub(crate) const UNSUITED: u64 = 8;
 
     /// Why there is no address; 0 if there is.
     #[inline(always)]
@@ -126,7 +127,7 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     /// header, then looks at the account's word again. Bounded.
     #[doc(hidden)]
     #[inline(always)]
-    fn allocate(&self, meta: &Meta, range: &Range, ask: Ask) -> Taken {
+    fn allocate(&self, meta: &Meta, ask: Ask) -> Taken {
         let (block, next) = match self.pop(meta, ask.class, ask.account, ask.key) {
             Pop::Got(block, next) => (block, next),
             Pop::Miss { counted } => return Taken(if counted { Taken::COUNTED } else { Taken::MISSED }),
@@ -134,15 +135,15 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
         let header = Header::new(ALLOC, ask.account, ask.bytes, block);
         // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
         meta.header_of(ask.class, block).store(header.0, Ordering::Release);
-        prefetch_for_write(range.address(meta.upcoming(next)));
+        prefetch_for_write(meta.range().address(meta.upcoming(next)));
         // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
         // the header, or we see the closed word.
         fence(Ordering::SeqCst);
         // ORDERING: Relaxed - after the fence.
         if meta.account_word(ask.account).load(Ordering::Relaxed) == ask.key {
-            Taken(range.address(block))
+            Taken(meta.range().address(block))
         } else {
-            Taken(range.address(block) | Taken::OVERTAKEN)
+            Taken(meta.range().address(block) | Taken::OVERTAKEN)
         }
     }
 

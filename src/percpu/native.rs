@@ -10,7 +10,6 @@ use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
-use crate::layout::range::Range;
 
 /// How a pool on std commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,8 +112,8 @@ mod commit {
     }
 
     #[inline(always)]
-    pub(super) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
-        rseq::allocate(meta, range, ask)
+    pub(super) fn allocate(meta: &Meta, ask: Ask) -> Taken {
+        rseq::allocate(meta, ask)
     }
 
     pub(super) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
@@ -177,7 +176,7 @@ mod commit {
         Freed::Missed
     }
 
-    pub(super) fn allocate(_: &Meta, _: &Range, _: Ask) -> Taken {
+    pub(super) fn allocate(_: &Meta, _: Ask) -> Taken {
         Taken(Taken::MISSED)
     }
 
@@ -232,8 +231,8 @@ impl Platform for Native {
     }
 
     #[inline(always)]
-    fn allocate(&self, meta: &Meta, range: &Range, ask: Ask) -> Taken {
-        commit::allocate(meta, range, ask)
+    fn allocate(&self, meta: &Meta, ask: Ask) -> Taken {
+        commit::allocate(meta, ask)
     }
 
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {

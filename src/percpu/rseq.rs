@@ -229,7 +229,7 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
 /// The fast path of allocate, from the section on: compares the account's word, counts the allocation, pops
 /// a block, writes its header, and compares the word again.
 #[inline(always)]
-pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
+pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
     let answer: u64;
     // SAFETY: as in `free`; the entry lies in the magazine (I2), the counter cell is this CPU's.
     // After the commit the block is ours, and so is its header (I3).
@@ -257,7 +257,8 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
             steps!(
                 "mov {t:e}, dword ptr [{base} + {t} * 4 + {AHEAD} * 4]";
                 "shl {t}, {GRAIN_SHIFT}";
-                "prefetchw byte ptr [{range} + {t}]";
+                "add {t}, qword ptr [{base} + {RANGE}]";
+                "prefetchw byte ptr [{t}]";
                 "mov rcx, qword ptr [{base} + {class} * 8 + {HEADERS}]";
                 "mov {t:e}, {id:e}";
                 "shl {t}, cl";
@@ -271,13 +272,12 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
                 "or rcx, {class}";                              // rcx = account, bytes, id
                 "mov qword ptr [{base} + {t} * 8], rcx";
                 "shl {id}, {GRAIN_SHIFT}";
-                "add {id}, {range}";                            // id = address
+                "add {id}, qword ptr [{base} + {RANGE}]";       // id = address
                 "cmp qword ptr [{base} + {account} * 8], {key}"; // closed meanwhile: pairs with `fence_all`
                 "jne 27b";
             ),
             "28:",
             base = in(reg) meta.base(),
-            range = in(reg) range.base,
             account = in(reg) ask.account.0,
             class = inout(reg) usize::from(ask.class.0) => _,
             bytes = in(reg) ask.bytes,
@@ -288,6 +288,7 @@ pub(crate) fn allocate(meta: &Meta, range: &Range, ask: Ask) -> Taken {
             BLOCKS = const BLOCKS,
             CAPACITY = const offset_of!(Control, capacity),
             HEADERS = const offset_of!(Control, headers),
+            RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             FIRST_SHIFT = const FIRST_SHIFT,
             ACCOUNT_SHIFT = const ACCOUNT_SHIFT,
             GRAIN_SHIFT = const GRAIN_SHIFT,

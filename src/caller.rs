@@ -1,0 +1,75 @@
+//! An adapter as its host's table keeps it: the two routines without the way through the pool.
+
+use core::ptr::NonNull;
+
+use crate::allocate::allocate_into;
+use crate::free::free_here;
+use crate::layout::memory::Memory;
+use crate::layout::meta::Meta;
+use crate::owners::accounts::Key;
+use crate::percpu::native::{Commit, Native};
+use crate::{AdapterId, Pool, PoolTag, Status};
+
+/// The platform's value says how a pool is made; calls do not look at it.
+const PLATFORM: &Native = &Native::new(Commit::Auto);
+
+/// An adapter of a pool over [`Native`], ready to call: a host that finds both by the address of a
+/// HwDeviceExtension keeps this in its table, and its calls read nothing else on the way to the pool's own memory.
+///
+/// It outlives nothing: each call promises that the pool still lives. An adapter that was removed is refused as by
+/// the [`Pool`]'s own routines, which these are, inlined: statuses, IRQL and bounds are theirs.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    meta: Meta,
+    adapter: AdapterId,
+}
+
+impl Pool<Native> {
+    /// The adapter, ready to call.
+    #[must_use]
+    pub fn caller(&self, adapter: AdapterId) -> Caller {
+        Caller { meta: self.meta, adapter }
+    }
+}
+
+impl Caller {
+    /// As words of a table.
+    #[must_use]
+    pub fn into_raw(self) -> (NonNull<u8>, u32) {
+        (self.meta.memory().base(), self.adapter.0)
+    }
+
+    /// From the two words of a table.
+    ///
+    /// # Safety
+    /// Each is a word of a `Caller` that [`into_raw`](Caller::into_raw) took apart. (If they are not of the same one,
+    /// the pool meets another's adapter, which it refuses.)
+    #[must_use]
+    #[inline(always)]
+    pub const unsafe fn from_raw(pool: NonNull<u8>, adapter: u32) -> Caller {
+        // SAFETY: the base of a pool's metadata; the calls' promises say that it lives.
+        let memory = unsafe { Memory::new(pool) };
+        Caller { meta: Meta::new(memory), adapter: AdapterId(adapter) }
+    }
+
+    /// [`Pool::allocate`]; `out` is set to 0 on every failure.
+    ///
+    /// # Safety
+    /// The pool lives.
+    #[inline(always)]
+    pub unsafe fn allocate(self, bytes: u32, tag: PoolTag, out: &mut u64) -> Status {
+        let status = allocate_into(self.meta, PLATFORM, Key::new(self.adapter, tag), bytes, out);
+        #[cfg(storport_pool_asan)]
+        self.meta.unpoison_block(*out, bytes);
+        status
+    }
+
+    /// [`Pool::free`].
+    ///
+    /// # Safety
+    /// The pool lives, and the block is not used afterwards.
+    #[inline(always)]
+    pub unsafe fn free(self, address: u64) -> Status {
+        free_here(self.meta, PLATFORM, self.meta.range().base.place_of(address), self.adapter)
+    }
+}
