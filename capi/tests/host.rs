@@ -2,23 +2,21 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Command;
 
 use common::{compiler, here, libraries, out};
 
-/// What the host says of the miniport with this mistake, and its exit status.
-fn life(bug: u32, suspicions: bool) -> (String, Option<i32>) {
-    let program = out(&format!("ramdisk-{bug}-{suspicions}"));
+/// What the host says of a miniport, and its exit status.
+fn run(name: &str, defines: &[&str], miniport: &Path, suspicions: bool) -> (String, Option<i32>) {
+    let program = out(&format!("{name}{}-{suspicions}", defines.concat().replace('=', "-")));
     let host = here().join("../host");
     let mut compiler = compiler(false, "c11");
-    compiler.arg("-D_GNU_SOURCE").arg(format!("-DBUG={bug}")).arg("-I").arg(host.join("include"));
-    for folder in ["src", "miniport"] {
-        let mut files: Vec<_> =
-            host.join(folder).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "c"));
-        assert!(files.len() > 1);
-        compiler.args(files);
-    }
+    compiler.arg("-D_GNU_SOURCE").args(defines).arg("-I").arg(host.join("include"));
+    let files = host.join("src").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "c")).collect();
+    assert!(files.len() > 1);
+    compiler.args(files).arg(host.join("miniport/main.c")).arg(miniport);
     compiler.arg("-o").arg(&program).arg(libraries().join("libstorport_pool.a"));
     common::run(compiler.args(["-lpthread", "-lm", "-ldl"]));
     let mut command = Command::new(program);
@@ -28,6 +26,20 @@ fn life(bug: u32, suspicions: bool) -> (String, Option<i32>) {
     let output = command.output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+/// The RAM disk with this mistake.
+fn life(bug: u32, suspicions: bool) -> (String, Option<i32>) {
+    run("ramdisk", &[&format!("-DBUG={bug}")], &here().join("../host/miniport/ramdisk.c"), suspicions)
+}
+
+const COMPLETES_NEVER: u32 = 6;
+
+/// The miniport of tests/c/miniport.c in this mode.
+fn miniport(mode: u32) -> (String, Option<i32>) {
+    // Seconds without a completion: the tests wait for these in one mode alone.
+    let patience = if mode == COMPLETES_NEVER { "-DPATIENCE=1" } else { "-DPATIENCE=60" };
+    run("miniport", &[&format!("-DMODE={mode}"), patience], &here().join("tests/c/miniport.c"), false)
 }
 
 /// The finding names kind, tag, size, the callback that allocated, and the one at fault; and nothing else is found.
@@ -51,8 +63,8 @@ fn a_miniport_without_mistakes() {
         let (said, code) = life(0, suspicions);
         assert_eq!(code, Some(0), "{said}");
         assert!(said.starts_with(" Tag"), "{said}");
-        // Two runs of two submitters, a reset each, and the dump's one.
-        let requests = 2 * (2 * 2000 + 8) + 1;
+        // Two runs of two submitters, a reset and two flushes each, and the dump's one.
+        let requests = 2 * (2 * 2000 + 8 + 2) + 1;
         assert!(said.contains(&format!("\n{requests} requests, ")), "{said}");
         assert!(said.contains(" RamD Nonp        512              512         0         0\n"), "{said}");
         assert!(said.contains(": 0 leaked, 0 freed twice, 0 through another adapter, 0 other bad frees"));
@@ -97,4 +109,82 @@ fn an_allocation_over_a_live_pointer() {
     found(6, true, &["suspected overwrite: ", "leak: "], &parts);
     // Without suspicions, the leak is all there is to see.
     found(6, false, &["leak: "], &[REQUEST]);
+}
+
+#[test]
+fn a_miniport_without_controls_is_initialized_anew() {
+    let (said, code) = miniport(1);
+    assert_eq!(code, Some(1), "{said}");
+    // Two adapters, found twice; for the dump there is no level at which to allocate.
+    assert_eq!(said.matches("leak: block 0x").count(), 3, "{said}");
+    let left = "(tag 'Mini', 100 bytes), allocated in HwStorFindAdapter for the driver";
+    assert!(said.contains(left) && !said.contains("999"), "{said}");
+    assert!(said.contains("leak: 1 more, of blocks allocated in HwStorFindAdapter"), "{said}");
+    assert!(said.contains("allocation above DISPATCH_LEVEL: in HwStorFindAdapter, at IRQL 15"), "{said}");
+    assert!(said.contains(" Mini Nonp          4                0         4       400\n"), "{said}");
+}
+
+#[test]
+fn half_duplex_starts_io_at_dirql() {
+    let (said, code) = miniport(2);
+    assert_eq!(code, Some(1), "{said}");
+    let finding = "allocation above DISPATCH_LEVEL: in HwStorStartIo, at IRQL 5: tag 'Mini', 40 bytes";
+    assert!(said.starts_with(finding), "{said}");
+}
+
+#[test]
+fn an_adapter_that_is_not_found_or_not_initialized() {
+    let (said, code) = miniport(3);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.starts_with("adapter 0: HwStorFindAdapter returned 0, SP_RETURN_NOT_FOUND\nleak: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("(tag 'Mini', 50 bytes), allocated in HwStorFindAdapter for adapter 0\n"),
+        "{said}"
+    );
+    let (said, code) = miniport(4);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.starts_with("adapter 0: initialization failed\n"), "{said}");
+    let (said, code) = miniport(9);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.starts_with("DriverEntry failed\n"), "{said}");
+}
+
+#[test]
+fn requests_completed_twice_or_never() {
+    let (said, code) = miniport(5);
+    assert_eq!(code, Some(1), "{said}");
+    let finding = "misuse in HwStorStartIo: a request was completed that was not outstanding\n";
+    assert_eq!(said.matches(finding).count(), 4, "{said}");
+    let (said, code) = miniport(COMPLETES_NEVER);
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(said, "adapter 0: 16 requests were never completed\n");
+}
+
+#[test]
+fn a_lock_that_waits_for_itself() {
+    let (said, code) = miniport(7);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.starts_with("misuse in HwStorStartIo: adapter "), "{said}");
+    assert!(said.contains(": a lock is acquired that this thread holds: it would wait for ever\n"), "{said}");
+}
+
+#[test]
+fn the_tagged_pools_routines_are_attributed_too() {
+    let (said, code) = miniport(8);
+    assert_eq!(code, Some(1), "{said}");
+    let block = "(tag 'Mini', 200 bytes), allocated in HwStorStartIo";
+    for (kind, end) in [
+        ("wrong tag: ", ", freed in HwStorStartIo with tag 'Othr'"),
+        ("wrong adapter: ", " for the driver, freed in HwStorStartIo through adapter 0"),
+        ("double free: ", ", freed in HwStorStartIo, freed again in HwStorStartIo"),
+    ] {
+        let finding = said.lines().find(|line| line.starts_with(kind));
+        let finding = finding.unwrap_or_else(|| panic!("no {kind} in {said}"));
+        assert!(finding.contains(&format!("{block}{end}")), "{finding}");
+    }
+    let counts = "0 leaked, 4 freed twice, 4 through another adapter, 4 other bad frees, 0 above";
+    assert!(said.contains(counts), "{said}");
 }

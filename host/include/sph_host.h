@@ -31,9 +31,12 @@ typedef struct sph_options {
     bool suspicions;        /* report allocations over a live pointer; callers may legally pass garbage */
 } sph_options;
 
-/* Runs the miniport: DriverEntry; for each adapter FindAdapter, Initialize and PassiveInitialize; two threads that
-   submit, a third for interrupts, DPCs and timers; a bus reset; UnitControl; stop, restart, and all again; dump
-   mode; removal. Returns 0, or, with a line in the report, what failed. One run at a time. PASSIVE. */
+/* Runs the miniport: DriverEntry; for each adapter FindAdapter, Initialize, PassiveInitialize and what controls it
+   has; two threads that submit, a third for interrupts, DPCs and timers; a bus reset; a flush; UnitControl; stop,
+   restart, and all again; removal; dump mode. Returns 0, or, with a line in the report, what failed. A miniport that
+   completes nothing for ten seconds, or acquires a lock that it holds, ends the process with status 2: nothing can be
+   taken from it. Meanwhile ExAllocatePool2 and its kind are served from the run's pool, and afterwards from none
+   (sp_set_system_pool). One run at a time. PASSIVE. */
 int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result);
 
 #ifdef __cplusplus

@@ -24,7 +24,7 @@ typedef void VOID;
 
 /* A request. */
 #define SRB_FUNCTION_EXECUTE_SCSI 0x00
-#define SRB_FUNCTION_FLUSH 0x08
+#define SRB_FUNCTION_FLUSH 0x08 /* sent before an adapter is stopped */
 #define SRB_STATUS_PENDING 0x00
 #define SRB_STATUS_SUCCESS 0x01
 #define SRB_STATUS_ERROR 0x04
@@ -58,23 +58,45 @@ typedef struct _PORT_CONFIGURATION_INFORMATION {
 enum { StorSynchronizeHalfDuplex = 0, StorSynchronizeFullDuplex = 1 };
 enum { SP_RETURN_NOT_FOUND = 0, SP_RETURN_FOUND = 1, SP_RETURN_ERROR = 2, SP_RETURN_BAD_CONFIG = 3 };
 
+/* This host asks for the supported types, and for the two of them that follow. */
 typedef enum _SCSI_ADAPTER_CONTROL_TYPE {
     ScsiQuerySupportedControlTypes,
     ScsiStopAdapter,
     ScsiRestartAdapter,
+    ScsiSetBootConfig,
+    ScsiSetRunningConfig,
+    ScsiPowerSettingNotification,
+    ScsiAdapterPower,
     ScsiAdapterControlMax
 } SCSI_ADAPTER_CONTROL_TYPE;
 typedef enum _SCSI_ADAPTER_CONTROL_STATUS {
     ScsiAdapterControlSuccess,
     ScsiAdapterControlUnsuccessful
 } SCSI_ADAPTER_CONTROL_STATUS;
-typedef enum _SCSI_UNIT_CONTROL_TYPE { ScsiQuerySupportedUnitControlTypes, ScsiUnitStart } SCSI_UNIT_CONTROL_TYPE;
+/* This host asks for the supported types, for start, and for remove. */
+typedef enum _SCSI_UNIT_CONTROL_TYPE {
+    ScsiQuerySupportedUnitControlTypes,
+    ScsiUnitUsage,
+    ScsiUnitStart,
+    ScsiUnitPower,
+    ScsiUnitRemove,
+    ScsiUnitSurpriseRemoval,
+    ScsiUnitControlMax
+} SCSI_UNIT_CONTROL_TYPE;
 typedef enum _SCSI_UNIT_CONTROL_STATUS { ScsiUnitControlSuccess, ScsiUnitControlUnsuccessful } SCSI_UNIT_CONTROL_STATUS;
 
 typedef struct _SCSI_SUPPORTED_CONTROL_TYPE_LIST {
-    ULONG MaxControlType;
+    ULONG MaxControlType; /* how many of the following there are */
     BOOLEAN SupportedTypeList[ScsiAdapterControlMax];
 } SCSI_SUPPORTED_CONTROL_TYPE_LIST, *PSCSI_SUPPORTED_CONTROL_TYPE_LIST;
+
+/* Where a unit is: ScsiUnitStart and ScsiUnitRemove get it. */
+typedef struct _STOR_ADDR_BTL8 {
+    USHORT Type, Port;
+    ULONG AddressLength;
+    UCHAR Path, Target, Lun, Reserved;
+} STOR_ADDR_BTL8, *PSTOR_ADDR_BTL8;
+enum { STOR_ADDRESS_TYPE_BTL8 = 1, STOR_ADDR_BTL8_ADDRESS_LENGTH = 4 };
 
 typedef struct _STOR_DPC STOR_DPC, *PSTOR_DPC;
 typedef VOID HW_DPC_ROUTINE(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1, PVOID SystemArgument2);
@@ -96,10 +118,10 @@ typedef BOOLEAN HW_RESET_BUS(PVOID DeviceExtension, ULONG PathId); /* DISPATCH_L
 typedef ULONG HW_FIND_ADAPTER(PVOID DeviceExtension, PVOID HwContext, PVOID BusInformation, PCHAR ArgumentString,
                               PPORT_CONFIGURATION_INFORMATION ConfigInfo, PBOOLEAN Again); /* PASSIVE_LEVEL */
 typedef SCSI_ADAPTER_CONTROL_STATUS HW_ADAPTER_CONTROL(PVOID DeviceExtension, SCSI_ADAPTER_CONTROL_TYPE ControlType,
-                                                       PVOID Parameters); /* stop, restart: DIRQL; else PASSIVE_LEVEL */
+                                                       PVOID Parameters); /* stop, restart: DIRQL; query: PASSIVE_LEVEL */
 typedef SCSI_UNIT_CONTROL_STATUS HW_UNIT_CONTROL(PVOID DeviceExtension, SCSI_UNIT_CONTROL_TYPE ControlType,
                                                  PVOID Parameters); /* PASSIVE_LEVEL */
-typedef VOID HW_FREE_ADAPTER_RESOURCES(PVOID DeviceExtension); /* PASSIVE_LEVEL */
+typedef VOID HW_FREE_ADAPTER_RESOURCES(PVOID DeviceExtension); /* PASSIVE_LEVEL; unless FindAdapter failed */
 
 typedef struct _HW_INITIALIZATION_DATA {
     ULONG HwInitializationDataSize;

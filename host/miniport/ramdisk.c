@@ -12,6 +12,7 @@ enum { BLOCKS = 256, BLOCK = 4096, PERIOD = 2000 };
 #define TAG_DISK SP_TAG('R', 'a', 'm', 'D')
 #define TAG_REQUEST SP_TAG('R', 'q', 's', 't')
 #define TAG_EVENT SP_TAG('E', 'v', 'n', 't')
+#define TAG_UNIT SP_TAG('U', 'n', 'i', 't')
 
 /* What an I/O needs until it completes. */
 struct context {
@@ -108,6 +109,10 @@ static BOOLEAN build_io(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK srb)
     extension->next = NULL;
     extension->context = NULL;
     srb->SrbStatus = SRB_STATUS_PENDING;
+    if (srb->Function == SRB_FUNCTION_FLUSH) {
+        complete(device, srb, SRB_STATUS_SUCCESS);
+        return FALSE;
+    }
     if (!NT_SUCCESS(StorPortAllocatePool(device, sizeof(*context), TAG_REQUEST, (PVOID *)&context))) {
         complete(device, srb, SRB_STATUS_BUSY);
         return FALSE;
@@ -200,7 +205,6 @@ static ULONG find_adapter(PVOID DeviceExtension, PVOID HwContext, PVOID BusInfor
     (void)HwContext, (void)BusInformation, (void)ArgumentString;
 
     *Again = FALSE;
-    ConfigInfo->VirtualDevice = TRUE;
     ConfigInfo->SynchronizationModel = StorSynchronizeFullDuplex;
     device->last = &device->first;
     device->dump = ConfigInfo->DumpMode;
@@ -233,10 +237,18 @@ static SCSI_ADAPTER_CONTROL_STATUS adapter_control(PVOID DeviceExtension, SCSI_A
 static SCSI_UNIT_CONTROL_STATUS unit_control(PVOID DeviceExtension, SCSI_UNIT_CONTROL_TYPE ControlType,
                                              PVOID Parameters)
 {
-    PVOID block;
-    (void)ControlType, (void)Parameters;
-    if (!NT_SUCCESS(StorPortAllocatePool(DeviceExtension, 164, TAG_EVENT, &block))) return ScsiUnitControlUnsuccessful;
-    StorPortFreePool(DeviceExtension, block);
+    const STOR_ADDR_BTL8 *unit = Parameters;
+    PVOID description;
+    (void)DeviceExtension;
+    if (ControlType == ScsiQuerySupportedUnitControlTypes) {
+        PSCSI_SUPPORTED_CONTROL_TYPE_LIST list = Parameters;
+        list->SupportedTypeList[ScsiUnitStart] = TRUE;
+        return ScsiUnitControlSuccess;
+    }
+    if (unit->Type != STOR_ADDRESS_TYPE_BTL8) return ScsiUnitControlUnsuccessful;
+    description = ExAllocatePool2(POOL_FLAG_NON_PAGED, 164, TAG_UNIT);
+    if (description == NULL) return ScsiUnitControlUnsuccessful;
+    ExFreePoolWithTag(description, TAG_UNIT);
     return ScsiUnitControlSuccess;
 }
 

@@ -25,7 +25,9 @@ struct adapter {
     char name[16];
     PORT_CONFIGURATION_INFORMATION config;
     HW_PASSIVE_INITIALIZE_ROUTINE *passive_initialize;
-    pthread_mutex_t start_io, interrupt, dpc;
+    bool found; /* FindAdapter said so: there is something to stop and to free */
+    SCSI_SUPPORTED_CONTROL_TYPE_LIST controls, unit_controls;
+    pthread_mutex_t start_io, interrupt, dpc; /* each told from a lock that the thread holds already */
     /* Under the port's lock. */
     HW_TIMER *timer;
     uint64_t timer_due;
@@ -54,6 +56,8 @@ struct port {
 extern struct port sph_port;
 
 void sph_port_reset(void);
+/* Takes one of an adapter's locks. A thread that holds it already would wait for ever: said, and the process ends. */
+void sph_lock(struct adapter *adapter, pthread_mutex_t *lock);
 struct adapter *sph_find(PVOID extension);
 /* The third thread: interrupts, DPCs and timers. */
 void *sph_device(void *unused);
@@ -61,7 +65,8 @@ void *sph_device(void *unused);
 /* ledger.c: who allocated what, and what went wrong. */
 void sph_ledger_open(const sph_options *options, sph_result *result);
 void sph_ledger_close(void);
-void sph_ledger_leaks(struct adapter *adapter);
+/* Of an adapter; NULL: of what ExAllocatePool2 and its kind gave. */
+void sph_ledger_leaks(const struct adapter *adapter);
 void sph_violation(void *context, const sp_violation *violation);
 void sph_say(const char *format, ...);
 /* Misuse of the port driver's routines: said, and counted. */

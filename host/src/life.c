@@ -9,7 +9,9 @@
 
 enum { WINDOW = 16, BLOCKS = 256, BLOCK = 4096 };
 /* Seconds without a completion after which the miniport is given up. */
-enum { PATIENCE = 10 };
+#ifndef PATIENCE
+#define PATIENCE 10
+#endif
 
 /* A submitter's requests; each has its own block of the disk. */
 struct submitter {
@@ -68,14 +70,17 @@ static void start_io(struct adapter *adapter, PSCSI_REQUEST_BLOCK srb)
     bool full = adapter->config.SynchronizationModel == StorSynchronizeFullDuplex;
     pthread_mutex_t *lock = full ? &adapter->start_io : &adapter->interrupt;
     struct scope scope = sph_enter("HwStorStartIo", full ? DISPATCH_LEVEL : DIRQL);
-    pthread_mutex_lock(lock);
+    sph_lock(adapter, lock);
     sph_port.miniport.HwStartIo(adapter->extension, srb);
     pthread_mutex_unlock(lock);
     sph_leave(scope);
 }
 
-/* Every 64th request is one that no disk knows, so that error paths are taken too. False: no request came back. */
-static bool submit(struct submitter *submitter, struct adapter *adapter, unsigned number)
+/* Which request of a submitter's: every 64th is one that no disk knows, so that error paths are taken too. */
+enum { UNKNOWN = 63, FLUSH = -1 };
+
+/* False: no request came back. */
+static bool submit(struct submitter *submitter, struct adapter *adapter, int number)
 {
     struct request *request = free_slot(submitter);
     ULONG size = sph_port.miniport.SrbExtensionSize;
@@ -88,14 +93,18 @@ static bool submit(struct submitter *submitter, struct adapter *adapter, unsigne
     place = (unsigned)(submitter->number * WINDOW + slot) % BLOCKS;
     memset(&request->srb, 0, sizeof(request->srb));
     request->srb.Length = sizeof(request->srb);
-    request->srb.Function = SRB_FUNCTION_EXECUTE_SCSI;
-    request->srb.DataTransferLength = BLOCK;
-    request->srb.DataBuffer = submitter->data[slot];
     request->srb.SrbExtension = (char *)submitter->extensions + slot * size;
-    request->srb.CdbLength = 10;
-    request->srb.Cdb[0] = number % 64 == 63 ? 0xFF : number % 2 ? SCSIOP_READ : SCSIOP_WRITE;
-    request->srb.Cdb[4] = (UCHAR)(place >> 8);
-    request->srb.Cdb[5] = (UCHAR)place;
+    if (number == FLUSH) {
+        request->srb.Function = SRB_FUNCTION_FLUSH;
+    } else {
+        request->srb.Function = SRB_FUNCTION_EXECUTE_SCSI;
+        request->srb.DataTransferLength = BLOCK;
+        request->srb.DataBuffer = submitter->data[slot];
+        request->srb.CdbLength = 10;
+        request->srb.Cdb[0] = number % 64 == UNKNOWN ? 0xFF : number % 2 ? SCSIOP_READ : SCSIOP_WRITE;
+        request->srb.Cdb[4] = (UCHAR)(place >> 8);
+        request->srb.Cdb[5] = (UCHAR)place;
+    }
     request->adapter = adapter;
     pthread_mutex_lock(&sph_port.lock);
     request->submitted = true;
@@ -116,7 +125,7 @@ static void *submit_all(void *context)
     struct submitter *submitter = context;
     unsigned n;
     for (n = 0; n < submitter->requests; n++)
-        if (!submit(submitter, &sph_port.adapters[n % sph_port.count], n)) break; /* idle() says so */
+        if (!submit(submitter, &sph_port.adapters[n % sph_port.count], (int)n)) break; /* idle() says so */
     return NULL;
 }
 
@@ -130,7 +139,8 @@ static int prepare(struct submitter *submitter, unsigned number, unsigned reques
     return submitter->extensions != NULL ? 0 : 1;
 }
 
-/* Two threads submit while the third one completes; then a bus reset finds requests outstanding. */
+/* Two threads submit while the third one completes; then a bus reset finds requests outstanding; then each adapter is
+   flushed, since it will be stopped. */
 static int traffic(unsigned requests)
 {
     static struct submitter submitters[2];
@@ -152,11 +162,11 @@ static int traffic(unsigned requests)
     sph_port.held = true;
     pthread_mutex_unlock(&sph_port.lock);
     for (n = 0; n < WINDOW / 2; n++)
-        submit(&submitters[0], &sph_port.adapters[n % sph_port.count], n);
+        submit(&submitters[0], &sph_port.adapters[n % sph_port.count], (int)n);
     for (n = 0; n < sph_port.count; n++) {
         struct adapter *adapter = &sph_port.adapters[n];
         struct scope scope = sph_enter("HwStorResetBus", DISPATCH_LEVEL);
-        pthread_mutex_lock(&adapter->start_io);
+        sph_lock(adapter, &adapter->start_io);
         sph_port.miniport.HwResetBus(adapter->extension, 0);
         pthread_mutex_unlock(&adapter->start_io);
         sph_leave(scope);
@@ -165,6 +175,9 @@ static int traffic(unsigned requests)
     sph_port.held = false;
     pthread_cond_broadcast(&sph_port.changed);
     pthread_mutex_unlock(&sph_port.lock);
+    idle();
+    for (n = 0; n < sph_port.count; n++)
+        submit(&submitters[0], &sph_port.adapters[n], FLUSH);
     idle();
 
     pthread_mutex_lock(&sph_port.lock);
@@ -177,47 +190,79 @@ static int traffic(unsigned requests)
     return 0;
 }
 
-static bool control(struct adapter *adapter, SCSI_ADAPTER_CONTROL_TYPE type, const char *callback, KIRQL level)
-{
-    SCSI_SUPPORTED_CONTROL_TYPE_LIST list = {ScsiAdapterControlMax, {FALSE}};
-    struct scope scope = sph_enter(callback, level);
-    SCSI_ADAPTER_CONTROL_STATUS status = sph_port.miniport.HwAdapterControl(
-        adapter->extension, type, type == ScsiQuerySupportedControlTypes ? &list : NULL);
-    sph_leave(scope);
-    return status == ScsiAdapterControlSuccess;
-}
-
-static int start(struct adapter *adapter, sp_pool *pool, unsigned number, bool dump)
+/* Asks which controls the miniport has; from then on it gets no others. */
+static void query(struct adapter *adapter)
 {
     struct scope scope;
-    BOOLEAN again = FALSE, well;
-    ULONG found;
+    adapter->controls.MaxControlType = ScsiAdapterControlMax;
+    scope = sph_enter("HwStorAdapterControl (query)", PASSIVE_LEVEL);
+    sph_port.miniport.HwAdapterControl(adapter->extension, ScsiQuerySupportedControlTypes, &adapter->controls);
+    sph_leave(scope);
+    if (sph_port.miniport.HwUnitControl == NULL) return;
+    adapter->unit_controls.MaxControlType = ScsiUnitControlMax;
+    scope = sph_enter("HwStorUnitControl (query)", PASSIVE_LEVEL);
+    sph_port.miniport.HwUnitControl(adapter->extension, ScsiQuerySupportedUnitControlTypes,
+                                    &adapter->unit_controls);
+    sph_leave(scope);
+}
 
-    memset(adapter, 0, sizeof(*adapter));
-    snprintf(adapter->name, sizeof(adapter->name), "adapter %u", number);
-    adapter->extension = sp_adapter_create(pool, adapter->name, sph_port.miniport.DeviceExtensionSize);
-    if (adapter->extension == NULL) {
-        sph_say("%s: %s", adapter->name, sp_last_error());
-        return 1;
+static void control(struct adapter *adapter, SCSI_ADAPTER_CONTROL_TYPE type, const char *callback)
+{
+    struct scope scope = sph_enter(callback, DIRQL);
+    if (sph_port.miniport.HwAdapterControl(adapter->extension, type, NULL) != ScsiAdapterControlSuccess)
+        sph_say("%s: %s failed", adapter->name, callback);
+    sph_leave(scope);
+}
+
+static void control_units(SCSI_UNIT_CONTROL_TYPE type, const char *callback)
+{
+    unsigned n;
+    for (n = 0; n < sph_port.count; n++) {
+        struct adapter *adapter = &sph_port.adapters[n];
+        STOR_ADDR_BTL8 unit = {STOR_ADDRESS_TYPE_BTL8, 0, STOR_ADDR_BTL8_ADDRESS_LENGTH, 0, 0, 0, 0};
+        struct scope scope;
+        if (!adapter->found || !adapter->unit_controls.SupportedTypeList[type]) continue;
+        scope = sph_enter(callback, PASSIVE_LEVEL);
+        sph_port.miniport.HwUnitControl(adapter->extension, type, &unit);
+        sph_leave(scope);
     }
-    pthread_mutex_init(&adapter->start_io, NULL);
-    pthread_mutex_init(&adapter->interrupt, NULL);
-    pthread_mutex_init(&adapter->dpc, NULL);
+}
+
+static const char *found_as(ULONG status)
+{
+    switch (status) {
+    case SP_RETURN_NOT_FOUND:
+        return "SP_RETURN_NOT_FOUND";
+    case SP_RETURN_ERROR:
+        return "SP_RETURN_ERROR";
+    case SP_RETURN_BAD_CONFIG:
+        return "SP_RETURN_BAD_CONFIG";
+    default:
+        return "no such status";
+    }
+}
+
+/* FindAdapter, Initialize and, unless for a dump, PassiveInitialize. */
+static int initialize(struct adapter *adapter, bool dump)
+{
+    BOOLEAN again = FALSE, well;
+    struct scope scope;
+    ULONG status;
+
     adapter->config.Length = sizeof(adapter->config);
     adapter->config.MaximumTransferLength = BLOCK;
     adapter->config.NumberOfBuses = 1;
     adapter->config.SynchronizationModel = StorSynchronizeFullDuplex;
     adapter->config.DumpMode = dump;
-    sph_port.count++;
-
+    adapter->passive_initialize = NULL;
     scope = sph_enter("HwStorFindAdapter", dump ? HIGH_LEVEL : PASSIVE_LEVEL);
-    found = sph_port.miniport.HwFindAdapter(adapter->extension, NULL, NULL, NULL, &adapter->config, &again);
+    status = sph_port.miniport.HwFindAdapter(adapter->extension, NULL, NULL, NULL, &adapter->config, &again);
     sph_leave(scope);
-    if (found != SP_RETURN_FOUND) {
-        sph_say("%s: HwStorFindAdapter returned %u", adapter->name, (unsigned)found);
+    adapter->found = status == SP_RETURN_FOUND;
+    if (!adapter->found) {
+        sph_say("%s: HwStorFindAdapter returned %u, %s", adapter->name, (unsigned)status, found_as(status));
         return 1;
     }
-    if (!dump) control(adapter, ScsiQuerySupportedControlTypes, "HwStorAdapterControl (query)", PASSIVE_LEVEL);
     scope = sph_enter("HwStorInitialize", dump ? HIGH_LEVEL : DIRQL);
     well = sph_port.miniport.HwInitialize(adapter->extension);
     sph_leave(scope);
@@ -230,42 +275,65 @@ static int start(struct adapter *adapter, sp_pool *pool, unsigned number, bool d
     return well ? 0 : 1;
 }
 
-static void stop_all(bool restart)
+static int start(struct adapter *adapter, sp_pool *pool, unsigned number, bool dump)
 {
+    pthread_mutexattr_t checked;
+    int failed;
+
+    memset(adapter, 0, sizeof(*adapter));
+    snprintf(adapter->name, sizeof(adapter->name), "adapter %u", number);
+    adapter->extension = sp_adapter_create(pool, adapter->name, sph_port.miniport.DeviceExtensionSize);
+    if (adapter->extension == NULL) {
+        sph_say("%s: %s", adapter->name, sp_last_error());
+        return 1;
+    }
+    pthread_mutexattr_init(&checked);
+    pthread_mutexattr_settype(&checked, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutex_init(&adapter->start_io, &checked);
+    pthread_mutex_init(&adapter->interrupt, &checked);
+    pthread_mutex_init(&adapter->dpc, &checked);
+    pthread_mutexattr_destroy(&checked);
+    sph_port.count++;
+    failed = initialize(adapter, dump);
+    if (!failed && !dump) query(adapter);
+    return failed;
+}
+
+/* Stops all adapters, and brings them up again if that is asked for: by their own control, or, if they have none,
+   by initializing them anew. */
+static int stop_all(bool restart)
+{
+    int failed = 0;
     unsigned n;
     for (n = 0; n < sph_port.count; n++) {
         struct adapter *adapter = &sph_port.adapters[n];
+        const BOOLEAN *has = adapter->controls.SupportedTypeList;
         adapter->timer = NULL;
-        control(adapter, ScsiStopAdapter, "HwStorAdapterControl (stop)", DIRQL);
-        if (restart) control(adapter, ScsiRestartAdapter, "HwStorAdapterControl (restart)", DIRQL);
+        if (has[ScsiStopAdapter]) control(adapter, ScsiStopAdapter, "HwStorAdapterControl (stop)");
+        if (!restart) continue;
+        if (has[ScsiRestartAdapter]) {
+            control(adapter, ScsiRestartAdapter, "HwStorAdapterControl (restart)");
+        } else {
+            failed |= initialize(adapter, false);
+        }
     }
-}
-
-static void units(void)
-{
-    struct scope scope;
-    unsigned n;
-    if (sph_port.miniport.HwUnitControl == NULL) return;
-    for (n = 0; n < sph_port.count; n++) {
-        scope = sph_enter("HwStorUnitControl", PASSIVE_LEVEL);
-        sph_port.miniport.HwUnitControl(sph_port.adapters[n].extension, ScsiUnitStart, NULL);
-        sph_leave(scope);
-    }
+    return failed;
 }
 
 static void remove_all(void)
 {
     struct scope scope;
     unsigned n;
+    control_units(ScsiUnitRemove, "HwStorUnitControl (remove)");
     for (n = 0; n < sph_port.count; n++) {
         struct adapter *adapter = &sph_port.adapters[n];
-        if (sph_port.miniport.HwFreeAdapterResources != NULL) {
+        if (adapter->found && sph_port.miniport.HwFreeAdapterResources != NULL) {
             scope = sph_enter("HwStorFreeAdapterResources", PASSIVE_LEVEL);
             sph_port.miniport.HwFreeAdapterResources(adapter->extension);
             sph_leave(scope);
         }
         sph_ledger_leaks(adapter);
-        sp_adapter_release(adapter->extension, NULL, NULL);
+        sp_adapter_remove(adapter->extension, NULL, NULL); /* what leaked stays in the tag table's Diff */
         pthread_mutex_destroy(&adapter->start_io);
         pthread_mutex_destroy(&adapter->interrupt);
         pthread_mutex_destroy(&adapter->dpc);
@@ -318,6 +386,7 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
         if (pool != NULL) sp_pool_destroy(pool);
         return 1;
     }
+    sp_set_system_pool(pool);
     sph_ledger_open(options, result);
     sp_on_violation(pool, sph_violation, NULL);
 
@@ -329,13 +398,13 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
             failed = start(&sph_port.adapters[n], pool, n, false);
         failed = failed || traffic(requests);
         if (!failed) {
-            units();
-            stop_all(true);
-            failed = traffic(requests);
+            control_units(ScsiUnitStart, "HwStorUnitControl (start)");
+            failed = stop_all(true) || traffic(requests);
             stop_all(false);
         }
         remove_all();
         if (!failed) dump(pool);
+        sph_ledger_leaks(NULL);
     }
     result->requests = sph_port.completed;
     sph_ledger_close();

@@ -1,6 +1,7 @@
 /* The port driver's routines, and the thread that plays the device: interrupts, DPCs and timers. */
 #include "internal.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,13 @@ BOOLEAN StorPortIssueDpc(PVOID DeviceExtension, PSTOR_DPC Dpc, PVOID SystemArgum
     return fresh;
 }
 
+void sph_lock(struct adapter *adapter, pthread_mutex_t *lock)
+{
+    if (pthread_mutex_lock(lock) != EDEADLK) return;
+    sph_misuse("%s: a lock is acquired that this thread holds: it would wait for ever", adapter->name);
+    exit(2);
+}
+
 static pthread_mutex_t *lock_of(struct adapter *adapter, STOR_SPINLOCK lock)
 {
     return lock == DpcLock ? &adapter->dpc : lock == StartIoLock ? &adapter->start_io : &adapter->interrupt;
@@ -149,7 +157,7 @@ VOID StorPortAcquireSpinLock(PVOID DeviceExtension, STOR_SPINLOCK SpinLock, PVOI
     (void)LockContext;
     LockHandle->Lock = SpinLock;
     LockHandle->Before = sp_raise_irql(SpinLock == InterruptLock ? DIRQL : DISPATCH_LEVEL);
-    pthread_mutex_lock(lock_of(adapter, SpinLock));
+    sph_lock(adapter, lock_of(adapter, SpinLock));
 }
 
 VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle)
@@ -162,7 +170,7 @@ VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle
 static void interrupt(struct adapter *adapter)
 {
     struct scope scope = sph_enter("HwStorInterrupt", DIRQL);
-    pthread_mutex_lock(&adapter->interrupt);
+    sph_lock(adapter, &adapter->interrupt);
     sph_port.miniport.HwInterrupt(adapter->extension);
     pthread_mutex_unlock(&adapter->interrupt);
     sph_leave(scope);
