@@ -36,11 +36,18 @@ pub struct PoolOptions {
 impl PoolOptions {
     /// A pool of up to `bytes` bytes: reserved now, resident when touched. 64 KiB to 64 GiB.
     pub fn new(bytes: u64) -> PoolOptions {
-        PoolOptions {
-            config: Config::new(0, bytes).cpus(os::possible_cpus()),
-            commit: Commit::Auto,
-            resident: false,
-        }
+        PoolOptions::with_config(Config::new(0, bytes).cpus(PoolOptions::possible_cpus()))
+    }
+
+    /// A pool as configured, but for the range's base, which the operating system chooses.
+    pub const fn with_config(config: Config) -> PoolOptions {
+        PoolOptions { config, commit: Commit::Auto, resident: false }
+    }
+
+    /// CPUs that this machine may ever have online, at most 512.
+    #[must_use]
+    pub fn possible_cpus() -> u32 {
+        os::possible_cpus()
     }
 
     /// See [`Config::cpus`]; default: the possible CPUs.

@@ -89,13 +89,14 @@ pub struct sp_options {
 pub(crate) const NULL_OPTIONS: &str = "the options are NULL";
 
 impl sp_options {
-    fn config(&self, base: u64) -> Result<Config, String> {
+    fn config(&self) -> Result<Config, String> {
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         if self.size != size_of::<sp_options>() {
             return Err(format!("the options' size is {}, not {}", self.size, size_of::<sp_options>()));
         }
-        Ok(Config::new(base, self.range_bytes as u64)
-            .cpus(or(self.cpus, 1))
+        let cpus = if self.cpu.is_some() { 1 } else { PoolOptions::possible_cpus() };
+        Ok(Config::new(self.range, self.range_bytes as u64)
+            .cpus(or(self.cpus, cpus))
             .accounts(or(self.accounts, 1024))
             .adapters(or(self.adapters, 64).saturating_add(1))
             .min_block(or(self.min_block, 16))
@@ -121,7 +122,7 @@ impl sp_options {
     /// # Safety
     /// What the fields promise.
     unsafe fn build(&self) -> Result<Kind, String> {
-        let config = self.config(self.range)?;
+        let config = self.config()?;
         let callbacks = self.callbacks()?;
         let masking = match callbacks {
             Some(callbacks) => self.masking(callbacks)?,
@@ -156,18 +157,7 @@ impl sp_options {
             None if self.range != 0 => {
                 return Err("a range of the host's needs metadata of the host's too".to_owned());
             }
-            None => {
-                let mut options = PoolOptions::new(self.range_bytes as u64)
-                    .accounts(if self.accounts == 0 { 1024 } else { self.accounts })
-                    .adapters(if self.adapters == 0 { 64 } else { self.adapters }.saturating_add(1))
-                    .min_block(if self.min_block == 0 { 16 } else { self.min_block })
-                    .strict_tags(self.strict_tags)
-                    .resident(self.resident);
-                if self.cpus != 0 {
-                    options = options.cpus(self.cpus);
-                }
-                options.build_on(platform)
-            }
+            None => PoolOptions::with_config(*config).resident(self.resident).build_on(platform),
         };
         made.map_err(|error| error.to_string())
     }
@@ -224,9 +214,8 @@ pub unsafe extern "C" fn sp_metadata_bytes(options: *const sp_options) -> usize 
         error::set(NULL_OPTIONS);
         return 0;
     };
-    let bytes = options
-        .config(options.range)
-        .and_then(|config| config.metadata_bytes().map_err(|error| error.to_string()));
+    let bytes =
+        options.config().and_then(|config| config.metadata_bytes().map_err(|error| error.to_string()));
     bytes.unwrap_or_else(|why| {
         error::set(why);
         0

@@ -1,6 +1,8 @@
 /* A host with CPUs, IRQL and masking of its own, over a guest's range and over memory of the system. */
 #include "check.h"
 
+#include <unistd.h>
+
 struct machine {
     uint32_t cpu;
     KIRQL level;
@@ -70,11 +72,24 @@ static void bad(sp_options options, const char *word)
     CHECK(strstr(sp_last_error(), word) != NULL);
 }
 
+static void over(struct machine *machine, sp_options options)
+{
+    void *memory;
+    options.metadata_bytes = sp_metadata_bytes(&options);
+    CHECK(options.metadata_bytes > 0);
+    memory = calloc(1, options.metadata_bytes + 4096);
+    options.metadata = (void *)(((uintptr_t)memory + 4095) & ~(uintptr_t)4095);
+    on(machine, &options);
+    options.metadata_bytes--;
+    bad(options, "metadata");
+    free(memory);
+}
+
 int main(void)
 {
     struct machine machine = {0, 0, 0, 0, 0};
     sp_options options, plain;
-    void *memory;
+    size_t bytes;
 
     memset(&plain, 0, sizeof(plain));
     plain.size = sizeof(plain);
@@ -95,18 +110,36 @@ int main(void)
     on(&machine, &options);
     CHECK(machine.masks >= 2000 && machine.fences > 0);
 
-    /* A range that nobody can touch. */
+    /* A range that nobody can touch: by the host's functions, by two of them, and by the system's threads. */
     options.range = (uint64_t)1 << 40;
-    options.metadata_bytes = sp_metadata_bytes(&options);
-    CHECK(options.metadata_bytes > 0);
-    memory = calloc(1, options.metadata_bytes + 4096);
-    options.metadata = (void *)(((uintptr_t)memory + 4095) & ~(uintptr_t)4095);
-    on(&machine, &options);
-    options.metadata_bytes--;
-    bad(options, "metadata");
-    free(memory);
+    over(&machine, options);
+    options.mask = NULL;
+    options.unmask = NULL;
+    options.fence = NULL;
+    over(&machine, options);
+    plain.portable = false;
+    plain.range = options.range;
+    over(&machine, plain);
+    plain.range = 0;
     options.metadata = NULL;
     bad(options, "metadata");
+
+    /* How many CPUs is left open. */
+    options.cpus = 0;
+    bytes = sp_metadata_bytes(&options);
+    options.cpus = 1;
+    CHECK(bytes == sp_metadata_bytes(&options));
+    options.cpu = NULL;
+    options.irql = NULL;
+    options.cpus = (uint32_t)sysconf(_SC_NPROCESSORS_CONF);
+    bytes = sp_metadata_bytes(&options);
+    options.cpus = 0;
+    CHECK(bytes <= sp_metadata_bytes(&options));
+
+    options.mask = mask;
+    options.unmask = unmask;
+    options.cpu = cpu_of;
+    options.irql = level_of;
     options.range = 0;
     options.fence = NULL;
     bad(options, "fence");
