@@ -93,11 +93,12 @@ PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
 PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
 /* Zeroed. */
 PVOID ExAllocatePoolZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
-/* Gives a block back. What is no block of the system pool changes nothing, and is a violation, as is another tag
-   than the block's, unless it is 0. IRQL <= DISPATCH_LEVEL. */
+/* Gives a block back. What is no block of the system pool changes nothing, and is a violation (NULL is none), as is
+   another tag than the block's, unless that passed is 0. IRQL <= DISPATCH_LEVEL: above, nothing happens. */
 void ExFreePool(PVOID P);
 void ExFreePoolWithTag(PVOID P, ULONG Tag);
 
+/* The calling thread's IRQL, as sp_raise_irql and sp_lower_irql. */
 KIRQL KeGetCurrentIrql(void);
 void KeRaiseIrql(KIRQL NewIrql, PKIRQL OldIrql);
 void KeLowerIrql(KIRQL NewIrql);

@@ -101,11 +101,12 @@ PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
 PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
 /* Zeroed. */
 PVOID ExAllocatePoolZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
-/* Gives a block back. What is no block of the system pool changes nothing, and is a violation, as is another tag
-   than the block's, unless it is 0. IRQL <= DISPATCH_LEVEL. */
+/* Gives a block back. What is no block of the system pool changes nothing, and is a violation (NULL is none), as is
+   another tag than the block's, unless that passed is 0. IRQL <= DISPATCH_LEVEL: above, nothing happens. */
 void ExFreePool(PVOID P);
 void ExFreePoolWithTag(PVOID P, ULONG Tag);
 
+/* The calling thread's IRQL, as sp_raise_irql and sp_lower_irql. */
 KIRQL KeGetCurrentIrql(void);
 void KeRaiseIrql(KIRQL NewIrql, PKIRQL OldIrql);
 void KeLowerIrql(KIRQL NewIrql);
@@ -273,7 +274,7 @@ extern "C" {
 // and `StorPortFreePool` know. No other adapter gets this address while the pool lives. NULL on failure: the
 // pool has as many adapters as it was made for, or 65535 extensions (of 64 KiB each) are in use. PASSIVE.
 //
-// # Safety
+// The caller promises:
 // `pool` is NULL or a pool that lives; `name` is NULL or a string.
 PVOID sp_adapter_create(sp_pool *pool, const char *name, size_t extension_bytes);
 
@@ -281,7 +282,7 @@ PVOID sp_adapter_create(sp_pool *pool, const char *name, size_t extension_bytes)
 // blocks stay allocated, but no extension frees them; the extension's memory is gone. From the start of
 // this call on, its calls get STOR_STATUS_INVALID_PARAMETER. SP_NO_ADAPTER: there is no such adapter. PASSIVE.
 //
-// # Safety
+// The caller promises:
 // `leaks` may be called with `context`; nobody uses the extension's memory any more.
 size_t sp_adapter_remove(PVOID extension,
                          sp_leak_callback leaks,
@@ -289,7 +290,7 @@ size_t sp_adapter_remove(PVOID extension,
 
 // As `sp_adapter_remove`, and frees the blocks.
 //
-// # Safety
+// The caller promises:
 // As there; and nobody uses the blocks any more, nor is a free of one under way.
 size_t sp_adapter_release(PVOID extension, sp_leak_callback leaks, void *context);
 
@@ -300,7 +301,7 @@ const char *sp_last_error(void);
 // Chooses the pool that serves `ExAllocatePool2` and its kind; NULL: none. Without a choice it is the first
 // pool over memory of the operating system. PASSIVE.
 //
-// # Safety
+// The caller promises:
 // `pool` is NULL or a pool that lives, whose range this process can address.
 void sp_set_system_pool(sp_pool *pool);
 
@@ -310,27 +311,27 @@ sp_pool *sp_pool_create(size_t reserve_bytes);
 
 // Makes a pool as the options say. NULL on failure. PASSIVE.
 //
-// # Safety
+// The caller promises:
 // `options` is NULL or points to options whose fields hold what their comments promise.
 sp_pool *sp_pool_create_with(const sp_options *options);
 
 // Bytes of metadata that a pool with these options needs, when the host supplies them; 0 on failure.
 //
-// # Safety
+// The caller promises:
 // `options` is NULL or points to options.
 size_t sp_metadata_bytes(const sp_options *options);
 
 // Ends a pool: tells the violation callback of the blocks left, gives the memory back, and the pool's
 // extensions. NULL does nothing. PASSIVE.
 //
-// # Safety
+// The caller promises:
 // `pool` is NULL or a pool that is not ended yet; no call with it or its extensions is under way or follows.
 void sp_pool_destroy(sp_pool *pool);
 
 // The host's switch: while it is set, `StorPortAllocatePool` and `StorPortFreePool` answer
 // STOR_STATUS_NOT_IMPLEMENTED, as on an old system or in dump mode. PASSIVE; one call at a time.
 //
-// # Safety
+// The caller promises:
 // `pool` is NULL or a pool that lives.
 void sp_set_not_implemented(sp_pool *pool, bool set);
 
@@ -344,31 +345,31 @@ void sp_lower_irql(KIRQL to);
 // Takes a picture: exact when nothing is in flight, safe at any time. NULL where `pool` is NULL. PASSIVE; walks
 // the pool.
 //
-// # Safety
+// The caller promises:
 // `pool` is NULL or a pool that lives.
 sp_snapshot *sp_snapshot_take(const sp_pool *pool);
 
 // The next tag's row, in the order of the tags' characters. False: there is none.
 //
-// # Safety
+// The caller promises:
 // `snapshot` is NULL or a picture that is not given back; `row` may be written.
 bool sp_snapshot_next_tag(sp_snapshot *snapshot, sp_row *row);
 
 // The next row of an adapter and tag. False: there is none.
 //
-// # Safety
+// The caller promises:
 // As `sp_snapshot_next_tag`.
 bool sp_snapshot_next_account(sp_snapshot *snapshot, sp_row *row);
 
 // Gives a picture back. NULL does nothing.
 //
-// # Safety
+// The caller promises:
 // `snapshot` is NULL or a picture that is not given back yet.
 void sp_snapshot_free(sp_snapshot *snapshot);
 
 // Who hears of violations of this pool from now on; NULL: nobody. PASSIVE.
 //
-// # Safety
+// The caller promises:
 // `pool` is NULL or a pool that lives. `callback` may be called with `context` from any thread, at any IRQL, until
 // the pool ends.
 void sp_on_violation(sp_pool *pool,

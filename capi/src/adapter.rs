@@ -101,7 +101,7 @@ unsafe fn remove(extension: PVOID, leaks: sp_leak_callback, context: *mut c_void
     });
     match removed {
         Ok(()) => {
-            registry::close(extension, handle);
+            registry::close(extension);
             blocks
         }
         Err(_) => {

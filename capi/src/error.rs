@@ -5,7 +5,7 @@ use core::ffi::{CStr, c_char};
 use core::fmt;
 use std::io::Write;
 
-const LONGEST: usize = 160;
+const LONGEST: usize = 200;
 
 thread_local! {
     // Constant and without destructor.

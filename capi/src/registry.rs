@@ -8,7 +8,7 @@
 //! | word | writers | order |
 //! |---|---|---|
 //! | `BASE` | the first reservation, under the lock; constant afterwards | Release, read Relaxed: an address of an extension came to the caller after it |
-//! | a record's `adapter` | whoever makes the adapter, under the lock, before `pool` | Relaxed, ordered by `pool` and `key` |
+//! | a record's `adapter` and `places` | whoever makes the adapter, under the lock, before `pool` | Relaxed, ordered by `pool` and `key` |
 //! | a record's `pool` | the same; NULL again when the pool ends | Release / Acquire |
 //! | a record's `caller` | the same, with a pool over `Native` | Relaxed, ordered by `key` |
 //! | a record's `key` | the same, last; 0 again when the pool ends | Release / Acquire |
@@ -41,6 +41,8 @@ struct Record {
     /// Where there is a key: the pool as [`Caller`] knows it.
     caller: AtomicPtr<u8>,
     adapter: AtomicU32,
+    /// How many places the extension has.
+    places: AtomicU32,
     pool: AtomicPtr<sp_pool>,
 }
 
@@ -50,6 +52,7 @@ static RECORDS: [Record; PLACES] = [const {
         key: AtomicUsize::new(0),
         caller: AtomicPtr::new(ptr::null_mut()),
         adapter: AtomicU32::new(0),
+        places: AtomicU32::new(0),
         pool: AtomicPtr::new(ptr::null_mut()),
     }
 }; PLACES];
@@ -93,6 +96,19 @@ impl Places {
         }
         self.fresh = taken.end;
         Some(taken)
+    }
+
+    /// Neighbours become one range, so that larger extensions find room among what small ones left.
+    fn give(&mut self, ranges: &mut Vec<Range<usize>>) {
+        self.used.append(ranges);
+        self.used.sort_unstable_by_key(|range| range.start);
+        self.used.dedup_by(|next, range| {
+            let neighbours = range.end == next.start;
+            if neighbours {
+                range.end = next.end;
+            }
+            neighbours
+        });
     }
 }
 
@@ -141,6 +157,10 @@ pub(crate) fn extension_of(pool: *const sp_pool, adapter: AdapterId) -> PVOID {
     place.map_or(ptr::null_mut(), |place| ptr::with_exposed_provenance_mut(base + place * PLACE))
 }
 
+/// Why an extension finds no place.
+const NO_PLACE: &str = "no address space is left for extensions: a process has 65535 places of 64 KiB, and those of \
+                        removed adapters come back when their pool ends";
+
 /// Takes places for an extension of so many bytes, and makes them memory, zeroed.
 ///
 /// # Errors
@@ -148,17 +168,18 @@ pub(crate) fn extension_of(pool: *const sp_pool, adapter: AdapterId) -> PVOID {
 pub(crate) fn enter(handle: &sp_pool, adapter: AdapterId, bytes: usize) -> Result<PVOID, String> {
     let mut places = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let base = reserved()?;
-    let range = places.take(bytes.div_ceil(PLACE).max(1)).ok_or("no address space is left for extensions")?;
+    let range = places.take(bytes.div_ceil(PLACE).max(1)).ok_or(NO_PLACE)?;
     let start: PVOID = ptr::with_exposed_provenance_mut(base + range.start * PLACE);
     // SAFETY: the places are ours, and inside the reservation.
     let made = unsafe { mprotect(start, range.len() * PLACE, MprotectFlags::READ | MprotectFlags::WRITE) };
     if let Err(error) = made {
-        places.used.push(range);
+        places.give(&mut vec![range]);
         return Err(format!("no memory for the extension: {error}"));
     }
     let record = &RECORDS[range.start];
-    // ORDERING: Relaxed - published by the pool.
+    // ORDERING: Relaxed, both - published by the pool.
     record.adapter.store(adapter.raw(), Ordering::Relaxed);
+    record.places.store(range.len() as u32, Ordering::Relaxed);
     // ORDERING: Release - the adapter; pairs with the Acquire in `find`.
     record.pool.store(ptr::from_ref(handle).cast_mut(), Ordering::Release);
     if let Kind::Native(pool) = &handle.kind {
@@ -173,15 +194,14 @@ pub(crate) fn enter(handle: &sp_pool, adapter: AdapterId, bytes: usize) -> Resul
     Ok(start)
 }
 
-/// Takes the extension's memory away; its address stays the adapter's, which is gone.
-pub(crate) fn close(extension: PVOID, handle: &sp_pool) {
+/// Takes the memory of an extension away that `find` knew; its address stays the adapter's, which is gone.
+pub(crate) fn close(extension: PVOID) {
     // ORDERING: Relaxed - constant.
     let place = (extension.addr() - BASE.load(Ordering::Relaxed)) / PLACE;
-    let places = handle.places.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(range) = places.iter().find(|range| range.start == place) {
-        // If it fails, the memory stays until the pool ends.
-        seal(range);
-    }
+    // ORDERING: Relaxed - the caller has seen the pool.
+    let places = RECORDS[place].places.load(Ordering::Relaxed) as usize;
+    // If it fails, the memory stays until the pool ends.
+    seal(&(place..place + places));
 }
 
 /// Gives a pool's places to others; nobody looks them up any more.
@@ -195,7 +215,7 @@ pub(crate) fn give_back(handle: &sp_pool) {
     }
     // What could not be sealed may not be zeroed: nobody gets it again.
     ended.retain(seal);
-    FREE.lock().unwrap_or_else(PoisonError::into_inner).used.append(&mut ended);
+    FREE.lock().unwrap_or_else(PoisonError::into_inner).give(&mut ended);
 }
 
 /// Makes places inaccessible, and gives their memory to the operating system; false, if that refuses.

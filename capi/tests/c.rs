@@ -49,6 +49,11 @@ fn hosts_with_functions_of_their_own() {
 }
 
 #[test]
+fn whatever_address_is_passed_as_extension() {
+    both_ways("extensions");
+}
+
+#[test]
 fn threads_and_signals() {
     both_ways("threads");
 }

@@ -9,7 +9,8 @@ fn the_header_is_what_the_crate_says() {
     config.after_includes = Some(std::fs::read_to_string(here.join("kit.h")).unwrap());
     let mut made = Vec::new();
     cbindgen::Builder::new().with_crate(here).with_config(config).generate().unwrap().write(&mut made);
-    let made = String::from_utf8(made).unwrap();
+    // What Rust's readers know as a heading.
+    let made = String::from_utf8(made).unwrap().replace("// # Safety\n", "// The caller promises:\n");
     let file = here.join("include/storport_pool.h");
     if std::env::var_os("STORPORT_POOL_WRITE_HEADER").is_some() {
         std::fs::write(&file, &made).unwrap();

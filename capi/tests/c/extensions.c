@@ -1,0 +1,126 @@
+/* Extensions: whatever address is passed; their limit; what an ended pool leaves; removal under calls. */
+#define _POSIX_C_SOURCE 200809L
+#include "check.h"
+
+#include <pthread.h>
+#include <time.h>
+
+enum { REMOVALS = 300, HAMMERS = 3 };
+
+static void refused(PVOID extension)
+{
+    PVOID block = &block;
+    CHECK(StorPortAllocatePool(extension, 8, TAG, &block) == STOR_STATUS_INVALID_PARAMETER && block == NULL);
+    CHECK(StorPortFreePool(extension, NULL) == STOR_STATUS_INVALID_PARAMETER);
+    CHECK(sp_adapter_remove(extension, NULL, NULL) == SP_NO_ADAPTER);
+}
+
+static void before_there_is_a_pool(void)
+{
+    uintptr_t address;
+    for (address = 0; address < (uintptr_t)1 << 33; address += (uintptr_t)1 << 16)
+        refused((PVOID)address);
+    for (address = 1; address != 0; address <<= 1) {
+        refused((PVOID)address);
+        refused((PVOID)~address);
+    }
+    refused((PVOID)~(uintptr_t)0);
+}
+
+/* All but the address itself, bit by bit, and all that lies in the extension. */
+static void near(PVOID extension, size_t bytes)
+{
+    uintptr_t bit;
+    size_t inside;
+    for (bit = 1; bit != 0; bit <<= 1)
+        refused((PVOID)((uintptr_t)extension ^ bit));
+    for (inside = 1; inside < bytes; inside += 61)
+        refused((char *)extension + inside);
+    memset(extension, 0x55, bytes);
+}
+
+static size_t churn(sp_pool *pool, size_t bytes)
+{
+    PVOID before = NULL, extension;
+    size_t made = 0;
+    while ((extension = sp_adapter_create(pool, "churn", bytes)) != NULL) {
+        CHECK(extension != before);
+        CHECK(((char *)extension)[0] == 0 && ((char *)extension)[bytes - 1] == 0);
+        ((char *)extension)[bytes - 1] = 1;
+        CHECK(sp_adapter_remove(extension, NULL, NULL) == 0);
+        refused(extension);
+        before = extension;
+        made++;
+    }
+    CHECK(strstr(sp_last_error(), "address space") != NULL);
+    return made;
+}
+
+/* No address is used twice while its pool lives, so adapters run out; what small ones took serves large ones
+   afterwards. */
+static void limits(void)
+{
+    sp_pool *pool = sp_pool_create(1 << 20), *other;
+    PVOID kept = sp_adapter_create(pool, "kept", 1), last;
+    CHECK(sp_adapter_create(pool, "huge", (size_t)-1) == NULL);
+    CHECK(sp_adapter_create(pool, "huge", (size_t)5 << 30) == NULL);
+    CHECK(churn(pool, 1 << 20) == 65534 / 16);
+    other = sp_pool_create(1 << 20);
+    CHECK(sp_adapter_create(other, "none", 1 << 20) == NULL);
+    CHECK(sp_adapter_remove(kept, NULL, NULL) == 0);
+    sp_pool_destroy(pool);
+    last = sp_adapter_create(other, "large", (size_t)64 << 20);
+    CHECK(last != NULL);
+    near(last, 1 << 17);
+    CHECK(churn(other, 2 << 20) == (65534 - 1024) / 32);
+    sp_pool_destroy(other);
+    refused(last);
+}
+
+static PVOID target;
+static bool stop;
+
+/* Whether a call is before a removal or after it, it gets one of two statuses. */
+static void *hammer(void *context)
+{
+    unsigned number = (unsigned)(uintptr_t)context;
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        PVOID extension = __atomic_load_n(&target, __ATOMIC_RELAXED), block = &block;
+        ULONG status;
+        number = number * 1103515245 + 12345;
+        status = StorPortAllocatePool(extension, 1 + (number >> 8) % 5000, TAG, &block);
+        if (status == STOR_STATUS_SUCCESS) status = StorPortFreePool(extension, block);
+        CHECK(status == STOR_STATUS_SUCCESS || status == STOR_STATUS_INVALID_PARAMETER);
+    }
+    return NULL;
+}
+
+static void removal_under_calls(void)
+{
+    sp_pool *pool = sp_pool_create(8 << 20);
+    pthread_t threads[HAMMERS];
+    uintptr_t n;
+    target = sp_adapter_create(pool, "target", 1);
+    for (n = 0; n < HAMMERS; n++)
+        CHECK(pthread_create(&threads[n], NULL, hammer, (void *)n) == 0);
+    for (n = 0; n < REMOVALS; n++) {
+        PVOID before = target, next = sp_adapter_create(pool, "target", 1);
+        CHECK(next != NULL);
+        __atomic_store_n(&target, next, __ATOMIC_RELAXED);
+        nanosleep(&(struct timespec){0, 300000}, NULL);
+        CHECK(sp_adapter_remove(before, NULL, NULL) <= HAMMERS);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    for (n = 0; n < HAMMERS; n++)
+        pthread_join(threads[n], NULL);
+    sp_pool_destroy(pool);
+}
+
+int main(void)
+{
+    before_there_is_a_pool();
+    limits();
+    removal_under_calls();
+    puts("extensions: ok");
+    return 0;
+}
