@@ -18,6 +18,23 @@ const PLATFORM: &Native = &Native::new(Commit::Auto);
 ///
 /// It outlives nothing: each call promises that the pool still lives. An adapter that was removed is refused as by
 /// the [`Pool`]'s own routines, which these are, inlined: statuses, IRQL and bounds are theirs.
+///
+/// ```
+/// use storport_pool::{Caller, Pool, Status, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let (words, adapter) = pool.caller(pool.add_adapter("disk0")?).into_raw();
+/// // And where a call finds them again:
+/// let mut srb = 0;
+/// unsafe {
+///     let caller = Caller::from_raw(words, adapter);
+///     assert_eq!(caller.allocate(208, tag!("VioS"), &mut srb), Status::SUCCESS);
+///     assert_eq!(caller.free(srb), Status::SUCCESS);
+///     assert_eq!(caller.free(srb), Status::INVALID_PARAMETER);
+///     assert_eq!(caller.allocate(0, tag!("VioS"), &mut srb), Status::INVALID_PARAMETER);
+/// }
+/// assert_eq!(srb, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Caller {
     meta: Meta,

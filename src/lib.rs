@@ -18,7 +18,7 @@
 //! | `stock` | queues, magazines, spans, slabs, sweeps | `layout`, `percpu` |
 //! | `owners` | adapters and accounts | `layout` |
 //! | `allocate`, `free` | the two routines | all of the above |
-//! | `pool`, `safe`, `snapshot`, `source` | what the host sees | all of the above |
+//! | `pool`, `caller`, `safe`, `snapshot`, `source` | what the host sees | all of the above |
 //!
 //! The invariants, who writes which word, and the bound of every path: `docs/CONCURRENCY.md`.
 #![no_std]
