@@ -164,11 +164,15 @@ fn requests_completed_twice_or_never() {
 }
 
 #[test]
-fn a_lock_that_waits_for_itself() {
+fn locks_acquired_or_released_twice() {
     let (said, code) = miniport(7);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.starts_with("misuse in HwStorStartIo: adapter "), "{said}");
     assert!(said.contains(": a lock is acquired that this thread holds: it would wait for ever\n"), "{said}");
+    let (said, code) = miniport(10);
+    assert_eq!(code, Some(1), "{said}");
+    let finding = ": a lock is released that this thread does not hold\n";
+    assert_eq!(said.matches(finding).count(), 4, "{said}");
 }
 
 #[test]

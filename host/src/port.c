@@ -163,7 +163,10 @@ VOID StorPortAcquireSpinLock(PVOID DeviceExtension, STOR_SPINLOCK SpinLock, PVOI
 VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle)
 {
     struct adapter *adapter = must_find(DeviceExtension, "StorPortReleaseSpinLock");
-    pthread_mutex_unlock(lock_of(adapter, LockHandle->Lock));
+    if (pthread_mutex_unlock(lock_of(adapter, LockHandle->Lock)) != 0) {
+        sph_misuse("%s: a lock is released that this thread does not hold", adapter->name);
+        return;
+    }
     sp_lower_irql(LockHandle->Before);
 }
 

@@ -12,7 +12,8 @@ enum {
     COMPLETES_NEVER,
     LOCKS_TWICE,
     EXECUTIVE,       /* frees by another tag, twice, and through the adapter */
-    NO_ENTRY         /* DriverEntry leaves out what it must have */
+    NO_ENTRY,        /* DriverEntry leaves out what it must have */
+    RELEASES_TWICE
 };
 #define TAG SP_TAG('M', 'i', 'n', 'i')
 
@@ -54,6 +55,11 @@ static BOOLEAN start_io(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb)
     if (MODE == LOCKS_TWICE) {
         StorPortAcquireSpinLock(DeviceExtension, InterruptLock, NULL, &first);
         StorPortAcquireSpinLock(DeviceExtension, InterruptLock, NULL, &second);
+    }
+    if (MODE == RELEASES_TWICE && Srb->Function == SRB_FUNCTION_FLUSH) {
+        StorPortAcquireSpinLock(DeviceExtension, InterruptLock, NULL, &first);
+        StorPortReleaseSpinLock(DeviceExtension, &first);
+        StorPortReleaseSpinLock(DeviceExtension, &first);
     }
     if (MODE == EXECUTIVE && Srb->Function == SRB_FUNCTION_FLUSH) mix_up(DeviceExtension);
     if (MODE == COMPLETES_NEVER) return TRUE;
