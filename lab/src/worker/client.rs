@@ -153,7 +153,10 @@ impl Worker {
             let _ = errors.read_to_string(&mut said);
         }
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        match said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("note:")) {
+        // A panic's words stand behind the line that says where, and a stack may follow.
+        let panic = said.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
+        let last = || said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("note:"));
+        match panic.or_else(last) {
             Some(line) => format!("it ended ({status}): {}", line.trim()),
             None => format!("it ended ({status})"),
         }
