@@ -192,3 +192,9 @@ fn the_tagged_pools_routines_are_attributed_too() {
     let counts = "0 leaked, 4 freed twice, 4 through another adapter, 4 other bad frees, 0 above";
     assert!(said.contains(counts), "{said}");
 }
+
+#[test]
+fn a_dpc_that_is_queued_when_its_adapter_goes() {
+    let (said, code) = miniport(11);
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -113,7 +113,7 @@ typedef BOOLEAN HW_PASSIVE_INITIALIZE_ROUTINE(PVOID DeviceExtension); /* PASSIVE
 typedef BOOLEAN HW_BUILDIO(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb); /* DISPATCH_LEVEL, no lock */
 typedef BOOLEAN HW_STARTIO(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb); /* DISPATCH_LEVEL, or DIRQL if half duplex */
 typedef BOOLEAN HW_INTERRUPT(PVOID DeviceExtension);          /* DIRQL */
-typedef VOID HW_TIMER(PVOID DeviceExtension);                 /* DISPATCH_LEVEL */
+typedef VOID HW_TIMER(PVOID DeviceExtension);                 /* DISPATCH_LEVEL, the StartIo lock held */
 typedef BOOLEAN HW_RESET_BUS(PVOID DeviceExtension, ULONG PathId); /* DISPATCH_LEVEL, the StartIo lock held */
 typedef ULONG HW_FIND_ADAPTER(PVOID DeviceExtension, PVOID HwContext, PVOID BusInformation, PCHAR ArgumentString,
                               PPORT_CONFIGURATION_INFORMATION ConfigInfo, PBOOLEAN Again); /* PASSIVE_LEVEL */

@@ -9,6 +9,7 @@ int main(int count, char **arguments)
     sph_options options;
     sph_result found;
 
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* so that a crash loses nothing */
     memset(&options, 0, sizeof(options));
     options.report = stdout;
     options.suspicions = count > 1 && strcmp(arguments[1], "suspicions") == 0;

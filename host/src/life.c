@@ -67,12 +67,13 @@ static void idle(void)
 
 static void start_io(struct adapter *adapter, PSCSI_REQUEST_BLOCK srb)
 {
-    bool full = adapter->config.SynchronizationModel == StorSynchronizeFullDuplex;
-    pthread_mutex_t *lock = full ? &adapter->start_io : &adapter->interrupt;
-    struct scope scope = sph_enter("HwStorStartIo", full ? DISPATCH_LEVEL : DIRQL);
-    sph_lock(adapter, lock);
+    bool half = adapter->config.SynchronizationModel != StorSynchronizeFullDuplex;
+    struct scope scope = sph_enter("HwStorStartIo", half ? DIRQL : DISPATCH_LEVEL);
+    sph_lock(adapter, &adapter->start_io);
+    if (half) sph_lock(adapter, &adapter->interrupt);
     sph_port.miniport.HwStartIo(adapter->extension, srb);
-    pthread_mutex_unlock(lock);
+    if (half) pthread_mutex_unlock(&adapter->interrupt);
+    pthread_mutex_unlock(&adapter->start_io);
     sph_leave(scope);
 }
 
@@ -325,6 +326,9 @@ static void remove_all(void)
     struct scope scope;
     unsigned n;
     control_units(ScsiUnitRemove, "HwStorUnitControl (remove)");
+    /* What a stopped adapter queued lies in its extension, and nobody runs it any more. */
+    sph_port.first = NULL;
+    sph_port.last = &sph_port.first;
     for (n = 0; n < sph_port.count; n++) {
         struct adapter *adapter = &sph_port.adapters[n];
         if (adapter->found && sph_port.miniport.HwFreeAdapterResources != NULL) {
@@ -351,9 +355,7 @@ static void dump(sp_pool *pool)
         submit(&submitter, &sph_port.adapters[0], 0);
         sp_lower_irql(before);
         sph_port.stopping = false;
-        /* There are no DPCs either: what the miniport queued is forgotten. */
-        sph_port.first = NULL;
-        sph_port.last = &sph_port.first;
+        /* There are no DPCs either: removal forgets what the miniport queued. */
         free(submitter.extensions);
     }
     sp_set_not_implemented(pool, false);

@@ -189,7 +189,9 @@ static void run_dpc(STOR_DPC *dpc, PVOID first, PVOID second)
 static void run_timer(struct adapter *adapter, HW_TIMER *timer)
 {
     struct scope scope = sph_enter("HwStorTimer", DISPATCH_LEVEL);
+    sph_lock(adapter, &adapter->start_io);
     timer(adapter->extension);
+    pthread_mutex_unlock(&adapter->start_io);
     sph_leave(scope);
 }
 

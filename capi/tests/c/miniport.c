@@ -13,7 +13,8 @@ enum {
     LOCKS_TWICE,
     EXECUTIVE,       /* frees by another tag, twice, and through the adapter */
     NO_ENTRY,        /* DriverEntry leaves out what it must have */
-    RELEASES_TWICE
+    RELEASES_TWICE,
+    LEAVES_A_DPC     /* queued when it is stopped */
 };
 #define TAG SP_TAG('M', 'i', 'n', 'i')
 
@@ -32,9 +33,20 @@ static ULONG find_adapter(PVOID DeviceExtension, PVOID HwContext, PVOID BusInfor
     return SP_RETURN_FOUND;
 }
 
+struct device {
+    STOR_DPC dpc;
+};
+
+static VOID on_dpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID First, PVOID Second)
+{
+    (void)Dpc, (void)HwDeviceExtension, (void)First, (void)Second;
+}
+
 static BOOLEAN initialize(PVOID DeviceExtension)
 {
-    (void)DeviceExtension;
+    struct device *device = DeviceExtension;
+    StorPortInitializeDpc(device, &device->dpc, on_dpc);
+    if (MODE == LEAVES_A_DPC) StorPortIssueDpc(device, &device->dpc, NULL, NULL);
     return MODE != NOT_INITIALIZED;
 }
 
@@ -80,7 +92,9 @@ static SCSI_ADAPTER_CONTROL_STATUS adapter_control(PVOID DeviceExtension, SCSI_A
                                                    PVOID Parameters)
 {
     PSCSI_SUPPORTED_CONTROL_TYPE_LIST list = Parameters;
-    (void)DeviceExtension;
+    struct device *device = DeviceExtension;
+    if (MODE == LEAVES_A_DPC && ControlType == ScsiStopAdapter)
+        StorPortIssueDpc(device, &device->dpc, NULL, NULL);
     if (ControlType == ScsiQuerySupportedControlTypes && MODE != NO_CONTROLS)
         list->SupportedTypeList[ScsiStopAdapter] = list->SupportedTypeList[ScsiRestartAdapter] = TRUE;
     /* What it has not got it must not be asked for. */
@@ -94,6 +108,7 @@ ULONG DriverEntry(PVOID DriverObject, PVOID RegistryPath)
     HW_INITIALIZATION_DATA data;
     memset(&data, 0, sizeof(data));
     data.HwInitializationDataSize = sizeof(data);
+    data.DeviceExtensionSize = sizeof(struct device);
     data.HwInitialize = initialize;
     data.HwStartIo = MODE == NO_ENTRY ? NULL : start_io;
     data.HwFindAdapter = find_adapter;
