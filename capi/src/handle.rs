@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr::NonNull;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use pool::{AdapterId, Commit, Config, Masked, Native, Pool, PoolOptions, Portable};
 
@@ -234,9 +234,11 @@ pub unsafe extern "C" fn sp_pool_destroy(pool: *mut sp_pool) {
     }
     executive::abandon(pool);
     // SAFETY: made by `finish`, and the caller's promise.
-    let pool = unsafe { Box::from_raw(pool) };
-    registry::give_back(&pool);
+    let mut pool = unsafe { Box::from_raw(pool) };
+    let places = core::mem::take(pool.places.get_mut().unwrap_or_else(PoisonError::into_inner));
+    // Its blocks' owners are told by their extensions, so those go last.
     drop(pool);
+    registry::give_back(places);
 }
 
 /// The host's switch: while it is set, `StorPortAllocatePool` and `StorPortFreePool` answer

@@ -204,10 +204,9 @@ pub(crate) fn close(extension: PVOID) {
     seal(&(place..place + places));
 }
 
-/// Gives a pool's places to others; nobody looks them up any more.
-pub(crate) fn give_back(handle: &sp_pool) {
-    let mut ended = handle.places.lock().unwrap_or_else(PoisonError::into_inner);
-    for range in ended.iter() {
+/// Gives the places of a pool that has ended to others; nobody looks them up any more.
+pub(crate) fn give_back(mut ended: Vec<Range<usize>>) {
+    for range in &ended {
         let record = &RECORDS[range.start];
         // ORDERING: Relaxed, both - the caller promises that no call follows.
         record.key.store(0, Ordering::Relaxed);

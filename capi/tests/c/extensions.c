@@ -77,6 +77,27 @@ static void limits(void)
     refused(last);
 }
 
+static PVOID owner;
+
+static void hears(void *context, const sp_violation *violation)
+{
+    (void)context;
+    CHECK(violation->kind == SP_LEAK && violation->blocks == 1);
+    owner = violation->owner;
+}
+
+/* What is left when a pool ends is told by its owner's extension. */
+static void left_behind(void)
+{
+    sp_pool *pool = sp_pool_create(1 << 20);
+    PVOID extension = sp_adapter_create(pool, "left", 1), block;
+    sp_on_violation(pool, hears, NULL);
+    CHECK(StorPortAllocatePool(extension, 8, TAG, &block) == STOR_STATUS_SUCCESS);
+    sp_pool_destroy(pool);
+    CHECK(owner == extension);
+    refused(extension);
+}
+
 static PVOID target;
 static bool stop;
 
@@ -120,6 +141,7 @@ int main(void)
 {
     before_there_is_a_pool();
     limits();
+    left_behind();
     removal_under_calls();
     puts("extensions: ok");
     return 0;
