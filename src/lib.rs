@@ -30,33 +30,15 @@ extern crate alloc;
 #[cfg(any(feature = "std", storport_pool_loom, storport_pool_steps))]
 extern crate std;
 
-mod allocate;
-#[cfg(all(feature = "std", not(storport_pool_loom)))]
-mod caller;
 mod contract;
-mod free;
 mod layout;
 mod owners;
 mod percpu;
-#[cfg(storport_pool_asan)]
-mod poison;
 mod pool;
-mod put;
-mod safe;
-#[cfg(feature = "alloc")]
-mod snapshot;
-#[cfg(feature = "std")]
-mod source;
-#[cfg(storport_pool_steps)]
-#[doc(hidden)]
-pub mod steps;
+mod routines;
 mod stock;
 mod sync;
-mod violations;
-mod walk;
 
-#[cfg(all(feature = "std", not(storport_pool_loom)))]
-pub use caller::Caller;
 pub use contract::adapter::AdapterId;
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
@@ -68,18 +50,27 @@ pub use owners::adapters::{AdapterError, AdapterName};
 #[cfg(storport_pool_stretch)]
 #[doc(hidden)]
 pub use percpu::stretch::aborts;
-pub use percpu::{Host, MaskInterrupts, Masked, Platform, Portable};
+pub use percpu::{
+    masked::Masked,
+    platform::{Host, MaskInterrupts, Platform},
+    portable::Portable,
+};
 #[cfg(feature = "std")]
 pub use percpu::{
     native::{Commit, Native},
     thread::IrqlGuard,
 };
-pub use pool::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
-pub use safe::{Adapter, Block};
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use pool::caller::Caller;
+pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
+pub use pool::safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
-pub use snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
+pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
 #[cfg(feature = "std")]
-pub use source::PoolOptions;
+pub use pool::source::PoolOptions;
+#[cfg(storport_pool_steps)]
+#[doc(hidden)]
+pub use sync::steps;
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "std"))]

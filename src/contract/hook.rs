@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use crate::Violation;
+use crate::contract::violation::Violation;
 
 /// Who hears of violations: a function and what it is called with.
 ///

@@ -74,27 +74,6 @@ impl PoolTag {
     pub const fn bytes(self) -> [u8; 4] {
         self.0.to_le_bytes()
     }
-
-    /// What Windows 1903 and later hold against this tag, if anything.
-    #[must_use]
-    pub(crate) const fn strict_fault(self) -> Option<crate::ViolationKind> {
-        use crate::ViolationKind;
-        if self.0 == 0 {
-            return Some(ViolationKind::ZeroTag);
-        }
-        let bytes = self.bytes();
-        if bytes[0] == b'B' && bytes[1] == b'I' && bytes[2] == b'G' && matches!(bytes[3], 0 | b' ') {
-            return Some(ViolationKind::BigTag);
-        }
-        let mut i = 0;
-        while i < 4 {
-            if bytes[i].is_ascii_alphanumeric() {
-                return None;
-            }
-            i += 1;
-        }
-        Some(ViolationKind::UnreadableTag)
-    }
 }
 
 impl fmt::Display for PoolTag {

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::{AdapterId, Irql, PoolTag};
+use crate::contract::adapter::AdapterId;
+use crate::contract::irql::Irql;
+use crate::contract::tag::PoolTag;
 
 /// What the caller did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +51,27 @@ impl ViolationKind {
             ViolationKind::BigTag => "allocation with tag \"BIG\"",
             ViolationKind::UnreadableTag => "allocation with a tag without letter or digit",
         }
+    }
+}
+
+impl ViolationKind {
+    /// What Windows 1903 and later hold against a tag, if anything.
+    pub(crate) const fn of_strict_tag(tag: PoolTag) -> Option<ViolationKind> {
+        if tag.raw() == 0 {
+            return Some(ViolationKind::ZeroTag);
+        }
+        let bytes = tag.bytes();
+        if bytes[0] == b'B' && bytes[1] == b'I' && bytes[2] == b'G' && matches!(bytes[3], 0 | b' ') {
+            return Some(ViolationKind::BigTag);
+        }
+        let mut i = 0;
+        while i < 4 {
+            if bytes[i].is_ascii_alphanumeric() {
+                return None;
+            }
+            i += 1;
+        }
+        Some(ViolationKind::UnreadableTag)
     }
 }
 

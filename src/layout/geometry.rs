@@ -7,6 +7,7 @@ use core::fmt;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN};
 use super::cursor::MAGAZINE_WORDS;
+use super::header::Account;
 use super::range::Range;
 
 /// Bytes of one counter cell.
@@ -235,6 +236,12 @@ impl Geometry {
     /// Offset of a CPU's block: its cursors; its counter cells lie below. CPU number `cpus` is the shared row.
     pub(crate) const fn cpu_block(&self, cpu: u32) -> usize {
         self.cpu_blocks + cpu as usize * self.cpu_stride
+    }
+
+    /// Offset of a counter cell from its CPU's block.
+    #[inline(always)]
+    pub(crate) const fn cell_offset(account: Account, class: Class) -> isize {
+        account.0 * CELL_ROW as isize + class.index() as isize * 8
     }
 
     pub(crate) const fn new(config: &Config) -> Result<Geometry, CreateError> {

@@ -74,7 +74,6 @@ mod model {
     use crate::layout::control::{Control, NOBODY};
     use crate::layout::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP};
     use crate::layout::header::Account;
-    use crate::layout::meta::Meta;
     use crate::layout::page_map::NO_HEADER;
     use crate::sync::{AtomicU32, AtomicU64};
 
@@ -107,7 +106,7 @@ mod model {
                 let block = geometry.cpu_block(cpu);
                 words.add_narrow(block, block + 2 * CLASS_SLOTS * 4);
                 for account in accounts..0 {
-                    let cells = block as isize + Meta::cell_offset(Account(account), Class(0));
+                    let cells = block as isize + Geometry::cell_offset(Account(account), Class(0));
                     words.add_wide(cells, cells + CLASS_SLOTS as isize * 8);
                 }
             }

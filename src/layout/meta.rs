@@ -3,7 +3,7 @@
 use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
-use super::geometry::{CELL_ROW, PAGE_MAP, SPARES};
+use super::geometry::{Geometry, PAGE_MAP, SPARES};
 use super::header::{Account, BlockId, Header};
 use super::memory::Memory;
 use super::page_map::Entry;
@@ -115,13 +115,7 @@ impl Meta {
     #[inline(always)]
     pub(crate) fn cell(&self, cpu: u32, account: Account, class: Class) -> &AtomicU64 {
         let block = self.control().geometry.cpu_block(cpu) as isize;
-        self.word64(block + Meta::cell_offset(account, class))
-    }
-
-    /// Offset of a counter cell from its CPU's block.
-    #[inline(always)]
-    pub(crate) const fn cell_offset(account: Account, class: Class) -> isize {
-        account.0 * CELL_ROW as isize + class.index() as isize * 8
+        self.word64(block + Geometry::cell_offset(account, class))
     }
 
     /// Entry number `n` of a magazine.

@@ -1,12 +1,13 @@
 //! Accounts: (adapter, tag) interned to the index of a word. The word is also the gate of both
 //! fast paths: closing it makes their compare fail (I9).
 
+use crate::contract::adapter::AdapterId;
+use crate::contract::tag::PoolTag;
 use crate::layout::classes::{CLASSES, Class};
 use crate::layout::control::NOBODY;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::sync::{Ordering, fence};
-use crate::{AdapterId, PoolTag};
 
 /// An account word: tag above, owner below, and two bits that shut its fast paths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

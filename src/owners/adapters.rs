@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::accounts::{Key, OTHER_TAG};
-use crate::AdapterId;
+use crate::contract::adapter::AdapterId;
 use crate::contract::adapter::GENERATIONS;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;

@@ -1,6 +1,6 @@
 //! Finding an allocated block and claiming it, where no section does both at once.
 
-use crate::AdapterId;
+use crate::contract::adapter::AdapterId;
 use crate::layout::classes::Class;
 use crate::layout::header::{BlockId, Header};
 use crate::layout::meta::Meta;

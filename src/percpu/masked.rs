@@ -1,10 +1,10 @@
 //! The hook for hosts that mask interrupts, or raise to DISPATCH, around the commit.
 
 use super::claim::{claim, find};
-use super::sealed::Sealed;
+use super::platform::sealed::Sealed;
+use super::platform::{Freed, MaskInterrupts, Platform, Pop};
 use super::steal::stop_and_take;
-use super::{Freed, MaskInterrupts, Platform, Pop};
-use crate::AdapterId;
+use crate::contract::adapter::AdapterId;
 use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};

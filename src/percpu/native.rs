@@ -2,9 +2,10 @@
 
 use core::ptr::NonNull;
 
-use super::sealed::Sealed;
-use super::{Ask, Freed, Platform, Pop, Taken, portable, thread};
-use crate::AdapterId;
+use super::platform::sealed::Sealed;
+use super::platform::{Ask, Freed, Platform, Pop, Taken};
+use super::{portable, thread};
+use crate::contract::adapter::AdapterId;
 use crate::layout::classes::{Class, Classes};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
@@ -49,8 +50,8 @@ impl Sealed for Native {}
 mod commit {
     use super::*;
     use crate::layout::control::NO_CPU;
-    use crate::percpu::DISPATCH;
     use crate::percpu::claim::find_and_claim;
+    use crate::percpu::platform::DISPATCH;
     use crate::percpu::rseq;
     use crate::percpu::steal::stop_and_take;
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};

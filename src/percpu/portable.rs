@@ -1,8 +1,8 @@
 //! The portable twin: swap the cursor with CLAIMED, work, store it back. Whoever finds it claimed
 //! (by the code it interrupted, or by another thread that shares the slot) goes elsewhere at once.
 
-use super::sealed::Sealed;
-use super::{Host, Platform, Pop};
+use super::platform::sealed::Sealed;
+use super::platform::{Host, Platform, Pop};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::{Account, BlockId};

@@ -10,12 +10,12 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
-use super::{Ask, Freed, Pop, Taken};
-use crate::AdapterId;
+use super::platform::{Ask, Freed, Pop, Taken};
+use crate::contract::adapter::AdapterId;
 use crate::layout::classes::{Class, GRAIN_SHIFT};
 use crate::layout::control::{Control, NO_CPU};
 use crate::layout::cursor::{Cursor, MAX_ROOM};
-use crate::layout::geometry::{MAX_CPUS, PAGE_MAP};
+use crate::layout::geometry::{Geometry, MAX_CPUS, PAGE_MAP};
 use crate::layout::header::{ACCOUNT_SHIFT, ALLOC, Account, BlockId, CLAIM};
 use crate::layout::meta::{AHEAD, Meta};
 use crate::layout::page_map::{CLASS_SHIFT, FIRST_SHIFT};
@@ -338,7 +338,7 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
             class = in(reg) usize::from(class.0),
             word = in(reg) meta.account_word(account).as_ptr(),
             key = in(reg) key,
-            id = inout(reg) Meta::cell_offset(account, class) => id,  // at first: the counter cell
+            id = inout(reg) Geometry::cell_offset(account, class) => id,  // at first: the counter cell
             t = out(reg) cursor,
             out("rcx") _,
             out("r11") _,

@@ -7,8 +7,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::Irql;
-use crate::percpu::DISPATCH;
+use crate::contract::irql::Irql;
+use crate::percpu::platform::DISPATCH;
 use crate::sync::{AtomicU32, Ordering, compiler_fence};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

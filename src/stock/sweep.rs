@@ -5,7 +5,7 @@ use crate::layout::classes::{Class, Classes, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::BlockId;
 use crate::layout::meta::{Claim, Meta};
-use crate::percpu::Platform;
+use crate::percpu::platform::Platform;
 use crate::sync::{AtomicU32, Ordering};
 
 /// A span word's mark: this slab is retired. The low bits chain to the next such span, + 1.

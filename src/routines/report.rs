@@ -1,9 +1,12 @@
 //! Telling the host: the hook and its context, published together as one immutable record.
 
+use crate::contract::adapter::AdapterId;
+use crate::contract::irql::Irql;
+use crate::contract::tag::PoolTag;
+use crate::contract::violation::{Outstanding, Violation, ViolationKind};
 use crate::layout::header::Header;
 use crate::layout::meta::Meta;
 use crate::sync::Ordering;
-use crate::{AdapterId, Irql, Outstanding, PoolTag, Violation, ViolationKind};
 
 /// The circumstances of a refused call.
 #[derive(Clone, Copy)]
@@ -77,6 +80,27 @@ impl Meta {
             caller: owner,
             irql: Irql::PASSIVE,
         });
+    }
+
+    /// Tells the hook what was left allocated, by adapter and tag. The pool is the caller's alone.
+    pub(crate) fn report_leaks(&self) {
+        let mut any = false;
+        self.walk(|_| any = true);
+        if !any {
+            return;
+        }
+        for account in self.accounts().filter(|&account| self.ever_counted(account)) {
+            let key = self.account_key(account);
+            let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
+            self.walk(|live| {
+                if live.account() == account {
+                    found.add(live.header.bytes());
+                }
+            });
+            if found.blocks > 0 {
+                self.report_leak(key.owner(), found);
+            }
+        }
     }
 
     #[cold]

@@ -1,65 +1,18 @@
-//! Free: the fast path, and each step that it may take instead, all of them bounded.
+//! What free refuses: the contract's checks, in its order, and what an address is that no block of the caller
+//! begins at.
 
+use super::report::Call;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
+use crate::contract::violation::ViolationKind;
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::OTHER_TAG;
-use crate::percpu::claim::{claim, find_and_claim};
-use crate::percpu::{DISPATCH, Freed, Platform};
-use crate::put::put_slow;
-use crate::violations::Call;
-use crate::{AdapterId, PoolTag, Status, ViolationKind};
-
-/// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
-/// loaded magazine.
-#[inline(never)]
-pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
-    free_here(meta, platform, place, owner)
-}
-
-/// [`free`], inlined.
-#[inline(always)]
-pub(crate) fn free_here<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
-    let Some(block) = meta.range().block_at(place) else {
-        return refuse_place_slow(meta, platform, place, owner);
-    };
-    if cfg!(storport_pool_asan) {
-        return free_slow(meta, platform, block, owner);
-    }
-    match platform.free(&meta, owner, block) {
-        Freed::Done => Status::SUCCESS,
-        Freed::Claimed => put_claimed_slow(meta, platform, block),
-        Freed::Missed => free_slow(meta, platform, block, owner),
-    }
-}
-
-/// Reached with an address outside the range, or one that is no multiple of 16. The fast path has not kept it.
-#[cold]
-#[inline(never)]
-fn refuse_place_slow<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
-    refuse_slow(meta, platform, owner, meta.range().base.address_of(place))
-}
-
-/// Puts a claimed slab block away.
-#[cold]
-#[inline(never)]
-pub(crate) fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId) -> Status {
-    // The claimed block pins its slab (I5): its entry is the one that counts.
-    put_slow(meta, platform, meta.read_entry(block.span() as usize).class(), block)
-}
-
-/// Reached when the loaded magazine has no room, the section was aborted, or could not run; and with
-/// whatever is no live slab block of the caller.
-#[cold]
-#[inline(never)]
-fn free_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId, owner: AdapterId) -> Status {
-    if !platform.above_dispatch()
-        && let Some(class) = find_and_claim(&meta, owner, block)
-    {
-        return put_slow(meta, platform, class, block);
-    }
-    refuse_slow(meta, platform, owner, meta.range().address(block))
-}
+use crate::percpu::claim::claim;
+use crate::percpu::platform::{DISPATCH, Platform};
+use crate::stock::put::put_claimed_slow;
 
 /// Reached with a bad address or argument, at a bad IRQL, with a large run, or when another call was faster.
 /// The contract's checks, in its order (section 5 of the contract's decisions).

@@ -1,13 +1,16 @@
 //! The one place that names atomics, so that a model checker, or a test's hook, can take their place.
 
 #[cfg(storport_pool_steps)]
-pub(crate) use crate::steps::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+pub mod steps;
+
 #[cfg(not(storport_pool_loom))]
 pub(crate) use core::hint::spin_loop;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) use core::sync::atomic::compiler_fence;
 #[cfg(not(any(storport_pool_loom, storport_pool_steps)))]
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(storport_pool_steps)]
+pub(crate) use steps::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(storport_pool_loom)]
 pub(crate) use loom::{

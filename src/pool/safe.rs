@@ -5,9 +5,12 @@ use core::mem::ManuallyDrop;
 #[cfg(feature = "std")]
 use core::mem::MaybeUninit;
 
-use crate::percpu::Platform;
-use crate::pool::{DefaultPlatform, Pool};
-use crate::{AdapterError, AdapterId, PoolTag, Status};
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
+use crate::owners::adapters::AdapterError;
+use crate::percpu::platform::Platform;
+use crate::pool::handle::{DefaultPlatform, Pool};
 
 /// An adapter as an owner: its blocks cannot outlive it, and dropping it removes it.
 ///

@@ -2,13 +2,16 @@
 
 use core::ptr::NonNull;
 
-use crate::allocate::allocate_into;
-use crate::free::free_here;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
 use crate::layout::memory::Memory;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::Key;
 use crate::percpu::native::{Commit, Native};
-use crate::{AdapterId, Pool, PoolTag, Status};
+use crate::pool::handle::Pool;
+use crate::routines::allocate::allocate_into;
+use crate::routines::free::free_here;
 
 /// The platform's value says how a pool is made; calls do not look at it.
 const PLATFORM: &Native = &Native::new(Commit::Auto);

@@ -1,21 +1,22 @@
 //! Snapshots: exact when nothing is in flight, safe at any time.
 
-use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::contract::hook::HookRecord;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
+use crate::contract::violation::Outstanding;
 use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::{OTHER_TAG, UNUSED};
 use crate::owners::adapters::AdapterName;
-use crate::percpu::Platform;
-use crate::pool::Pool;
+use crate::percpu::platform::Platform;
+use crate::pool::handle::Pool;
 use crate::stock::large::spans_for;
 use crate::sync::Ordering;
-use crate::{AdapterId, Outstanding, PoolTag, Status, Violation};
 
 /// Sums over blocks: of an account, a tag, or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -348,61 +349,5 @@ impl<P: Platform> Pool<P> {
     /// The live adapters and their names.
     pub fn adapters(&self) -> Vec<(AdapterId, AdapterName)> {
         self.meta.live_adapters().filter_map(|id| Some((id, self.meta.adapter_name(id)?))).collect()
-    }
-
-    /// Calls `hook` with each violation from now on. The record lives as long as the pool.
-    ///
-    /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free, but not
-    /// unwind. One that wants the pool itself holds a `Weak`: an `Arc` would keep the pool from being dropped.
-    pub fn on_violation<F: Fn(&Violation) + Send + Sync + 'static>(&self, hook: F) {
-        fn call<F: Fn(&Violation)>(violation: &Violation, context: *mut ()) {
-            // SAFETY: `context` is the `F` that lives in the record's box until the pool is dropped.
-            unsafe { (*context.cast::<F>().cast_const())(violation) }
-        }
-        /// # Safety
-        /// `record` came from `on_violation::<F>`, and nobody uses it any more.
-        unsafe fn drop_record<F>(record: *mut HookRecord) {
-            // SAFETY: both were made by Box::into_raw there.
-            unsafe { drop(Box::from_raw(Box::from_raw(record).context.cast::<F>())) }
-        }
-        let context = Box::into_raw(Box::new(hook)).cast();
-        let record = Box::new(HookRecord {
-            call: call::<F>,
-            context,
-            next: core::ptr::null_mut(),
-            drop: Some(drop_record::<F>),
-        });
-        self.keep_hook(Box::into_raw(record));
-    }
-
-    /// Chains a record for `drop_hooks`, then publishes it.
-    fn keep_hook(&self, record: *mut HookRecord) {
-        let chain = &self.meta.control().hooks;
-        // ORDERING: Relaxed - the CAS decides.
-        let mut seen = chain.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: the record is not published yet.
-            unsafe { (*record).next = seen };
-            // ORDERING: Release - the record; pairs with the exclusive access at drop.
-            match chain.compare_exchange_weak(seen, record, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
-        }
-        self.publish_hook(record);
-    }
-
-    pub(crate) fn drop_hooks(&mut self) {
-        // ORDERING: Acquire - the records; the pool is ours alone.
-        let mut record = self.meta.control().hooks.swap(core::ptr::null_mut(), Ordering::Acquire);
-        while !record.is_null() {
-            // SAFETY: the chain holds records of `on_violation`, each once.
-            let (next, drop) = unsafe { ((*record).next, (*record).drop) };
-            if let Some(drop) = drop {
-                // SAFETY: no call is in flight, since the pool is being dropped.
-                unsafe { drop(record) };
-            }
-            record = next;
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! Giving a claimed block away when this CPU's loaded magazine could not take it: the bounded way, and
 //! the way out that needs neither magazine nor cursor.
 
-use crate::Status;
+use crate::contract::status::Status;
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::cursor::Cursor;
 use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
-use crate::percpu::Platform;
+use crate::percpu::platform::Platform;
 use crate::sync::Ordering;
 
 /// Gives a claimed block away when the loaded magazine could not take it. Bounded: see
@@ -23,6 +23,14 @@ pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, bloc
     }
     // Opaque: were the result known, free's call could not be a tail call.
     core::hint::black_box(Status::SUCCESS)
+}
+
+/// Puts a claimed slab block away.
+#[cold]
+#[inline(never)]
+pub(crate) fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId) -> Status {
+    // The claimed block pins its slab (I5): its entry is the one that counts.
+    put_slow(meta, platform, meta.read_entry(block.span() as usize).class(), block)
 }
 
 /// Loads another magazine, with the block in it. `false`: there is no usable cursor, or no magazine.

@@ -4,9 +4,12 @@ use core::fmt;
 #[cfg(not(storport_pool_loom))]
 use core::ptr::NonNull;
 
-use crate::allocate::{allocate, null_out_slow};
+use crate::contract::adapter::AdapterId;
 use crate::contract::hook::HookRecord;
-use crate::free::{free, put_claimed_slow, refuse_tag};
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
+#[cfg(feature = "alloc")]
+use crate::contract::violation::Violation;
 use crate::layout::classes::{CLASS_SLOTS, Class, SPAN};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
@@ -16,31 +19,31 @@ use crate::layout::memory::Memory;
 use crate::layout::memory::Words;
 use crate::layout::meta::Meta;
 use crate::layout::range::Base;
-use crate::owners::accounts::{Key, UNUSED};
-use crate::owners::adapters::{AdapterError, AdapterName};
-use crate::percpu::Platform;
+use crate::owners::accounts::Key;
+use crate::percpu::platform::Platform;
+use crate::routines::allocate::{allocate, null_out_slow};
+use crate::routines::free::free;
+use crate::routines::refuse::refuse_tag;
 use crate::sync::Ordering;
-use crate::walk::Live;
-use crate::{AdapterId, Outstanding, PoolTag, Status};
 
 /// The platform of a [`Pool`] that names none.
 #[cfg(feature = "std")]
-pub type DefaultPlatform = crate::Native;
+pub type DefaultPlatform = crate::percpu::native::Native;
 /// The platform of a [`Pool`] that names none.
 #[cfg(not(feature = "std"))]
-pub type DefaultPlatform = crate::Portable<SingleCpu>;
+pub type DefaultPlatform = crate::percpu::portable::Portable<SingleCpu>;
 
 /// A host of one CPU whose callers all run at [`Irql::PASSIVE`](crate::Irql::PASSIVE).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SingleCpu;
 
-impl crate::Host for SingleCpu {
+impl crate::percpu::platform::Host for SingleCpu {
     fn cpu(&self) -> u32 {
         0
     }
 
-    fn irql(&self) -> crate::Irql {
-        crate::Irql::PASSIVE
+    fn irql(&self) -> crate::contract::irql::Irql {
+        crate::contract::irql::Irql::PASSIVE
     }
 }
 
@@ -62,7 +65,7 @@ pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) base: Base,
     pub(crate) platform: P,
     #[cfg(feature = "std")]
-    pub(crate) backing: Option<crate::source::Backing>,
+    pub(crate) backing: Option<super::backing::Backing>,
 }
 
 /// What [`Pool::trim`] did.
@@ -246,157 +249,6 @@ impl<P: Platform> Pool<P> {
         unsafe { self.free(adapter, address) }
     }
 
-    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
-    /// may have to walk the headers for accounts that can be used again.
-    ///
-    /// # Errors
-    /// [`AdapterError`], when as many live as the pool was made for, or no account is left.
-    pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
-        match self.meta.add_adapter(name) {
-            Err(AdapterError::NoAccount) => {
-                self.bury_unused();
-                self.meta.add_adapter(name)
-            }
-            other => other,
-        }
-    }
-
-    /// The name of a live adapter.
-    pub fn adapter_name(&self, adapter: AdapterId) -> Option<AdapterName> {
-        self.meta.adapter_name(adapter)
-    }
-
-    /// Removes an adapter and reports what it still has, by tag. `report` must not unwind: the adapter would
-    /// stay half removed. The blocks stay allocated and
-    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them.
-    ///
-    /// May run while others allocate: from its start, the adapter's calls get `INVALID_PARAMETER`.
-    /// PASSIVE; walks all headers.
-    ///
-    /// # Errors
-    /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.
-    pub fn remove_adapter_with(
-        &self,
-        adapter: AdapterId,
-        report: impl FnMut(Outstanding),
-    ) -> Result<(), Status> {
-        self.remove(adapter, report, false)
-    }
-
-    /// As [`remove_adapter_with`](Pool::remove_adapter_with), and frees what the adapter still has.
-    ///
-    /// # Errors
-    /// As there.
-    ///
-    /// # Safety
-    /// Nobody uses the adapter's blocks any more, and no free of one is in flight.
-    pub unsafe fn release_adapter_with(
-        &self,
-        adapter: AdapterId,
-        report: impl FnMut(Outstanding),
-    ) -> Result<(), Status> {
-        self.remove(adapter, report, true)
-    }
-
-    fn remove(
-        &self,
-        adapter: AdapterId,
-        mut report: impl FnMut(Outstanding),
-        release: bool,
-    ) -> Result<(), Status> {
-        let meta = &self.meta;
-        if !meta.begin_removal(adapter) {
-            return Err(Status::INVALID_PARAMETER);
-        }
-        meta.close_accounts(|owner| owner == adapter);
-        // From here on every allocation of this adapter has its header written, or undoes itself.
-        self.platform.fence_all(meta);
-        // And no section is left that may still count.
-        self.platform.fence_sections(meta);
-        for account in meta.accounts() {
-            let key = meta.account_key(account);
-            if key.owner() != adapter {
-                continue;
-            }
-            let counted = meta.ever_counted(account);
-            let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            if counted {
-                meta.walk(|live| {
-                    if live.account() == account && (!release || self.release(live)) {
-                        found.add(live.header.bytes());
-                    }
-                });
-            }
-            if found.blocks > 0 {
-                report(found);
-                meta.report_leak(adapter, found);
-            }
-            if found.blocks > 0 && !release {
-                meta.hand_account(account, Some(AdapterId::ORPHANS));
-            } else {
-                meta.bury_account(account);
-            }
-        }
-        meta.end_removal(adapter);
-        Ok(())
-    }
-
-    /// Tells the hook what was left allocated, by adapter and tag. The pool is ours alone.
-    fn report_leaks(&mut self) {
-        let meta = &self.meta;
-        let mut any = false;
-        meta.walk(|_| any = true);
-        if !any {
-            return;
-        }
-        for account in meta.accounts().filter(|&account| meta.ever_counted(account)) {
-            let key = meta.account_key(account);
-            let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            meta.walk(|live| {
-                if live.account() == account {
-                    found.add(live.header.bytes());
-                }
-            });
-            if found.blocks > 0 {
-                meta.report_leak(key.owner(), found);
-            }
-        }
-    }
-
-    /// Frees a removed adapter's block, unless its own undoing came first.
-    fn release(&self, live: Live) -> bool {
-        let word = self.meta.header_of(live.class, live.block);
-        let won = crate::percpu::claim::claim(word, live.header);
-        if won {
-            // Of the class that its slab has now: the walk, which releases blocks, pins none.
-            let _ = put_claimed_slow(self.meta, &self.platform, live.block);
-        }
-        won
-    }
-
-    /// Frees the accounts of orphans that nobody has any more, and those that an overtaken allocation made
-    /// for an adapter when it was already gone.
-    fn bury_unused(&self) {
-        let meta = &self.meta;
-        let Some(_alone) = meta.try_claim(&meta.control().bury_claim) else {
-            return;
-        };
-        for account in meta.accounts() {
-            let key = meta.account_key(account);
-            let owner = key.owner();
-            let orphaned = owner == AdapterId::ORPHANS && meta.adapter_other(owner) != Some(account);
-            if key == UNUSED || !orphaned && !meta.adapter_removed(owner) {
-                continue;
-            }
-            // Both kinds are closed, so no block of theirs comes up while we look.
-            let mut used = false;
-            meta.walk(|live| used |= live.account() == account);
-            if !used {
-                meta.bury_account(account);
-            }
-        }
-    }
-
     /// The host's switch: while it is set, both routines (and so a dropped [`Block`](crate::Block)) return `NOT_IMPLEMENTED`, as they do on an
     /// old system or in dump mode. Walks the accounts. PASSIVE; one call at a time.
     pub fn set_not_implemented(&self, set: bool) {
@@ -413,12 +265,16 @@ impl<P: Platform> Pool<P> {
     /// Publishes who hears of violations from now on; `None`: nobody.
     pub fn set_violation_hook(&self, hook: Option<&'static HookRecord>) {
         let record = hook.map_or(core::ptr::null_mut(), |record| core::ptr::from_ref(record).cast_mut());
-        self.publish_hook(record);
+        self.meta.publish_hook(record);
     }
 
-    pub(crate) fn publish_hook(&self, record: *mut HookRecord) {
-        // ORDERING: Release - the record; pairs with the Acquire in `report`.
-        self.meta.control().hook.store(record, Ordering::Release);
+    /// Calls `hook` with each violation from now on. The record lives as long as the pool.
+    ///
+    /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free, but not
+    /// unwind. One that wants the pool itself holds a `Weak`: an `Arc` would keep the pool from being dropped.
+    #[cfg(feature = "alloc")]
+    pub fn on_violation<F: Fn(&Violation) + Send + Sync + 'static>(&self, hook: F) {
+        self.meta.keep_hook(super::hooks::record(hook));
     }
 
     /// Violations found since creation.
@@ -460,9 +316,12 @@ impl<P: Platform> fmt::Debug for Pool<P> {
 
 impl<P: Platform> Drop for Pool<P> {
     fn drop(&mut self) {
-        self.report_leaks();
+        self.meta.report_leaks();
+        // SAFETY: the pool is being dropped.
         #[cfg(feature = "alloc")]
-        self.drop_hooks();
+        unsafe {
+            self.meta.drop_hooks();
+        }
         // SAFETY: the pool is ours alone, and the last to use its words.
         #[cfg(storport_pool_loom)]
         unsafe {

@@ -1,0 +1,208 @@
+//! What a pool runs on: the trait that the three commits implement, and what a host supplies to two of them.
+
+use core::ptr::NonNull;
+
+use super::claim::find_and_claim;
+use crate::contract::adapter::AdapterId;
+use crate::layout::classes::{Class, Classes};
+use crate::layout::control::Control;
+use crate::layout::cursor::Cursor;
+use crate::layout::header::{ALLOC, Account, BlockId, Header};
+use crate::layout::meta::{Meta, prefetch_for_write};
+use crate::sync::{Ordering, fence};
+
+/// The highest IRQL at which the pool may be called.
+pub(crate) const DISPATCH: u32 = crate::contract::irql::Irql::DISPATCH.level() as u32;
+
+/// How a pop ended.
+#[derive(Clone, Copy)]
+pub enum Pop {
+    /// A block, counted; and the position below it, for prefetching the next.
+    Got(BlockId, Cursor),
+    /// No block; whether the allocation was counted already.
+    Miss { counted: bool },
+}
+
+/// What the fast path of allocate asks for: a block of a slab, under an account if its word is the key.
+#[derive(Clone, Copy)]
+pub struct Ask {
+    pub(crate) account: Account,
+    pub(crate) key: u64,
+    pub(crate) class: Class,
+    pub(crate) bytes: u32,
+}
+
+/// How the fast path of allocate ended: with an address, which is a multiple of 16, or with something in
+/// the low bits. One word, so that a section can answer in a register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Taken(pub(crate) u64);
+
+impl Taken {
+    /// No block.
+    pub(crate) const MISSED: u64 = 1;
+    /// No block, but the allocation was counted.
+    pub(crate) const COUNTED: u64 = 2;
+    /// Added to the address: the account was closed meanwhile.
+    pub(crate) const OVERTAKEN: u64 = 4;
+    /// The request is not for a block of a slab.
+    pub(crate) const UNSUITED: u64 = 8;
+
+    /// Why there is no address; 0 if there is.
+    #[inline(always)]
+    pub(crate) const fn fault(self) -> u64 {
+        self.0 & 15
+    }
+}
+
+/// How the fast path of free ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Freed {
+    /// Claimed and put into the loaded magazine.
+    Done,
+    /// Claimed; the caller holds the block.
+    Claimed,
+    /// Not claimed: no live slab block of this owner, a bad IRQL, no room, or an abort.
+    Missed,
+}
+
+/// What a pool runs on: the CPU number, the IRQL, and the way of committing.
+///
+/// Implemented by [`Native`](crate::Native) (std), [`Portable`] and
+/// [`Masked`]; hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
+pub trait Platform: Sync + Sized + sealed::Sealed {
+    /// Sets what this platform needs in the control block of a pool that is being made.
+    #[doc(hidden)]
+    fn prepare(&self, _control: &mut Control, _base: NonNull<u8>) {}
+
+    /// The caller's IRQL, as a number.
+    #[doc(hidden)]
+    fn irql(&self) -> u32;
+
+    /// Whether the caller's IRQL forbids the call.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn above_dispatch(&self) -> bool {
+        self.irql() > DISPATCH
+    }
+
+    /// The CPU whose cache the slow paths may use, if its number is below the count given at creation.
+    #[doc(hidden)]
+    fn cpu(&self, meta: &Meta) -> Option<u32>;
+
+    /// At DISPATCH or below: finds the allocated slab block of this owner, claims it and puts it into
+    /// this CPU's loaded magazine. Exact against whatever interrupts this CPU. Bounded.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+        if self.above_dispatch() {
+            return Freed::Missed;
+        }
+        match find_and_claim(meta, owner, block) {
+            None => Freed::Missed,
+            Some(class) if self.push(meta, class, block) => Freed::Done,
+            Some(_) => Freed::Claimed,
+        }
+    }
+
+    /// At DISPATCH or below: takes a block from this CPU's loaded magazine, counts it, writes its
+    /// header, then looks at the account's word again. Bounded.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn allocate(&self, meta: &Meta, ask: Ask) -> Taken {
+        let (block, next) = match self.pop(meta, ask.class, ask.account, ask.key) {
+            Pop::Got(block, next) => (block, next),
+            Pop::Miss { counted } => return Taken(if counted { Taken::COUNTED } else { Taken::MISSED }),
+        };
+        let header = Header::new(ALLOC, ask.account, ask.bytes, block);
+        // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
+        meta.header_of(ask.class, block).store(header.0, Ordering::Release);
+        prefetch_for_write(meta.range().address(meta.upcoming(next)));
+        // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
+        // the header, or we see the closed word.
+        fence(Ordering::SeqCst);
+        // ORDERING: Relaxed - after the fence.
+        if meta.account_word(ask.account).load(Ordering::Relaxed) == ask.key {
+            Taken(meta.range().address(block))
+        } else {
+            Taken(meta.range().address(block) | Taken::OVERTAKEN)
+        }
+    }
+
+    /// Puts a claimed block into this CPU's loaded magazine, if that has room. Bounded.
+    #[doc(hidden)]
+    fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool;
+
+    /// At DISPATCH or below: takes a block from this CPU's loaded magazine and counts the
+    /// allocation, if the account's word is the key. Bounded.
+    #[doc(hidden)]
+    fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop;
+
+    /// The cold second try of a pop that missed. Bounded.
+    #[doc(hidden)]
+    fn pop_again(&self, _meta: &Meta, _class: Class, _account: Account, _key: u64, counted: bool) -> Pop {
+        Pop::Miss { counted }
+    }
+
+    /// Commits `new` to the CPU's cursor if it holds `expected`. One try.
+    #[doc(hidden)]
+    fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool;
+
+    /// Takes the loaded magazines of these classes from all CPUs; `None` for one that could not be had
+    /// now. The caller holds the reclaim claim.
+    #[doc(hidden)]
+    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>));
+
+    /// Between retiring slabs and giving their spans away: returns when no section of `free` is left
+    /// that may have read their page-map entries before.
+    #[doc(hidden)]
+    fn fence_sections(&self, _meta: &Meta) {}
+
+    /// Between closing account words and walking headers.
+    #[doc(hidden)]
+    fn fence_all(&self, _meta: &Meta) {
+        // ORDERING: SeqCst - pairs with the fence before allocate's second look.
+        fence(Ordering::SeqCst);
+    }
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// What a host tells the pool at every call.
+///
+/// Both answers are hints: a wrong one costs statuses and speed, never memory safety. Both are
+/// asked at every allocate and free, from wherever those are called, so they must be
+/// interrupt-safe and cheap.
+pub trait Host: Sync {
+    /// The number of the CPU that this code runs on. Numbers at or above
+    /// [`Config::cpus`](crate::Config::cpus) are served by a slower, shared path.
+    fn cpu(&self) -> u32;
+
+    /// The caller's IRQL.
+    fn irql(&self) -> crate::contract::irql::Irql;
+}
+
+/// A host that can keep a CPU to itself for a few instructions.
+///
+/// # Safety
+/// From `mask` to `unmask`, the code runs on one CPU, whose number [`Host::cpu`] returns, and no
+/// other code that calls the pool runs on that CPU: interrupts that might call it are masked, and
+/// the thread is not preempted. `fence(cpu)` returns only when every masked section that began on
+/// that CPU before the call has ended, and what it wrote is visible to the caller; every section that
+/// begins there later sees what the caller wrote before the call (an inter-processor interrupt does all of this).
+pub unsafe trait MaskInterrupts: Host {
+    /// What `mask` found, for `unmask` to restore.
+    type State;
+
+    /// Masks interrupts (or raises to DISPATCH), nesting.
+    fn mask(&self) -> Self::State;
+
+    /// Restores what `mask` found.
+    fn unmask(&self, state: Self::State);
+
+    /// Waits until masked sections that began on `cpu` before the call have ended. Called by
+    /// allocate's slowest path and by host calls, unmasked; never by free. Several CPUs may fence each
+    /// other at once, at DISPATCH: it must not wait for one that waits.
+    fn fence(&self, cpu: u32);
+}

@@ -1,0 +1,14 @@
+//! What a host sees: the pool, its adapters, where its memory comes from, and what it tells.
+
+#[cfg(feature = "std")]
+pub(crate) mod backing;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod caller;
+pub(crate) mod handle;
+pub(crate) mod hooks;
+pub(crate) mod removal;
+pub(crate) mod safe;
+#[cfg(feature = "alloc")]
+pub(crate) mod snapshot;
+#[cfg(feature = "std")]
+pub(crate) mod source;

@@ -1,0 +1,143 @@
+//! Adapters: how they come, how they go, and what they leave.
+
+use super::handle::Pool;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::contract::violation::Outstanding;
+use crate::owners::accounts::UNUSED;
+use crate::owners::adapters::{AdapterError, AdapterName};
+use crate::percpu::claim::claim;
+use crate::percpu::platform::Platform;
+use crate::stock::put::put_claimed_slow;
+use crate::stock::walk::Live;
+
+impl<P: Platform> Pool<P> {
+    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
+    /// may have to walk the headers for accounts that can be used again.
+    ///
+    /// # Errors
+    /// [`AdapterError`], when as many live as the pool was made for, or no account is left.
+    pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
+        match self.meta.add_adapter(name) {
+            Err(AdapterError::NoAccount) => {
+                self.bury_unused();
+                self.meta.add_adapter(name)
+            }
+            other => other,
+        }
+    }
+
+    /// The name of a live adapter.
+    pub fn adapter_name(&self, adapter: AdapterId) -> Option<AdapterName> {
+        self.meta.adapter_name(adapter)
+    }
+
+    /// Removes an adapter and reports what it still has, by tag. `report` must not unwind: the adapter would
+    /// stay half removed. The blocks stay allocated and
+    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them.
+    ///
+    /// May run while others allocate: from its start, the adapter's calls get `INVALID_PARAMETER`.
+    /// PASSIVE; walks all headers.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.
+    pub fn remove_adapter_with(
+        &self,
+        adapter: AdapterId,
+        report: impl FnMut(Outstanding),
+    ) -> Result<(), Status> {
+        self.remove(adapter, report, false)
+    }
+
+    /// As [`remove_adapter_with`](Pool::remove_adapter_with), and frees what the adapter still has.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// Nobody uses the adapter's blocks any more, and no free of one is in flight.
+    pub unsafe fn release_adapter_with(
+        &self,
+        adapter: AdapterId,
+        report: impl FnMut(Outstanding),
+    ) -> Result<(), Status> {
+        self.remove(adapter, report, true)
+    }
+
+    fn remove(
+        &self,
+        adapter: AdapterId,
+        mut report: impl FnMut(Outstanding),
+        release: bool,
+    ) -> Result<(), Status> {
+        let meta = &self.meta;
+        if !meta.begin_removal(adapter) {
+            return Err(Status::INVALID_PARAMETER);
+        }
+        meta.close_accounts(|owner| owner == adapter);
+        // From here on every allocation of this adapter has its header written, or undoes itself.
+        self.platform.fence_all(meta);
+        // And no section is left that may still count.
+        self.platform.fence_sections(meta);
+        for account in meta.accounts() {
+            let key = meta.account_key(account);
+            if key.owner() != adapter {
+                continue;
+            }
+            let counted = meta.ever_counted(account);
+            let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
+            if counted {
+                meta.walk(|live| {
+                    if live.account() == account && (!release || self.release(live)) {
+                        found.add(live.header.bytes());
+                    }
+                });
+            }
+            if found.blocks > 0 {
+                report(found);
+                meta.report_leak(adapter, found);
+            }
+            if found.blocks > 0 && !release {
+                meta.hand_account(account, Some(AdapterId::ORPHANS));
+            } else {
+                meta.bury_account(account);
+            }
+        }
+        meta.end_removal(adapter);
+        Ok(())
+    }
+
+    /// Frees a removed adapter's block, unless its own undoing came first.
+    fn release(&self, live: Live) -> bool {
+        let word = self.meta.header_of(live.class, live.block);
+        let won = claim(word, live.header);
+        if won {
+            // Of the class that its slab has now: the walk, which releases blocks, pins none.
+            let _ = put_claimed_slow(self.meta, &self.platform, live.block);
+        }
+        won
+    }
+
+    /// Frees the accounts of orphans that nobody has any more, and those that an overtaken allocation made
+    /// for an adapter when it was already gone.
+    fn bury_unused(&self) {
+        let meta = &self.meta;
+        let Some(_alone) = meta.try_claim(&meta.control().bury_claim) else {
+            return;
+        };
+        for account in meta.accounts() {
+            let key = meta.account_key(account);
+            let owner = key.owner();
+            let orphaned = owner == AdapterId::ORPHANS && meta.adapter_other(owner) != Some(account);
+            if key == UNUSED || !orphaned && !meta.adapter_removed(owner) {
+                continue;
+            }
+            // Both kinds are closed, so no block of theirs comes up while we look.
+            let mut used = false;
+            meta.walk(|live| used |= live.account() == account);
+            if !used {
+                meta.bury_account(account);
+            }
+        }
+    }
+}

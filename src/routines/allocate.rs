@@ -1,0 +1,252 @@
+//! Allocate, from the contract's checks down to the sources of memory.
+
+use super::report::Call;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::contract::violation::ViolationKind;
+use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES};
+use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
+use crate::layout::meta::Meta;
+use crate::owners::accounts::Key;
+use crate::percpu::claim::claim;
+use crate::percpu::platform::{Ask, DISPATCH, Platform, Pop, Taken};
+use crate::stock::put::put_slow;
+use crate::stock::refill::{find, find_large};
+use crate::stock::span::Miss;
+use crate::sync::{Ordering, fence};
+
+/// What an allocation answers: the address is 0 unless the status is SUCCESS.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) status: Status,
+    pub(crate) address: u64,
+}
+
+impl Answer {
+    const fn refused(status: Status) -> Answer {
+        Answer { status, address: 0 }
+    }
+}
+
+/// `StorPortAllocatePool`, one copy of its fast path.
+#[inline(never)]
+pub(crate) fn allocate<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
+    let taken = take(meta, platform, key, bytes);
+    if taken.fault() != 0 {
+        return miss_slow(meta, platform, key, bytes, taken);
+    }
+    Answer { status: Status::SUCCESS, address: taken.0 }
+}
+
+/// [`allocate`], inlined; `out` is 0 after every failure.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(crate) fn allocate_into<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    out: &mut u64,
+) -> Status {
+    let taken = take(meta, platform, key, bytes);
+    if taken.fault() != 0 {
+        return miss_into_slow(meta, platform, key, bytes, taken, out);
+    }
+    *out = taken.0;
+    Status::SUCCESS
+}
+
+/// The fast path: a block of up to a page, from an account in its first place and this CPU's loaded magazine.
+#[inline(always)]
+fn take<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Taken {
+    match meta.control().small_class(bytes) {
+        Some(class) => {
+            platform.allocate(&meta, Ask { account: meta.first_place(key), key: key.0, class, bytes })
+        }
+        None => Taken(Taken::UNSUITED),
+    }
+}
+
+/// Keeps `out` off the fast path's stack.
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+fn miss_into_slow<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    taken: Taken,
+    out: &mut u64,
+) -> Status {
+    let answer = miss_slow(meta, platform, key, bytes, taken);
+    *out = answer.address;
+    answer.status
+}
+
+/// What an allocation is, once the contract has been checked.
+#[derive(Clone, Copy)]
+struct Request {
+    key: Key,
+    account: Account,
+    class: Class,
+    bytes: u32,
+    /// Whether its account's cell has counted it.
+    counted: bool,
+}
+
+/// The header of a block that the caller gets.
+fn allocated(class: Class, account: Account, bytes: u32, block: BlockId) -> Header {
+    Header::new(if class == LARGE { LARGE_ALLOC } else { ALLOC }, account, bytes, block)
+}
+
+/// Reached without an out pointer.
+#[cold]
+#[inline(never)]
+pub(crate) fn null_out_slow(meta: Meta) -> Status {
+    if meta.not_implemented() { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
+}
+
+/// By way of `miss_slow`: above a page and with zero bytes, at a bad IRQL, and with an account that is closed, new,
+/// or not in its first place.
+fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
+    let (account, key) = match check(&meta, platform, key, bytes) {
+        Ok(found) => found,
+        Err(status) => return Answer::refused(status),
+    };
+    if bytes > MAX_SLAB_BYTES {
+        let request = Request { key, account, class: LARGE, bytes, counted: false };
+        return found(meta, platform, request, find_large(&meta, platform, bytes));
+    }
+    let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
+    let request = Request { key, account, class, bytes, counted: false };
+    match platform.pop(&meta, class, account, key.0) {
+        Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block),
+        Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }),
+    }
+}
+
+/// The contract's checks, in its order (section 5 of the contract's decisions).
+fn check<P: Platform>(meta: &Meta, platform: &P, key: Key, bytes: u32) -> Result<(Account, Key), Status> {
+    let (owner, tag) = (key.owner(), key.tag());
+    if meta.not_implemented() {
+        return Err(Status::NOT_IMPLEMENTED);
+    }
+    let irql = platform.irql();
+    let call = Call { caller: owner, irql };
+    let fault = if !meta.adapter_live(owner) || owner == AdapterId::ORPHANS {
+        return Err(Status::INVALID_PARAMETER);
+    } else if bytes == 0 {
+        Some(ViolationKind::ZeroSize)
+    } else if meta.control().strict_tags {
+        ViolationKind::of_strict_tag(tag)
+    } else {
+        None
+    };
+    if let Some(kind) = fault {
+        meta.refuse_allocate(call, kind, bytes, tag);
+        return Err(Status::INVALID_PARAMETER);
+    }
+    if irql > DISPATCH {
+        return Err(Status::INVALID_IRQL);
+    }
+    meta.intern(key).ok_or_else(|| closed_status(meta, owner))
+}
+
+/// What a call gets whose account was closed under it: by the host's switch, which may be up again by
+/// now, or by the adapter's removal.
+fn closed_status(meta: &Meta, owner: AdapterId) -> Status {
+    let switch = meta.not_implemented() || meta.adapter_live(owner);
+    if switch { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
+}
+
+/// Reached from the fast path above a page and with zero bytes; when the loaded magazine is empty or cannot be
+/// used, the section was aborted or could not run, the IRQL is bad, or the account is not open, or was closed
+/// while we allocated.
+#[cold]
+#[inline(never)]
+fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
+    if taken.fault() == Taken::UNSUITED {
+        return allocate_slow(meta, platform, key, bytes);
+    }
+    // What the fast path found: a small block, under an account in its first place.
+    let account = meta.first_place(key);
+    let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
+    let counted = taken.fault() == Taken::COUNTED;
+    if taken.fault() == Taken::OVERTAKEN {
+        let block = BlockId(meta.range().base.place_of(taken.0 & !Taken::OVERTAKEN) as u32);
+        return undo_slow(meta, platform, Request { key, account, class, bytes, counted: true }, block);
+    }
+    if !counted && (platform.above_dispatch() || meta.account_key(account) != key) {
+        return allocate_slow(meta, platform, key, bytes);
+    }
+    refill(meta, platform, Request { key, account, class, bytes, counted })
+}
+
+fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer {
+    match platform.pop_again(&meta, request.class, request.account, request.key.0, request.counted) {
+        Pop::Got(block, _) => {
+            request.counted = true;
+            return finish(meta, platform, request, block);
+        }
+        Pop::Miss { counted } => request.counted = counted,
+    }
+    found(meta, platform, request, find(&meta, platform, request.class))
+}
+
+/// What the sources behind the cursor gave.
+fn found<P: Platform>(meta: Meta, platform: &P, request: Request, found: Result<BlockId, Miss>) -> Answer {
+    match found {
+        Ok(block) => finish(meta, platform, request, block),
+        Err(miss) => fail(&meta, request, miss),
+    }
+}
+
+fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
+    // Unless the account has been closed, and perhaps given away with its counts: then one allocation
+    // too many stays counted, and freed.
+    if request.counted && meta.account_key(request.account) == request.key {
+        shared_cell(meta, request, u64::MAX);
+    }
+    if miss == Miss::Contended {
+        // ORDERING: Relaxed - a statistic.
+        meta.control().contended.fetch_add(1, Ordering::Relaxed);
+    }
+    Answer::refused(Status::INSUFFICIENT_RESOURCES)
+}
+
+/// Adds to the request's cell of the shared row.
+fn shared_cell(meta: &Meta, request: Request, count: u64) {
+    // ORDERING: Release - what is taken back was counted before; pairs with the Acquire in `count`.
+    meta.cell(meta.control().cpus, request.account, request.class).fetch_add(count, Ordering::Release);
+}
+
+/// Hands a block out that the caller holds.
+fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
+    let Request { key, account, class, bytes, counted } = request;
+    if !counted {
+        shared_cell(&meta, request, 1);
+    }
+    // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
+    meta.header_of(class, block).store(allocated(class, account, bytes, block).0, Ordering::Release);
+    // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
+    fence(Ordering::SeqCst);
+    if meta.account_key(account) != key {
+        return undo_slow(meta, platform, request, block);
+    }
+    Answer { status: Status::SUCCESS, address: meta.range().address(block) }
+}
+
+/// Reached when the account was closed while we allocated: the block goes back, unless the remover
+/// has released it already. Then its header is not the one we wrote: whoever has it now is another
+/// account's, or got another size. (Or it freed its way through all of this while we stood still, account,
+/// block and size the same: then the two cannot be told apart.)
+#[cold]
+#[inline(never)]
+fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
+    let Request { key, account, class, bytes, .. } = request;
+    if claim(meta.header_of(class, block), allocated(class, account, bytes, block)) {
+        let _ = put_slow(meta, platform, class, block);
+    }
+    Answer::refused(closed_status(&meta, key.owner()))
+}

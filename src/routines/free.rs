@@ -1,0 +1,54 @@
+//! Free: the fast path, and the steps that it may take instead, all of them bounded. What is refused, and why, is
+//! in `refuse`.
+
+use super::refuse::refuse_slow;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::layout::header::BlockId;
+use crate::layout::meta::Meta;
+use crate::percpu::claim::find_and_claim;
+use crate::percpu::platform::{Freed, Platform};
+use crate::stock::put::{put_claimed_slow, put_slow};
+
+/// `StorPortFreePool`, the fast path: a block of a slab, freed by its owner, into this CPU's
+/// loaded magazine.
+#[inline(never)]
+pub(crate) fn free<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
+    free_here(meta, platform, place, owner)
+}
+
+/// [`free`], inlined.
+#[inline(always)]
+pub(crate) fn free_here<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
+    let Some(block) = meta.range().block_at(place) else {
+        return refuse_place_slow(meta, platform, place, owner);
+    };
+    if cfg!(storport_pool_asan) {
+        return free_slow(meta, platform, block, owner);
+    }
+    match platform.free(&meta, owner, block) {
+        Freed::Done => Status::SUCCESS,
+        Freed::Claimed => put_claimed_slow(meta, platform, block),
+        Freed::Missed => free_slow(meta, platform, block, owner),
+    }
+}
+
+/// Reached with an address outside the range, or one that is no multiple of 16. The fast path has not kept it.
+#[cold]
+#[inline(never)]
+fn refuse_place_slow<P: Platform>(meta: Meta, platform: &P, place: u64, owner: AdapterId) -> Status {
+    refuse_slow(meta, platform, owner, meta.range().base.address_of(place))
+}
+
+/// Reached when the loaded magazine has no room, the section was aborted, or could not run; and with
+/// whatever is no live slab block of the caller.
+#[cold]
+#[inline(never)]
+fn free_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId, owner: AdapterId) -> Status {
+    if !platform.above_dispatch()
+        && let Some(class) = find_and_claim(&meta, owner, block)
+    {
+        return put_slow(meta, platform, class, block);
+    }
+    refuse_slow(meta, platform, owner, meta.range().address(block))
+}
