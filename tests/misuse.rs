@@ -207,7 +207,8 @@ fn wrong_owner<W: Way>() {
             assert_eq!(violation.bytes, u64::from(bytes));
         }
         must_free(&pool, id, address);
-        trap.expect_of(thief, address, ViolationKind::DoubleFree, id);
+        let violation = trap.expect_of(thief, address, ViolationKind::DoubleFree, id);
+        assert_eq!(violation.bytes, u64::from(bytes));
     }
 }
 
@@ -227,7 +228,8 @@ fn large_runs<W: Way>() {
         }
         trap.expect_of(thief, address, ViolationKind::WrongOwner, id);
         must_free(&pool, id, address);
-        trap.expect_of(id, address, ViolationKind::DoubleFree, id);
+        let violation = trap.expect_of(id, address, ViolationKind::DoubleFree, id);
+        assert_eq!(violation.bytes, u64::from(bytes));
         trap.expect(id, address + 4096, ViolationKind::Wild);
         // Taken back and given out as something else, the address is nobody's any more.
         pool.trim().unwrap();

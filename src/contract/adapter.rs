@@ -5,47 +5,43 @@ use core::fmt;
 /// An adapter, as the routines take it: the stand-in for HwDeviceExtension.
 ///
 /// A plain number, free to copy. After [`Pool::remove_adapter`](crate::Pool::remove_adapter) it
-/// is stale, and the routines answer `INVALID_PARAMETER`.
+/// is stale, and the routines answer `INVALID_PARAMETER`. No later adapter of the pool gets the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+// As the upper part of a live block's state word (docs/CONCURRENCY.md, section 3), so that free composes what it
+// expects there in two instructions: the top bit is set and the low `SHIFT` bits are 0, whatever a host passes.
 pub struct AdapterId(pub(crate) u32);
 
-const SLOT_BITS: u32 = 10;
-/// Generations that a slot can have.
-pub(crate) const GENERATIONS: u32 = 1 << 20;
+/// Bits of a handle's number.
+pub(crate) const HANDLE_BITS: u32 = 19;
+/// Where the number lies in the value.
+const SHIFT: u32 = 31 - HANDLE_BITS;
+const TOP: u32 = 1 << 31;
 
 impl AdapterId {
     /// Blocks whose adapter was removed without releasing them belong here.
-    pub const ORPHANS: AdapterId = AdapterId::new(0, 1);
+    pub const ORPHANS: AdapterId = AdapterId::numbered(1);
     /// Accounts of removed adapters that no block refers to: they keep their tag's totals.
-    pub(crate) const GONE: AdapterId = AdapterId(1);
+    pub(crate) const GONE: AdapterId = AdapterId::numbered(2);
+    /// No adapter, and no block's owner.
+    pub(crate) const NOBODY: AdapterId = AdapterId::numbered(0);
 
-    /// Bits of a handle; the two above mark account words that are not open.
-    pub(crate) const BITS: u32 = 30;
-
-    pub(crate) const fn new(slot: u32, generation: u32) -> AdapterId {
-        AdapterId(generation << SLOT_BITS | slot)
+    /// The handle with a number below 2^[`HANDLE_BITS`].
+    pub(crate) const fn numbered(number: u32) -> AdapterId {
+        AdapterId(TOP | number << SHIFT)
     }
 
-    /// The handle with this number, of which 30 bits count; for a null or made-up one the routines
-    /// answer `INVALID_PARAMETER`.
+    /// The handle with this number; for 0, a made-up one, or one above 2^19 the routines answer
+    /// `INVALID_PARAMETER`.
     #[must_use]
     pub const fn from_raw(raw: u32) -> AdapterId {
-        AdapterId(raw & ((1 << AdapterId::BITS) - 1))
+        if raw >> HANDLE_BITS == 0 { AdapterId::numbered(raw) } else { AdapterId::NOBODY }
     }
 
     /// The handle's number; not 0 for those that the pool gives out.
     #[must_use]
     pub const fn raw(self) -> u32 {
-        self.0
-    }
-
-    pub(crate) const fn slot(self) -> u32 {
-        self.0 & ((1 << SLOT_BITS) - 1)
-    }
-
-    pub(crate) const fn generation(self) -> u32 {
-        self.0 >> SLOT_BITS
+        (self.0 & !TOP) >> SHIFT
     }
 }
 
@@ -53,7 +49,7 @@ impl fmt::Display for AdapterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             AdapterId::ORPHANS => f.pad("orphans"),
-            _ => write!(f, "adapter {}.{}", self.slot(), self.generation()),
+            _ => write!(f, "adapter {}", self.raw()),
         }
     }
 }
@@ -61,5 +57,22 @@ impl fmt::Display for AdapterId {
 impl fmt::Debug for AdapterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever number a host passes: the value keeps its shape, and numbers that no handle has are nobody's.
+    #[test]
+    fn a_made_up_number_is_nobodys_or_itself() {
+        for raw in (0..1 << HANDLE_BITS).chain((HANDLE_BITS..32).flat_map(|bit| [1 << bit, (1 << bit) + 5])) {
+            let id = AdapterId::from_raw(raw);
+            assert_eq!(id.0 & TOP, TOP);
+            assert_eq!(id.0 & ((1 << SHIFT) - 1), 0);
+            assert_eq!(id.raw(), if raw < 1 << HANDLE_BITS { raw } else { 0 });
+        }
+        assert_eq!(AdapterId::from_raw(u32::MAX), AdapterId::NOBODY);
     }
 }

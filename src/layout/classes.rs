@@ -13,11 +13,12 @@ pub(crate) const SPAN: u32 = 1 << SPAN_SHIFT;
 pub(crate) const GRAIN_SHIFT: u32 = 4;
 /// Bytes of the unit in which block ids count; the alignment of every block.
 pub(crate) const GRAIN: u32 = 1 << GRAIN_SHIFT;
+const PAGE_GRAINS: u32 = PAGE / GRAIN;
 /// Block ids to a span.
 pub(crate) const SPAN_GRAINS: u32 = SPAN / GRAIN;
 
 /// Block sizes of the classes that live in slabs. (Loom: two, so that its metadata has few words; of one k,
-/// so that their slabs share headers.)
+/// so that their slabs share states.)
 #[cfg(storport_pool_loom)]
 pub(crate) const SIZES: [u32; SLAB_CLASSES] = [8192, 12288];
 /// Block sizes of the classes that live in slabs.
@@ -28,7 +29,7 @@ pub(crate) const SIZES: [u32; SLAB_CLASSES] = [
 ];
 /// How many classes live in slabs.
 pub(crate) const SLAB_CLASSES: usize = if cfg!(storport_pool_loom) { 2 } else { 36 };
-/// The class of large runs; it has a block queue, but no magazines.
+/// The class of large runs, which have no magazines.
 pub(crate) const LARGE: Class = Class(SLAB_CLASSES as u8);
 /// The page map's mark for the second and later spans of a large run.
 pub(crate) const LARGE_BODY: Class = Class(SLAB_CLASSES as u8 + 1);
@@ -106,12 +107,29 @@ impl Class {
         SIZES[if self.index() < SLAB_CLASSES { self.index() } else { SLAB_CLASSES - 1 }]
     }
 
-    /// k - 4, where block starts lie at least 2^k bytes apart.
+    /// k - 4, where block starts lie at least 2^k bytes apart: no two blocks of a slab share a state word.
     pub(crate) const fn grain_shift(self) -> u32 {
-        if self.index() >= SLAB_CLASSES {
-            SPAN_SHIFT - GRAIN_SHIFT
+        self.bytes().ilog2() - GRAIN_SHIFT
+    }
+
+    /// Which word of its slab's area is the state of the block that begins at this grain.
+    pub(crate) const fn slot_of(self, grain: u32) -> u32 {
+        grain >> self.grain_shift()
+    }
+
+    /// Words of a slab's area that may be the state of a block.
+    pub(crate) const fn slots(self) -> u32 {
+        SPAN_GRAINS >> self.grain_shift()
+    }
+
+    /// The grain at which the block begins whose state is this word of its slab's area.
+    pub(crate) const fn grain_at(self, slot: u32) -> u32 {
+        let grain = slot << self.grain_shift();
+        let (page, in_page) = (grain / PAGE_GRAINS, grain % PAGE_GRAINS * GRAIN);
+        if self.bytes() <= PAGE {
+            page * PAGE_GRAINS + in_page.div_ceil(self.bytes()) * self.bytes() / GRAIN
         } else {
-            self.bytes().ilog2() - GRAIN_SHIFT
+            (grain * GRAIN).div_ceil(self.bytes()) * self.bytes() / GRAIN
         }
     }
 
@@ -125,8 +143,8 @@ impl Class {
     }
 
     /// Offset in a slab, in grains, of the `n`th block to be carved of it. Slabs begin at different
-    /// blocks: the first ones and their headers are the busiest, and would otherwise compete for the
-    /// same few cache sets, since all slabs and most of their tables begin at whole pages.
+    /// blocks: the first ones and their states are the busiest, and would otherwise compete for the
+    /// same few cache sets, since all slabs begin at whole pages.
     pub(crate) const fn nth_carved(self, n: u32, span: u32) -> u32 {
         const STARTS: u32 = 16;
         let first = span * 5 % STARTS * self.per_slab() / STARTS;
@@ -230,12 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_found_by_the_largest_shift_that_keeps_blocks_apart() {
+    fn a_state_is_found_by_the_largest_shift_that_keeps_blocks_apart() {
         for class in (0..SLAB_CLASSES).map(|class| Class(class as u8)) {
             let grain = GRAIN << class.grain_shift();
             assert!(grain <= class.bytes() && class.bytes() < 2 * grain, "{class:?}");
         }
-        assert_eq!(GRAIN << Class(SLAB_CLASSES as u8).grain_shift(), SPAN);
     }
 
     #[test]
@@ -253,8 +270,10 @@ mod tests {
                 if class.bytes() >= PAGE {
                     assert_eq!(start % PAGE, 0);
                 }
-                let index = ((start / GRAIN) >> class.grain_shift()) as usize;
-                assert!(!core::mem::replace(&mut indices[index], true), "two blocks share a header");
+                let slot = class.slot_of(start / GRAIN);
+                assert!(slot < class.slots());
+                assert!(!core::mem::replace(&mut indices[slot as usize], true), "two blocks share a state");
+                assert_eq!(class.grain_at(slot), start / GRAIN);
                 for grain in start / GRAIN..end / GRAIN {
                     assert_eq!(class.block_of(grain), Some(start / GRAIN));
                 }

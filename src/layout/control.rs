@@ -2,16 +2,12 @@
 
 use core::mem::offset_of;
 
-use super::classes::{CLASS_SLOTS, GRAIN_SHIFT};
-use super::classes::{CLASSES, Class, SLAB_CLASSES, SMALL};
+use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
 use super::geometry::{Config, Geometry, MAX_CPUS, PAGE_MAP};
-use super::page_map::{HeaderTable, NO_HEADER, NO_HEADERS};
+use super::page_map::NO_STATES;
 use super::range::Range;
 use crate::contract::hook::HookRecord;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
-
-/// The owner in account 0's word: a closed one, which no handle equals.
-pub(crate) const NOBODY: u64 = 1 << 31;
 
 /// How many negative numbers a restartable sequence may read as its CPU's.
 pub(crate) const NO_CPU: usize = 2;
@@ -20,10 +16,8 @@ pub(crate) const NO_CPU: usize = 2;
 /// after creation (I11).
 #[repr(C, align(64))]
 pub struct Control {
-    /// The account word of account 0, which is nobody's: no handle equals its owner.
-    pub(crate) nobody: u64,
-    /// Read 0 for ever: the headers of what is no block.
-    pub(crate) no_header: [u64; NO_HEADERS],
+    /// Read 0 for ever: the states of what is no block.
+    pub(crate) no_states: [u32; NO_STATES + 1],
     /// The range.
     pub(crate) range: Range,
     /// 64 less log2 of the number of accounts.
@@ -38,11 +32,15 @@ pub struct Control {
     pub(crate) capacity: [u8; CLASS_SLOTS],
     /// Class by (bytes - 1) / 16.
     pub(crate) small: [u8; SMALL.len()],
-    /// By class: where its headers are.
-    pub(crate) headers: [HeaderTable; CLASS_SLOTS],
+    /// How many bits of a handle's number are its slot; the rest is the generation.
+    pub(crate) slot_bits: u32,
+    /// For rseq sections: where the record of the state at the base would be.
+    pub(crate) records: usize,
     /// Address of each CPU's block, for rseq sections, from number -[`NO_CPU`] on. For numbers without a
-    /// cache, and for all while the twin serves, it is the shared row's, whose cursors are `NONE` for ever.
-    pub(crate) cpu_blocks: [usize; NO_CPU + MAX_CPUS],
+    /// cache, and for all while the twin serves or the host's switch is down, it is the shared row's, whose
+    /// cursors are `NONE` for ever. Written at creation and by the host's switch.
+    #[cfg(not(storport_pool_loom))]
+    pub(crate) cpu_blocks: [AtomicU64; NO_CPU + MAX_CPUS],
 
     pub(crate) geometry: Geometry,
     pub(crate) strict_tags: bool,
@@ -86,8 +84,9 @@ pub struct Control {
 pub(crate) struct Depot {
     /// Last magazine of the queue; 0 = empty. Written by pushers (swap) and the consumer (CAS).
     pub(crate) magazine_tail: AtomicU32,
-    /// Last block of the queue, id + 1; 0 = empty. Written likewise.
-    pub(crate) block_tail: AtomicU32,
+    /// 1: some of the class's free blocks may lie in no magazine; of large runs, some may be freed. A hint.
+    /// Written by frees; cleared by who found none.
+    pub(crate) loose: AtomicU32,
     /// The consumer's line begins here, away from the pushers'.
     pub(crate) consumer: ConsumerSide,
 }
@@ -98,9 +97,7 @@ pub(crate) struct Depot {
 pub(crate) struct ConsumerSide {
     /// First magazine of the queue.
     pub(crate) magazine_head: AtomicU32,
-    /// First block of the queue, id + 1.
-    pub(crate) block_head: AtomicU32,
-    /// Try-claim of both queues' consumer.
+    /// Try-claim of the queue's consumer.
     pub(crate) claim: AtomicU32,
     /// Fork generation of the last consumer. Written under the claim.
     pub(crate) generation: AtomicU32,
@@ -111,24 +108,26 @@ pub(crate) struct ConsumerSide {
 }
 
 const _: () = {
-    assert!(offset_of!(Control, nobody) == 0, "account 0's word lies at the base");
-    assert!(offset_of!(Control, no_header) as u64 == NO_HEADER * 8);
+    assert!(offset_of!(Control, no_states) == 0, "what is no block has its states at the base");
     assert!(size_of::<Control>() <= PAGE_MAP || cfg!(storport_pool_loom));
 };
+
+/// Bits that tell so many adapters' slots apart, of which the first has number 1. At least two: handles below 4
+/// have generation 0 then, which no adapter has.
+const fn slot_bits(adapters: u32) -> u32 {
+    let bits = adapters.ilog2() + 1;
+    if bits < 2 { 2 } else { bits }
+}
 
 impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
-        let mut headers = [HeaderTable::NONE; CLASS_SLOTS];
-        for index in 0..CLASSES {
-            let class = Class(index as u8);
-            headers[index] = HeaderTable::new(geometry.tables[index], class);
-            capacity[index] = class.capacity(geometry.spans, config.cpus) as u8;
+        for (index, capacity) in capacity.iter_mut().enumerate().take(CLASSES) {
+            *capacity = Class(index as u8).capacity(geometry.spans, config.cpus) as u8;
         }
         let least = geometry.least_class;
         Control {
-            nobody: NOBODY,
-            no_header: [0; NO_HEADERS],
+            no_states: [0; NO_STATES + 1],
             range: geometry.range,
             account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
@@ -136,8 +135,10 @@ impl Control {
             cpus: config.cpus,
             capacity,
             small: SMALL.map(|class| class.max(least)),
-            headers,
-            cpu_blocks: [0; NO_CPU + MAX_CPUS],
+            slot_bits: slot_bits(config.adapters),
+            records: 0,
+            #[cfg(not(storport_pool_loom))]
+            cpu_blocks: [const { AtomicU64::new(0) }; NO_CPU + MAX_CPUS],
             geometry,
             strict_tags: config.strict_tags,
             #[cfg(storport_pool_asan)]

@@ -5,9 +5,10 @@
 
 use core::fmt;
 
-use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN};
+use super::block::{Account, BlockId};
+use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN, SPAN_GRAINS};
 use super::cursor::MAGAZINE_WORDS;
-use super::header::Account;
+use super::page_map::Entry;
 use super::range::Range;
 
 /// Bytes of one counter cell.
@@ -28,7 +29,7 @@ pub(crate) const MAX_CPUS: usize = 512;
 /// The least range: one span.
 pub(crate) const MIN_RANGE: u64 = SPAN as u64;
 const MAX_RANGE: u64 = 64 << 30;
-/// A node of a block queue is its id + 1 in 32 bits, so the last span of 64 GiB stays unused.
+/// A carve word holds a span + 1, so the last span of 64 GiB stays unused.
 const MAX_SPANS: u64 = (MAX_RANGE / SPAN as u64) - 1;
 /// (Loom: few words.)
 const MIN_ACCOUNTS: u32 = if cfg!(storport_pool_loom) { 4 } else { 16 };
@@ -138,15 +139,18 @@ impl Config {
         self
     }
 
-    /// How many adapters may live at once, 1 to 1023.
+    /// How many adapters may live at once, 1 to 1023. A handle has 19 bits, for this and for the lives of each
+    /// place: with up to 3, 7, 15, 31, 63, 127, 255, 511, 1023 at once a place has 65535, 32767, 16383, 8191,
+    /// 4095, 2047, 1023, 511, 255 lives, some 260,000 in all. Afterwards
+    /// [`AdapterError::WornOut`](crate::AdapterError::WornOut).
     #[must_use]
     pub const fn adapters(mut self, adapters: u32) -> Config {
         self.adapters = adapters;
         self
     }
 
-    /// The smallest block: a power of two from 16 to 4096. It bounds the header tables, which
-    /// take nearly `16 / min_block` of the range in address space.
+    /// The smallest block: a power of two from 16 to 4096. It bounds the blocks' states and records, which
+    /// take about `8 / min_block` of the range in address space.
     #[must_use]
     pub const fn min_block(mut self, bytes: u32) -> Config {
         self.min_block = bytes;
@@ -220,9 +224,42 @@ pub(crate) struct Geometry {
     pub(crate) arena: u32,
     /// The end of the last one, in words.
     pub(crate) arena_end: u32,
-    /// By class: index of the class's header region, counted in headers.
-    pub(crate) tables: [u64; CLASS_SLOTS],
+    /// Where blocks' states are.
+    pub(crate) areas: [Areas; LEVELS],
+    /// How far a record lies behind its state, in bytes.
+    pub(crate) records: usize,
+    /// Requested bytes of large runs, by their first span.
+    pub(crate) large_bytes: usize,
+    /// By span: a bit for each free block that lies in no magazine.
+    pub(crate) loose: usize,
+    /// Words of these to a span.
+    pub(crate) loose_words: usize,
+    /// By class: a bit for each span that may have such blocks; of large runs, for each freed one's first span.
+    pub(crate) loose_spans: usize,
 }
+
+/// The states of all spans' blocks, of classes whose blocks are about as large: an area of so many words a span,
+/// counted from the base. Larger blocks have areas of their own, so that many slabs' states share a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Areas {
+    first: u64,
+    stride: u32,
+}
+
+/// How many kinds of areas there are, by their classes' grain shifts: below 4, below 6, and from 6 up.
+const LEVELS: usize = 3;
+const LEVEL_SHIFTS: [u32; LEVELS] = [0, 4, 6];
+
+const fn level(grain_shift: u32) -> usize {
+    let mut level = LEVELS - 1;
+    while grain_shift < LEVEL_SHIFTS[level] {
+        level -= 1;
+    }
+    level
+}
+
+/// Words of a cache line.
+const LINE_WORDS: u32 = 16;
 
 const fn align(offset: usize, to: usize) -> usize {
     offset.next_multiple_of(to)
@@ -236,6 +273,23 @@ impl Geometry {
     /// Offset of a CPU's block: its cursors; its counter cells lie below. CPU number `cpus` is the shared row.
     pub(crate) const fn cpu_block(&self, cpu: u32) -> usize {
         self.cpu_blocks + cpu as usize * self.cpu_stride
+    }
+
+    /// The page-map entry of a slab.
+    pub(crate) const fn slab_entry(&self, class: Class, span: u32) -> Entry {
+        let areas = self.areas[level(class.grain_shift())];
+        Entry::slab(class, span, areas.first + span as u64 * areas.stride as u64)
+    }
+
+    /// Which word from the base is the state of a slab's block.
+    pub(crate) const fn state_index(&self, class: Class, block: BlockId) -> u64 {
+        self.slab_entry(class, block.span()).state_index(block)
+    }
+
+    /// Which word from the base is the state of the large run that begins at this span.
+    pub(crate) const fn large_state_index(&self, span: u32) -> u64 {
+        let areas = self.areas[LEVELS - 1];
+        areas.first + span as u64 * areas.stride as u64
     }
 
     /// Offset of a counter cell from its CPU's block.
@@ -274,12 +328,16 @@ impl Geometry {
         let bitmap = spans.div_ceil(64) as usize * 8;
 
         let adapters = align(PAGE_MAP + spans as usize * 8, 64);
-        // One record more: the orphans.
-        let free_spans = align(adapters + (config.adapters as usize + 1) * ADAPTER_BYTES, 64);
+        let free_spans = align(adapters + config.adapters as usize * ADAPTER_BYTES, 64);
         let touched_spans = align(free_spans + bitmap, 64);
         let span_words = align(touched_spans + bitmap, 64);
         let cells = align(accounts * CELL_ROW, 128);
-        let first_cpu = align(span_words + spans as usize * 4, 128);
+        let large_bytes = align(span_words + spans as usize * 4, 64);
+        let loose = align(large_bytes + spans as usize * 4, 64);
+        let least = Class(least_class).grain_shift();
+        let loose_words = (SPAN_GRAINS >> least).div_ceil(64) as usize;
+        let loose_spans = align(loose + spans as usize * loose_words * 8, 64);
+        let first_cpu = align(loose_spans + CLASSES * bitmap, 128);
         let cpu_stride = align(cells + CPU_WORDS, 128);
         let cpu_blocks = first_cpu + cells;
         // One block more: the shared row.
@@ -305,22 +363,24 @@ impl Geometry {
         }
         end = arena_end;
 
-        let mut tables = [0; CLASS_SLOTS];
-        let mut class = least_class;
-        let mut last_k4 = u32::MAX;
-        while (class as usize) < CLASSES {
-            let k4 = Class(class).grain_shift();
-            if k4 != last_k4 {
-                // Regions begin at different cache sets, as slabs do.
-                end = align(end, 64) + 5 * 64;
-                tables[class as usize] = (end / 8) as u64;
-                end += spans as usize * (super::classes::SPAN_GRAINS as usize >> k4) * 8;
-                last_k4 = k4;
-            } else {
-                tables[class as usize] = tables[class as usize - 1];
-            }
-            class += 1;
+        // Behind the last magazine's link there is always a line more, which a prefetch may read.
+        let states = align(end, 64);
+        end = states;
+        let mut areas = [Areas { first: 0, stride: 0 }; LEVELS];
+        let mut level = 0;
+        while level < LEVELS {
+            let shift = if least > LEVEL_SHIFTS[level] { least } else { LEVEL_SHIFTS[level] };
+            let used = level + 1 == LEVELS || least < LEVEL_SHIFTS[level + 1];
+            // The first level's areas would all begin at the same cache sets.
+            let stride =
+                if used { (SPAN_GRAINS >> shift) + if level == 0 { LINE_WORDS } else { 0 } } else { 0 };
+            areas[level] = Areas { first: (end / 4) as u64, stride };
+            end += spans as usize * stride as usize * 4;
+            level += 1;
         }
+        // Nor do a block's two words.
+        let records = align(end - states, 64) + 27 * 64;
+        end = states + 2 * records;
 
         Ok(Geometry {
             range: Range::new(range_base, spans),
@@ -337,7 +397,83 @@ impl Geometry {
             touched_spans,
             arena: (arena / 4) as u32,
             arena_end: (arena_end / 4) as u32,
-            tables,
+            areas,
+            records,
+            large_bytes,
+            loose,
+            loose_words,
+            loose_spans,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::classes::{SIZES, SPAN_GRAINS};
+    use super::super::state::State;
+    use super::*;
+    use crate::contract::adapter::AdapterId;
+
+    fn geometry(min_block: u32) -> Geometry {
+        Geometry::new(&Config::new(0x1_0000, 8 << 16).min_block(min_block)).unwrap()
+    }
+
+    /// A stale pointer, read through a stale entry, may come to the word of another class's block. All pairs of
+    /// a class and any offset of a stale pointer with a class and a live block of its: the word equals what free
+    /// expects only if the pointer is that block's address.
+    #[test]
+    fn a_stale_entry_leads_to_no_other_block() {
+        for min_block in [16, 64, 256, 4096] {
+            let geometry = geometry(min_block);
+            let classes = || (geometry.least_class..SLAB_CLASSES as u8).map(Class);
+            for span in [0, 3, 7] {
+                let owner = AdapterId::from_raw(0x4_5678);
+                // By word: the live blocks whose state it can be.
+                let mut words = std::collections::BTreeMap::<u64, std::vec::Vec<u32>>::new();
+                for class in classes() {
+                    for n in 0..class.per_slab() {
+                        let block = BlockId(span * SPAN_GRAINS + class.nth_block(n));
+                        words.entry(geometry.state_index(class, block)).or_default().push(block.0);
+                    }
+                }
+                words.entry(geometry.large_state_index(span)).or_default().push(span * SPAN_GRAINS);
+                let mut met = 0;
+                for class in classes() {
+                    let entry = geometry.slab_entry(class, span);
+                    for grain in 0..SPAN_GRAINS {
+                        let stale = BlockId(span * SPAN_GRAINS + grain);
+                        for &live in words.get(&entry.state_index(stale)).into_iter().flatten() {
+                            met += 1;
+                            let equal = State::live(owner, BlockId(live)) == State::live(owner, stale);
+                            assert_eq!(equal, live == stale.0, "{class:?} {grain:#x}");
+                        }
+                    }
+                }
+                assert!(met > 10_000, "{met}");
+            }
+        }
+    }
+
+    /// No two spans share a word, states and records are apart, and all lie inside the metadata.
+    #[test]
+    fn areas_do_not_overlap() {
+        for min_block in [16, 32, 64, 128, 256, 1024, 4096] {
+            let geometry = geometry(min_block);
+            let mut owner = std::collections::BTreeMap::new();
+            for span in 0..geometry.spans {
+                for class in (geometry.least_class..SLAB_CLASSES as u8).map(Class) {
+                    for slot in 0..class.slots() {
+                        let block = BlockId(span * SPAN_GRAINS + (slot << class.grain_shift()));
+                        let word = geometry.state_index(class, block);
+                        assert_eq!(*owner.entry(word).or_insert(span), span, "{class:?}, {slot}");
+                    }
+                }
+            }
+            let bytes = |word: &u64| *word as usize * 4;
+            let (first, last) = (bytes(owner.keys().next().unwrap()), bytes(owner.keys().last().unwrap()));
+            assert!(first >= geometry.arena_end as usize * 4 && first + geometry.records > last);
+            assert!(last + geometry.records + 4 <= geometry.above);
+        }
+        assert_eq!(SIZES.len(), SLAB_CLASSES);
     }
 }

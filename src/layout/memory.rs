@@ -70,11 +70,10 @@ mod model {
     use std::boxed::Box;
     use std::collections::BTreeMap;
 
-    use crate::layout::classes::{CLASS_SLOTS, Class};
-    use crate::layout::control::{Control, NOBODY};
+    use crate::layout::block::{Account, BlockId};
+    use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN_GRAINS};
+    use crate::layout::control::Control;
     use crate::layout::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP};
-    use crate::layout::header::Account;
-    use crate::layout::page_map::NO_HEADER;
     use crate::sync::{AtomicU32, AtomicU64};
 
     /// The control block, and the words by offset: only those that the geometry names, each at the
@@ -92,16 +91,22 @@ mod model {
             let spans = geometry.spans;
             let (cpus, accounts) = (words.control.cpus, words.control.account_mask);
             words.add_wide(accounts * 8, 0);
-            words.wide.insert(0, AtomicU64::new(NOBODY));
-            words.wide.insert(NO_HEADER as isize * 8, AtomicU64::new(0));
+            // A small range's ids have no top bits.
+            words.add_narrow(0, 4);
             words.add_wide(PAGE_MAP as isize, PAGE_MAP as isize + spans as isize * 8);
-            let adapters = (geometry.adapters_len as usize + 1) * ADAPTER_BYTES;
+            let adapters = geometry.adapters_len as usize * ADAPTER_BYTES;
             words.add_wide(geometry.adapters as isize, (geometry.adapters + adapters) as isize);
             let bitmap = geometry.bitmap_words() * 8;
             for at in [geometry.free_spans, geometry.touched_spans] {
                 words.add_wide(at as isize, (at + bitmap) as isize);
             }
-            words.add_narrow(geometry.span_words, geometry.span_words + spans as usize * 4);
+            for at in [geometry.span_words, geometry.large_bytes] {
+                words.add_narrow(at, at + spans as usize * 4);
+            }
+            let loose = spans as usize * geometry.loose_words * 8;
+            for (at, bytes) in [(geometry.loose, loose), (geometry.loose_spans, CLASSES * bitmap)] {
+                words.add_wide(at as isize, (at + bytes) as isize);
+            }
             for cpu in 0..=cpus {
                 let block = geometry.cpu_block(cpu);
                 words.add_narrow(block, block + 2 * CLASS_SLOTS * 4);
@@ -110,9 +115,21 @@ mod model {
                     words.add_wide(cells, cells + CLASS_SLOTS as isize * 8);
                 }
             }
-            let arena_end = geometry.arena_end as usize * 4;
-            words.add_narrow(geometry.arena as usize * 4, arena_end);
-            words.add_wide(arena_end as isize, geometry.above as isize);
+            words.add_narrow(geometry.arena as usize * 4, geometry.arena_end as usize * 4);
+            // The slabs' states, each class's few, and the large runs'.
+            for span in 0..spans {
+                let classes = (geometry.least_class..SLAB_CLASSES as u8).map(Class);
+                let slots = classes.flat_map(|class| {
+                    (0..class.slots()).map(move |slot| (class, slot << class.grain_shift()))
+                });
+                let states = slots
+                    .map(|(class, grain)| geometry.state_index(class, BlockId(span * SPAN_GRAINS + grain)));
+                for index in states.chain([geometry.large_state_index(span)]) {
+                    let at = index as usize * 4;
+                    words.add_narrow(at, at + 4);
+                    words.add_narrow(at + geometry.records, at + geometry.records + 4);
+                }
+            }
             Box::new(words)
         }
 

@@ -1,18 +1,19 @@
 //! Typed access to the metadata: one base address, words of fixed width.
 
+use super::block::{Account, BlockId};
 use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
-use super::geometry::{Geometry, PAGE_MAP, SPARES};
-use super::header::{Account, BlockId, Header};
+use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, SPARES};
 use super::memory::Memory;
 use super::page_map::Entry;
 use super::range::Range;
+use super::state::{Record, State};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// How many calls before a block comes out of its magazine it is drawn into the cache.
 #[cfg(not(storport_pool_loom))]
-pub(crate) const AHEAD: usize = 8;
+pub(crate) const AHEAD: usize = 20;
 
 /// A pool's metadata. Copied freely inside the crate; every copy lives shorter than its pool.
 #[derive(Clone, Copy)]
@@ -52,14 +53,6 @@ impl Meta {
         self.memory.word64(offset)
     }
 
-    /// Marks every span as unused. Called once, before the pool is shared.
-    pub(crate) fn init_page_map(&self) {
-        for span in 0..self.control().geometry.spans as usize {
-            // ORDERING: Relaxed - not shared yet.
-            self.entry(span).store(Entry::NONE.0, Ordering::Relaxed);
-        }
-    }
-
     pub(crate) fn depot(&self, class: Class) -> &Depot {
         debug_assert!(class.index() < CLASSES);
         &self.control().depots[class.index().min(CLASSES - 1)]
@@ -71,30 +64,73 @@ impl Meta {
         self.word64((PAGE_MAP + span * 8) as isize)
     }
 
-    /// The entry of a span that the caller pins (I5), or that it re-checks by the header.
+    /// The entry of a span that the caller pins (I5), or that it re-checks by the state.
     #[inline(always)]
     pub(crate) fn read_entry(&self, span: usize) -> Entry {
-        // ORDERING: Relaxed - a stale entry leads to a header that refuses the block, or is
+        // ORDERING: Relaxed - a stale entry leads to a state that refuses the block, or is
         // read again after the claim (I3, I5).
         Entry(self.entry(span).load(Ordering::Relaxed))
     }
 
-    /// The header at `index`, counted in headers from the base.
+    /// The state word at `index`, counted from the base.
     #[inline(always)]
-    pub(crate) fn header_at(&self, index: u64) -> &AtomicU64 {
-        self.word64((index * 8) as isize)
+    pub(crate) fn state_at(&self, index: u64) -> &AtomicU32 {
+        self.word32(index as usize * 4)
     }
 
-    /// The header of a block of a known class: its region is fixed by the class's k.
-    #[inline(always)]
-    pub(crate) fn header_of(&self, class: Class, block: BlockId) -> &AtomicU64 {
-        self.header_at(self.control().headers[class.index()].index(block))
+    /// Which word from the base is the state of a block of a known class.
+    fn state_index(&self, class: Class, block: BlockId) -> u64 {
+        let geometry = &self.control().geometry;
+        if class == LARGE {
+            geometry.large_state_index(block.span())
+        } else {
+            geometry.state_index(class, block)
+        }
     }
 
-    pub(crate) fn read_header(&self, class: Class, block: BlockId) -> Header {
-        // ORDERING: Acquire - a walker or consumer sees what was written before the header;
-        // pairs with the Release stores of headers and links.
-        Header(self.header_of(class, block).load(Ordering::Acquire))
+    /// The state word of a block of a known class.
+    pub(crate) fn state_word(&self, class: Class, block: BlockId) -> &AtomicU32 {
+        self.state_at(self.state_index(class, block))
+    }
+
+    pub(crate) fn state(&self, class: Class, block: BlockId) -> State {
+        // ORDERING: Acquire - the record that was written before; pairs with the Release in `make_live`.
+        State(self.state_word(class, block).load(Ordering::Acquire))
+    }
+
+    fn record_word(&self, index: u64) -> &AtomicU32 {
+        self.word32(index as usize * 4 + self.control().geometry.records)
+    }
+
+    fn large_bytes(&self, span: u32) -> &AtomicU32 {
+        self.word32(self.control().geometry.large_bytes + span as usize * 4)
+    }
+
+    /// What the block's last allocation was asked for. A block that changes meanwhile may give a mixture.
+    pub(crate) fn record(&self, class: Class, block: BlockId) -> Record {
+        // ORDERING: Relaxed, twice - ordered by the state's Acquire.
+        let record =
+            Record::from_word(self.record_word(self.state_index(class, block)).load(Ordering::Relaxed));
+        if class != LARGE {
+            return record;
+        }
+        Record { bytes: self.large_bytes(block.span()).load(Ordering::Relaxed), ..record }
+    }
+
+    /// Hands a block in hand, and counted, to its caller: the record, then the state.
+    #[inline(always)]
+    pub(crate) fn make_live(&self, class: Class, block: BlockId, state: State, account: Account, bytes: u32) {
+        let index = if class == LARGE {
+            // ORDERING: Relaxed - published by the state.
+            self.large_bytes(block.span()).store(bytes, Ordering::Relaxed);
+            self.state_index(class, block)
+        } else {
+            self.read_entry(block.span() as usize).state_index(block)
+        };
+        // ORDERING: Relaxed - published by the state.
+        self.record_word(index).store(Record::word(account, bytes), Ordering::Relaxed);
+        // ORDERING: Release - the count and the record come before the state (I8); pairs with the Acquire in `state`.
+        self.state_at(index).store(state.0, Ordering::Release);
     }
 
     #[inline(always)]
@@ -130,6 +166,19 @@ impl Meta {
         self.word32((magazine + LINK_WORD) as usize * 4)
     }
 
+    /// Word `n` of a span's bitmap of loose blocks.
+    pub(crate) fn loose_word(&self, span: u32, n: usize) -> &AtomicU64 {
+        let geometry = &self.control().geometry;
+        self.word64((geometry.loose + (span as usize * geometry.loose_words + n) * 8) as isize)
+    }
+
+    /// Word `n` of a class's bitmap of spans that may have loose blocks.
+    pub(crate) fn loose_spans(&self, class: Class, n: usize) -> &AtomicU64 {
+        let geometry = &self.control().geometry;
+        let row = class.index().min(CLASSES - 1) * geometry.bitmap_words();
+        self.word64((geometry.loose_spans + (row + n) * 8) as isize)
+    }
+
     pub(crate) fn span_word(&self, span: u32) -> &AtomicU32 {
         self.word32(self.control().geometry.span_words + span as usize * 4)
     }
@@ -144,9 +193,9 @@ impl Meta {
         self.word64((self.control().geometry.touched_spans + n * 8) as isize)
     }
 
-    /// Word `n` (of 8) of an adapter's record.
+    /// Word `n` (of 8) of an adapter's record; slots are numbered from 1.
     pub(crate) fn adapter_word(&self, slot: u32, n: usize) -> &AtomicU64 {
-        let offset = self.control().geometry.adapters + slot as usize * super::geometry::ADAPTER_BYTES;
+        let offset = self.control().geometry.adapters + (slot as usize - 1) * ADAPTER_BYTES;
         self.word64((offset + n * 8) as isize)
     }
 
@@ -176,7 +225,7 @@ impl Meta {
             return None;
         }
         let start = BlockId(span * SPAN_GRAINS + in_slab);
-        Some(Located { start, header: self.read_header(class, start), class, at_start: start == grain })
+        Some(Located { start, state: self.state(class, start), class, at_start: start == grain })
     }
 
     /// An id that the magazine will hand out soon, whatever stands there; for prefetching only.
@@ -187,7 +236,7 @@ impl Meta {
     #[cfg(not(storport_pool_loom))]
     pub(crate) fn upcoming(&self, position: Cursor) -> BlockId {
         // ORDERING: Relaxed - a hint. Behind the last entry lies the link or another magazine, or,
-        // behind the last magazine, the gap before the first header table: all inside the metadata.
+        // behind the last magazine, the first states: all inside the metadata.
         BlockId(self.word32((position.0 as usize + AHEAD) * 4).load(Ordering::Relaxed))
     }
 
@@ -258,7 +307,7 @@ pub(crate) fn prefetch_for_write(address: u64) {
 #[derive(Clone, Copy)]
 pub(crate) struct Located {
     pub(crate) start: BlockId,
-    pub(crate) header: Header,
+    pub(crate) state: State,
     pub(crate) class: Class,
     /// Whether the grain is the block's first.
     pub(crate) at_start: bool,

@@ -1,11 +1,12 @@
-//! How the range and the metadata are laid out: size classes, headers, page map, geometry.
+//! How the range and the metadata are laid out: size classes, states, page map, geometry.
 
+pub(crate) mod block;
 pub(crate) mod classes;
 pub(crate) mod control;
 pub(crate) mod cursor;
 pub(crate) mod geometry;
-pub(crate) mod header;
 pub(crate) mod memory;
 pub(crate) mod meta;
 pub(crate) mod page_map;
 pub(crate) mod range;
+pub(crate) mod state;

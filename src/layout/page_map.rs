@@ -1,52 +1,35 @@
-//! Page-map entries: what a span is, and where the headers of its blocks are.
+//! Page-map entries: what a span is, and where the states of its blocks are.
 
-use super::classes::{CLASS_SLOTS, Class, SLAB_CLASSES};
-use super::header::BlockId;
+use super::block::BlockId;
+use super::classes::{Class, SLAB_CLASSES, SPAN_GRAINS};
 
-/// Index of the first of the control block's words that read 0, counted in headers from the base.
-pub(crate) const NO_HEADER: u64 = 1;
-/// How many of these there are: one for each value of an id's top bits, and one for the carry of the class
-/// below.
-pub(crate) const NO_HEADERS: usize = (1 << (u32::BITS - FIRST_SHIFT)) + 1;
-/// The class of an entry that has none.
-const NO_CLASS: usize = CLASS_SLOTS - 1;
+/// How many words at the base read 0 for ever: one for each value of an id's top bits, and one for a carry.
+pub(crate) const NO_STATES: usize = (1 << (u32::BITS - FIRST_SHIFT)) + 1;
 pub(crate) const CLASS_SHIFT: u32 = 8;
 pub(crate) const FIRST_SHIFT: u32 = 28;
 
-/// Where the headers of a class lie: the index of the first one, in fixed point, and in the low byte how
-/// far an id is shifted to the left to count in the same.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeaderTable(u64);
-
-impl HeaderTable {
-    pub(crate) const NONE: HeaderTable = HeaderTable(0);
-
-    /// `first`: where the headers of the class begin, counted in headers from the base.
-    pub(crate) const fn new(first: u64, class: Class) -> HeaderTable {
-        HeaderTable(first << FIRST_SHIFT | (FIRST_SHIFT - class.grain_shift()) as u64)
-    }
-
-    /// Index of the block's header, counted in headers from the base. Any id gives some number; not
-    /// all name a header.
-    #[inline(always)]
-    pub(crate) const fn index(self, block: BlockId) -> u64 {
-        // The shift is at least 16, so an id's fraction of a header does not meet what lies below.
-        (((block.0 as u64) << (self.0 & 63)) + self.0) >> FIRST_SHIFT
-    }
-}
-
-/// One entry: a class, and where its headers are. The encoding stands in docs/CONCURRENCY.md, section 3.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// One entry: a class, and where its states are. The encoding stands in docs/CONCURRENCY.md, section 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Entry(pub(crate) u64);
 
 impl Entry {
-    pub(crate) const fn new(class: Class, headers: HeaderTable) -> Entry {
-        Entry(headers.0 | (class.0 as u64) << CLASS_SHIFT)
+    /// Nothing here: without a shift, all ids come to words at the base that read 0, which no live block's state
+    /// equals. So the fast path needs no compare for it.
+    pub(crate) const NONE: Entry = Entry(0);
+
+    /// A slab: its blocks' states begin at word `area`, counted from the base.
+    pub(crate) const fn slab(class: Class, span: u32, area: u64) -> Entry {
+        debug_assert!(class.index() < SLAB_CLASSES);
+        // Counted for block 0 of the range. It may be negative; the sum with an id of the span is not.
+        let before = (span as u64 * SPAN_GRAINS as u64) >> class.grain_shift();
+        let first = area.wrapping_sub(before) << FIRST_SHIFT;
+        Entry(first | (class.0 as u64) << CLASS_SHIFT | (FIRST_SHIFT - class.grain_shift()) as u64)
     }
 
-    /// Nothing here: without a shift, all ids come to the control block's words that read 0, whose
-    /// account nobody owns. So the fast path needs no compare for it.
-    pub(crate) const NONE: Entry = Entry(NO_HEADER << FIRST_SHIFT | (NO_CLASS as u64) << CLASS_SHIFT);
+    /// A part of a large run. The fast paths find the words of `NONE` there.
+    pub(crate) const fn large(class: Class) -> Entry {
+        Entry((class.0 as u64) << CLASS_SHIFT)
+    }
 
     pub(crate) const fn is_none(self) -> bool {
         self.0 == Entry::NONE.0
@@ -56,47 +39,50 @@ impl Entry {
         Class((self.0 >> CLASS_SHIFT) as u8)
     }
 
-    /// Index of the block's header, counted in headers from the base.
+    /// Which word from the base is the block's state. An id of another span gives some number.
     #[inline(always)]
-    pub(crate) const fn header_index(self, block: BlockId) -> u64 {
-        HeaderTable(self.0).index(block)
+    pub(crate) const fn state_index(self, block: BlockId) -> u64 {
+        // The shift is at least 20, so an id's fraction of a word does not meet what lies below.
+        ((block.0 as u64) << (self.0 & 63)).wrapping_add(self.0) >> FIRST_SHIFT
     }
 }
 
 const _: () = {
-    assert!(FIRST_SHIFT - Class(SLAB_CLASSES as u8).grain_shift() >= CLASS_SHIFT + 8);
+    let mut class = 0;
+    while class < SLAB_CLASSES {
+        assert!(FIRST_SHIFT - Class(class as u8).grain_shift() >= CLASS_SHIFT + 8);
+        class += 1;
+    }
 };
 
 #[cfg(test)]
 mod tests {
-    use super::super::classes::LARGE;
+    use super::super::classes::{LARGE, LARGE_BODY};
     use super::*;
 
     /// Free's slow way would make up for an entry that leads nowhere, so no test of behaviour tells.
     #[test]
-    fn an_entry_leads_to_its_classes_headers() {
-        for class in (0..SLAB_CLASSES as u8).map(Class).chain([LARGE]) {
-            // The last one that a pool of 64 GiB may need.
-            for first in [17, 0x1234_5678, 0x2_3456_789A] {
-                let table = HeaderTable::new(first, class);
-                let entry = Entry::new(class, table);
+    fn an_entry_leads_to_its_spans_states() {
+        for class in (0..SLAB_CLASSES as u8).map(Class) {
+            // The last ones that a pool of 64 GiB may need.
+            for (span, area) in [(0, 17), (5, 17), (1, 0x1234_5678), (0xF_FFFE, 0x2_3456_789A)] {
+                let entry = Entry::slab(class, span, area);
                 assert_eq!(entry.class(), class);
-                assert_eq!(entry.0 >> 28, first);
                 assert_eq!(entry.0 & 0xFF, 28 - u64::from(class.grain_shift()));
-                for block in [0, 1, 4095, 4096, 0xFFFF_F000, 0xFFFF_FFFF] {
-                    let index = first + (u64::from(block) >> class.grain_shift());
-                    assert_eq!(entry.header_index(BlockId(block)), index);
-                    assert_eq!(table.index(BlockId(block)), index);
+                for in_slab in [0, 1, 2047, 4095] {
+                    let block = BlockId(span * SPAN_GRAINS + in_slab);
+                    assert_eq!(entry.state_index(block), area + u64::from(in_slab >> class.grain_shift()));
                 }
                 assert!(!entry.is_none());
             }
         }
         assert!(Entry::NONE.is_none());
-        // No class of its own, and headers that read 0.
-        assert!(Entry::NONE.class().index() > LARGE.index());
-        for block in [0, 4096, 0x0FFF_FFFF, 0x1000_0000, u32::MAX] {
-            let index = Entry::NONE.header_index(BlockId(block));
-            assert!((NO_HEADER..NO_HEADER + NO_HEADERS as u64).contains(&index), "{block:#x}: {index}");
+        for entry in [Entry::NONE, Entry::large(LARGE), Entry::large(LARGE_BODY)] {
+            for block in [0, 4096, 0x0FFF_FFFF, 0x1000_0000, u32::MAX] {
+                assert!(entry.state_index(BlockId(block)) < NO_STATES as u64, "{block:#x}");
+            }
         }
+        assert_eq!(Entry::large(LARGE).class(), LARGE);
+        assert!(!Entry::large(LARGE_BODY).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The range of addresses that a pool hands out.
 
+use super::block::BlockId;
 use super::classes::{GRAIN, GRAIN_SHIFT, SPAN_GRAINS};
-use super::header::BlockId;
 
 /// Where a range begins. The pool's handle has a copy, so that free knows an address's place before it has read
 /// anything of the pool's.

@@ -1,27 +1,29 @@
-//! Accounts: (adapter, tag) interned to the index of a word. The word is also the gate of both
-//! fast paths: closing it makes their compare fail (I9).
+//! Accounts: (adapter, tag) interned to the index of a word. The word is also the gate of allocate's
+//! fast path: closing it makes the compare fail (I9).
 
 use crate::contract::adapter::AdapterId;
 use crate::contract::tag::PoolTag;
+use crate::layout::block::Account;
 use crate::layout::classes::{CLASSES, Class};
-use crate::layout::control::NOBODY;
-use crate::layout::header::Account;
 use crate::layout::meta::Meta;
+use crate::layout::state::{Record, State};
 use crate::sync::{Ordering, fence};
 
-/// An account word: tag above, owner below, and two bits that shut its fast paths.
+/// An account word: tag above, owner below, and in the owner's low bits two that shut its fast path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(pub(crate) u64);
 
 /// How many words an interning looks at.
 /// (Loom: fewer than it has accounts.)
 const PROBES: isize = if cfg!(storport_pool_loom) { 3 } else { 8 };
-/// The account is closed, its fast paths are shut.
-const CLOSED: u64 = NOBODY;
+/// The account is closed, its fast path is shut.
+const CLOSED: u64 = 1;
 /// With `CLOSED`: whoever set this is about to open it, unless a closer takes the bit away.
-const OPENING: u64 = 1 << AdapterId::BITS;
+const OPENING: u64 = 2;
 /// The word of an account that is not in use. No key equals it.
-pub(crate) const UNUSED: Key = Key(CLOSED);
+pub(crate) const UNUSED: Key = Key(AdapterId::NOBODY.0 as u64 | CLOSED);
+
+const _: () = assert!(AdapterId::GONE.0 as u64 & (CLOSED | OPENING) == 0, "a handle leaves the bits free");
 
 impl Key {
     #[inline(always)]
@@ -80,8 +82,16 @@ impl Meta {
             Some(account) => (account, key),
             None => (self.adapter_other(key.owner())?, Key::new(key.owner(), OTHER_TAG)),
         };
-        // Closed since: the adapter is on its way out, or the pool's switch is down.
+        // Closed since: the adapter is on its way out.
         (self.account_key(found.0) == found.1).then_some(found)
+    }
+
+    /// The key of the account that counted a block, open: `None` when that is another one's by now, or was never one.
+    pub(crate) fn key_of(&self, state: State, record: Record) -> Option<Key> {
+        let account = record.account;
+        let known = (self.control().account_mask..0).contains(&account.0);
+        let key = known.then(|| self.account_key(account).open())?;
+        (key.owner() == state.owner()).then_some(key)
     }
 
     /// An account's word.
@@ -142,13 +152,13 @@ impl Meta {
     fn finish_opening(&self, account: Account, key: Key) {
         // ORDERING: SeqCst - pairs with the fence in `close_accounts`.
         fence(Ordering::SeqCst);
-        let to = if self.adapter_open(key.owner()) { key.open() } else { key.closed() };
+        let to = if self.adapter_live(key.owner()) { key.open() } else { key.closed() };
         // A failure is a closer's change, or that of whoever took the account away.
         self.change_account(account, key.opening(), to);
     }
 
-    /// Shuts the fast paths of every account that `owner` accepts. The caller has marked the
-    /// adapter, or the pool, before.
+    /// Shuts the fast path of every account that `owner` accepts. The caller has marked the
+    /// adapter before.
     pub(crate) fn close_accounts(&self, owner: impl Fn(AdapterId) -> bool) {
         // ORDERING: SeqCst - pairs with the fence in `finish_opening`.
         fence(Ordering::SeqCst);
@@ -164,16 +174,11 @@ impl Meta {
         }
     }
 
-    /// Opens every closed account whose adapter is open.
-    pub(crate) fn open_accounts(&self) {
-        self.accounts().for_each(|account| self.open_account(account));
-    }
-
     /// Opens a closed account if its adapter is open.
     pub(crate) fn open_account(&self, account: Account) {
         let key = self.account_key(account);
         if key == key.closed()
-            && self.adapter_open(key.owner())
+            && self.adapter_live(key.owner())
             && self.change_account(account, key, key.opening())
         {
             self.finish_opening(account, key);
@@ -255,7 +260,8 @@ mod tests {
                 for character in b'!'..=b'~' {
                     let mut tag = *b"Tag0";
                     tag[position] = character;
-                    let key = Key::new(AdapterId::new(3, 7), PoolTag::from_raw(u32::from_le_bytes(tag)));
+                    let key =
+                        Key::new(AdapterId::from_raw(0x1C3), PoolTag::from_raw(u32::from_le_bytes(tag)));
                     places[key.hash(64 - bits) as usize] = true;
                 }
                 let taken = places.iter().filter(|&&taken| taken).count();

@@ -6,9 +6,8 @@
 use core::fmt;
 
 use super::accounts::{Key, OTHER_TAG};
-use crate::contract::adapter::AdapterId;
-use crate::contract::adapter::GENERATIONS;
-use crate::layout::header::Account;
+use crate::contract::adapter::{AdapterId, HANDLE_BITS};
+use crate::layout::block::Account;
 use crate::layout::meta::Meta;
 use crate::sync::{Ordering, fence};
 
@@ -60,6 +59,9 @@ pub enum AdapterError {
     TooMany,
     /// No account is left for the adapter's *other* row.
     NoAccount,
+    /// Every free place has had as many adapters as there are handles for it
+    /// ([`Config::adapters`](crate::Config::adapters) says how many).
+    WornOut,
 }
 
 impl fmt::Display for AdapterError {
@@ -67,13 +69,16 @@ impl fmt::Display for AdapterError {
         f.write_str(match self {
             AdapterError::TooMany => "as many adapters live as the pool was made for",
             AdapterError::NoAccount => "no account is left for the adapter",
+            AdapterError::WornOut => {
+                "every free place has had as many adapters as the pool has handles for it; make a new pool"
+            }
         })
     }
 }
 
 impl core::error::Error for AdapterError {}
 
-/// The slot word: generation above, state below.
+/// The slot word: above, how many lives the slot has had, this one included; below, the state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Slot(u64);
 
@@ -83,11 +88,11 @@ const LIVE: u64 = 2;
 const REMOVING: u64 = 3;
 
 impl Slot {
-    const fn new(generation: u32, state: u64) -> Slot {
-        Slot((generation as u64) << 32 | state)
+    const fn new(life: u32, state: u64) -> Slot {
+        Slot((life as u64) << 32 | state)
     }
 
-    const fn generation(self) -> u32 {
+    const fn life(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
@@ -101,10 +106,35 @@ const SLOT: usize = 0;
 const OTHER: usize = 1;
 const NAME: usize = 2;
 
+/// Whose life of which slot a handle is for. Each life has two generations of its slot: the adapter's, and that of
+/// what it leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    slot: u32,
+    life: u32,
+    orphans: bool,
+}
+
 impl Meta {
-    fn slots(&self) -> u32 {
-        // The orphans and the host's.
-        self.control().geometry.adapters_len + 1
+    fn place_of(&self, id: AdapterId) -> Option<Place> {
+        let bits = self.control().slot_bits;
+        let (slot, generation) = (id.raw() & ((1 << bits) - 1), id.raw() >> bits);
+        let known = self.slots().contains(&slot) && generation > 1;
+        known.then_some(Place { slot, life: generation / 2, orphans: generation % 2 == 1 })
+    }
+
+    fn handle(&self, place: Place) -> AdapterId {
+        let generation = place.life * 2 + u32::from(place.orphans);
+        AdapterId::numbered(generation << self.control().slot_bits | place.slot)
+    }
+
+    /// How many lives a slot has.
+    fn lives(&self) -> u32 {
+        (1 << (HANDLE_BITS - self.control().slot_bits - 1)) - 1
+    }
+
+    fn slots(&self) -> core::ops::RangeInclusive<u32> {
+        1..=self.control().geometry.adapters_len
     }
 
     fn slot(&self, slot: u32) -> Slot {
@@ -119,31 +149,27 @@ impl Meta {
             .is_ok()
     }
 
-    /// Makes the orphans' record. Called once, before the pool is shared.
-    pub(crate) fn init_adapters(&self) {
-        let made = self.fill(AdapterId::ORPHANS, "orphans");
-        debug_assert!(made.is_ok());
-    }
-
     /// Adds an adapter. Lock-free.
     pub(crate) fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
-        for slot in 1..self.slots() {
+        let mut error = AdapterError::TooMany;
+        for slot in self.slots() {
             let seen = self.slot(slot);
-            let generation = seen.generation() + 1;
-            if seen.state() != VACANT || generation >= GENERATIONS {
+            if seen.state() != VACANT {
                 continue;
             }
-            if !self.change_slot(slot, seen, Slot::new(generation, RESERVED)) {
-                continue;
+            let life = seen.life() + 1;
+            if life > self.lives() {
+                error = AdapterError::WornOut;
+            } else if self.change_slot(slot, seen, Slot::new(life, RESERVED)) {
+                return self.fill(Place { slot, life, orphans: false }, name);
             }
-            return self.fill(AdapterId::new(slot, generation), name);
         }
-        Err(AdapterError::TooMany)
+        Err(error)
     }
 
     /// Writes a reserved record and makes it live.
-    fn fill(&self, id: AdapterId, name: &str) -> Result<AdapterId, AdapterError> {
-        let slot = id.slot();
+    fn fill(&self, place: Place, name: &str) -> Result<AdapterId, AdapterError> {
+        let (slot, id) = (place.slot, self.handle(place));
         let name = AdapterName::new(name);
         for (n, chunk) in name.bytes.chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
@@ -152,62 +178,83 @@ impl Meta {
         }
         let other = self.reserve(Key::new(id, OTHER_TAG));
         let Some(other) = other else {
-            self.set_slot(id, VACANT);
+            // Nobody has got the handle, so the next one may.
+            self.set_slot(Place { life: place.life - 1, ..place }, VACANT);
             return Err(AdapterError::NoAccount);
         };
         // ORDERING: Relaxed - published by the slot word.
         self.adapter_word(slot, OTHER).store(other.0 as u64, Ordering::Relaxed);
-        self.set_slot(id, LIVE);
-        // The word was closed while the record was reserved, unless the pool's switch is down.
+        self.set_slot(place, LIVE);
+        // The word was closed while the record was reserved.
         // ORDERING: SeqCst - pairs with `close_accounts`.
         fence(Ordering::SeqCst);
         self.open_account(other);
         Ok(id)
     }
 
-    fn set_slot(&self, id: AdapterId, state: u64) {
+    fn set_slot(&self, place: Place, state: u64) {
         // ORDERING: Release - the record; pairs with the Acquire in `slot`.
-        self.adapter_word(id.slot(), SLOT).store(Slot::new(id.generation(), state).0, Ordering::Release);
+        self.adapter_word(place.slot, SLOT).store(Slot::new(place.life, state).0, Ordering::Release);
     }
 
-    fn slot_of(&self, id: AdapterId) -> Option<Slot> {
-        let slot = (id.slot() < self.slots()).then(|| self.slot(id.slot()))?;
-        (slot.generation() == id.generation()).then_some(slot)
+    /// The state of the life that the handle is for; `None` when the slot is in another one.
+    fn state_of(&self, id: AdapterId) -> Option<u64> {
+        let place = self.place_of(id).filter(|place| !place.orphans)?;
+        let slot = self.slot(place.slot);
+        (slot.life() == place.life).then_some(slot.state())
     }
 
-    /// Whether the handle names a live adapter.
+    /// Whether the handle names a live adapter. Its accounts are open then.
     pub(crate) fn adapter_live(&self, id: AdapterId) -> bool {
-        self.slot_of(id).is_some_and(|slot| slot.state() == LIVE)
+        self.state_of(id) == Some(LIVE)
     }
 
-    /// Whether the adapter's accounts may be open: it is live, and the pool's switch is up. The orphans'
-    /// never are, since nobody allocates in their name; frees find them the slow way.
-    pub(crate) fn adapter_open(&self, id: AdapterId) -> bool {
-        id != AdapterId::ORPHANS && !self.not_implemented() && self.adapter_live(id)
+    /// Whether the handle may free: it names a live adapter, or the orphans of all.
+    pub(crate) fn may_free(&self, id: AdapterId) -> bool {
+        id == AdapterId::ORPHANS || self.adapter_live(id)
     }
 
     /// Whether the handle is one of a removed adapter.
     pub(crate) fn adapter_removed(&self, id: AdapterId) -> bool {
-        id.slot() < self.slots()
-            && id != AdapterId::GONE
-            && self.slot_of(id).is_none_or(|slot| slot.state() == VACANT)
+        self.place_of(id).is_some_and(|place| !place.orphans)
+            && self.state_of(id).is_none_or(|state| state == VACANT)
+    }
+
+    /// The owner of what this adapter leaves, by a handle of its own: no other life's orphans have it.
+    pub(crate) fn orphans_of(&self, id: AdapterId) -> Option<AdapterId> {
+        Some(self.handle(Place { orphans: true, ..self.place_of(id)? }))
+    }
+
+    /// Whether the handle is one of what some adapter left.
+    pub(crate) fn is_orphans(&self, id: AdapterId) -> bool {
+        self.place_of(id).is_some_and(|place| place.orphans)
+    }
+
+    /// The handle as hosts know it: whatever adapters left belongs to the orphans.
+    pub(crate) fn known_as(&self, id: AdapterId) -> AdapterId {
+        if self.is_orphans(id) { AdapterId::ORPHANS } else { id }
     }
 
     /// The adapter's *other* account.
     pub(crate) fn adapter_other(&self, id: AdapterId) -> Option<Account> {
-        self.slot_of(id)?;
+        self.state_of(id)?;
+        let slot = self.place_of(id)?.slot;
         // ORDERING: Relaxed - ordered by the slot word.
-        Some(Account(self.adapter_word(id.slot(), OTHER).load(Ordering::Relaxed) as isize))
+        Some(Account(self.adapter_word(slot, OTHER).load(Ordering::Relaxed) as isize))
     }
 
     /// The adapter's name, while the record is its.
     pub(crate) fn adapter_name(&self, id: AdapterId) -> Option<AdapterName> {
+        if id == AdapterId::ORPHANS {
+            return Some(AdapterName::new("orphans"));
+        }
         let live = || self.adapter_live(id).then_some(());
         live()?;
+        let slot = self.place_of(id)?.slot;
         let mut name = AdapterName::default();
         for (n, chunk) in name.bytes.chunks_exact_mut(8).enumerate() {
             // ORDERING: Acquire - keeps the second look below; pairs with the Release in `fill`.
-            let word = self.adapter_word(id.slot(), NAME + n).load(Ordering::Acquire);
+            let word = self.adapter_word(slot, NAME + n).load(Ordering::Acquire);
             chunk.copy_from_slice(&word.to_le_bytes());
         }
         live()?;
@@ -216,23 +263,25 @@ impl Meta {
 
     /// Begins the removal of a live adapter: one caller wins, new calls are refused from here on.
     pub(crate) fn begin_removal(&self, id: AdapterId) -> bool {
-        let live = Slot::new(id.generation(), LIVE);
-        id != AdapterId::ORPHANS
-            && id.slot() < self.slots()
-            && self.change_slot(id.slot(), live, Slot::new(id.generation(), REMOVING))
+        self.place_of(id).filter(|place| !place.orphans).is_some_and(|Place { slot, life, .. }| {
+            self.change_slot(slot, Slot::new(life, LIVE), Slot::new(life, REMOVING))
+        })
     }
 
-    /// Ends it: the slot may be taken again, with another generation.
+    /// Ends it: the slot may be taken again, for another life.
     pub(crate) fn end_removal(&self, id: AdapterId) {
-        self.set_slot(id, VACANT);
+        if let Some(place) = self.place_of(id) {
+            self.set_slot(place, VACANT);
+        }
     }
 
-    /// All live adapters but the orphans.
+    /// All live adapters.
     #[cfg(feature = "alloc")]
     pub(crate) fn live_adapters(&self) -> impl Iterator<Item = AdapterId> {
-        (1..self.slots()).filter_map(|slot| {
+        self.slots().filter_map(|slot| {
             let seen = self.slot(slot);
-            (seen.state() == LIVE).then(|| AdapterId::new(slot, seen.generation()))
+            let place = Place { slot, life: seen.life(), orphans: false };
+            (seen.state() == LIVE).then(|| self.handle(place))
         })
     }
 }

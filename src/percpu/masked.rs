@@ -4,11 +4,11 @@ use super::claim::{claim, find};
 use super::platform::sealed::Sealed;
 use super::platform::{Freed, MaskInterrupts, Platform, Pop};
 use super::steal::stop_and_take;
-use crate::contract::adapter::AdapterId;
+use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
+use crate::layout::state::State;
 use crate::sync::{Ordering, fence, store_swapped};
 
 /// A host that masks interrupts around each commit; no locked instruction on the fast paths.
@@ -76,25 +76,28 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     #[inline(always)]
-    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+    fn free(&self, meta: &Meta, expected: State, block: BlockId) -> Freed {
         if self.above_dispatch() {
             return Freed::Missed;
         }
         self.masked(meta, |cpu| {
             // `fence_sections` reaches the CPUs that have a cache, and no others.
             let Some(cpu) = cpu else { return Freed::Missed };
-            let Some(found) = find(meta, owner, block) else {
+            if meta.not_implemented() {
+                return Freed::Missed;
+            }
+            let Some(found) = find(meta, expected, block) else {
                 return Freed::Missed;
             };
             // Nothing on this CPU comes between look and store; another CPU's free in the same
             // instant is excepted, but for the `checked` profile.
             if cfg!(feature = "checked") {
-                if !claim(found.word, found.header) {
+                if !claim(found.word, expected) {
                     return Freed::Missed;
                 }
             } else {
                 // ORDERING: Release - the caller's use of the block ended before it is free.
-                found.word.store(found.header.freed().0, Ordering::Release);
+                found.word.store(expected.freed().0, Ordering::Release);
             }
             // No slab whose entry we have read is used anew before we unmask: `fence_sections`.
             if push_masked(meta, cpu, found.entry.class(), block) { Freed::Done } else { Freed::Claimed }
@@ -114,7 +117,7 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
         self.masked(meta, |cpu| {
             let Some(cpu) = cpu else { return Pop::Miss { counted: false } };
             // ORDERING: Relaxed - a remover that closed it fences us before it takes the counts.
-            if meta.account_word(account).load(Ordering::Relaxed) != key {
+            if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
                 return Pop::Miss { counted: false };
             }
             let word = meta.cursor(cpu, class);
@@ -148,6 +151,10 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
 
     fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
         stop_and_take(meta, classes, |cpus| self.fence(cpus), each);
+    }
+
+    fn switched(&self, meta: &Meta, _: bool) {
+        self.fence_sections(meta);
     }
 
     fn fence_sections(&self, meta: &Meta) {

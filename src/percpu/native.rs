@@ -5,12 +5,12 @@ use core::ptr::NonNull;
 use super::platform::sealed::Sealed;
 use super::platform::{Ask, Freed, Platform, Pop, Taken};
 use super::{portable, thread};
-use crate::contract::adapter::AdapterId;
+use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
+use crate::layout::state::State;
 
 /// How a pool on std commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,15 +50,21 @@ impl Sealed for Native {}
 mod commit {
     use super::*;
     use crate::layout::control::NO_CPU;
+    use crate::layout::geometry::MAX_CPUS;
     use crate::percpu::claim::find_and_claim;
     use crate::percpu::platform::DISPATCH;
     use crate::percpu::rseq;
     use crate::percpu::steal::stop_and_take;
+    use crate::sync::{AtomicU64, Ordering};
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
 
     /// Prepares the control block for rseq sections, if the process can run them and drain them.
     pub(super) fn enable(control: &mut Control, base: NonNull<u8>, wanted: bool) {
+        let base = base.addr().get();
         // Without rseq the sections still run, and miss: all CPUs' blocks are the shared row's.
+        let shared = base + control.geometry.cpu_block(control.cpus);
+        control.cpu_blocks =
+            [const { AtomicU64::new(0) }; NO_CPU + MAX_CPUS].map(|_| AtomicU64::new(shared as u64));
         if !wanted {
             return;
         }
@@ -76,9 +82,23 @@ mod commit {
         }
         thread::publish_area(offset);
         control.rseq = true;
+        control.records = base + control.geometry.records;
         for cpu in 0..control.cpus {
-            control.cpu_blocks[NO_CPU + cpu as usize] = base.addr().get() + control.geometry.cpu_block(cpu);
+            let block = base + control.geometry.cpu_block(cpu);
+            control.cpu_blocks[NO_CPU + cpu as usize] = AtomicU64::new(block as u64);
         }
+    }
+
+    /// Leads all CPUs to the shared row, or each to its own.
+    pub(super) fn switch(meta: &Meta, down: bool) {
+        let control = meta.control();
+        let base = meta.base().addr();
+        for cpu in 0..control.cpus {
+            let block = base + control.geometry.cpu_block(if down { control.cpus } else { cpu });
+            // ORDERING: Relaxed - the fence behind it ends all sections that may have read the former value.
+            control.cpu_blocks[NO_CPU + cpu as usize].store(block as u64, Ordering::Relaxed);
+        }
+        fence_sections();
     }
 
     #[inline(always)]
@@ -98,14 +118,14 @@ mod commit {
     }
 
     #[inline(always)]
-    pub(super) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
+    pub(super) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
         if !cfg!(feature = "checked") {
-            return rseq::free(meta, owner, block);
+            return rseq::free(meta, expected, block);
         }
-        if thread::irql() > DISPATCH {
+        if thread::irql() > DISPATCH || meta.not_implemented() {
             return Freed::Missed;
         }
-        match find_and_claim(meta, owner, block) {
+        match find_and_claim(meta, expected, block) {
             None => Freed::Missed,
             Some(class) if rseq::push(meta, class, block) => Freed::Done,
             Some(_) => Freed::Claimed,
@@ -173,7 +193,7 @@ mod commit {
         false
     }
 
-    pub(super) fn free(_: &Meta, _: AdapterId, _: BlockId) -> Freed {
+    pub(super) fn free(_: &Meta, _: State, _: BlockId) -> Freed {
         Freed::Missed
     }
 
@@ -190,6 +210,8 @@ mod commit {
     }
 
     pub(super) fn steal(_: &Meta, _: Classes, _: impl FnMut(Class, Option<Cursor>)) {}
+
+    pub(super) fn switch(_: &Meta, _: bool) {}
 
     pub(super) fn fence_sections() {}
 
@@ -227,8 +249,8 @@ impl Platform for Native {
     }
 
     #[inline(always)]
-    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
-        commit::free(meta, owner, block)
+    fn free(&self, meta: &Meta, expected: State, block: BlockId) -> Freed {
+        commit::free(meta, expected, block)
     }
 
     #[inline(always)]
@@ -276,6 +298,12 @@ impl Platform for Native {
     fn fence_sections(&self, meta: &Meta) {
         if commit::active(meta) {
             commit::fence_sections();
+        }
+    }
+
+    fn switched(&self, meta: &Meta, down: bool) {
+        if commit::active(meta) {
+            commit::switch(meta, down);
         }
     }
 

@@ -4,11 +4,12 @@ use core::ptr::NonNull;
 
 use super::claim::find_and_claim;
 use crate::contract::adapter::AdapterId;
+use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{ALLOC, Account, BlockId, Header};
 use crate::layout::meta::{Meta, prefetch_for_write};
+use crate::layout::state::State;
 use crate::sync::{Ordering, fence};
 
 /// The highest IRQL at which the pool may be called.
@@ -30,6 +31,13 @@ pub struct Ask {
     pub(crate) key: u64,
     pub(crate) class: Class,
     pub(crate) bytes: u32,
+}
+
+impl Ask {
+    /// Whose the block will be: the key's lower half.
+    pub(crate) const fn owner(self) -> AdapterId {
+        AdapterId(self.key as u32)
+    }
 }
 
 /// How the fast path of allocate ended: with an address, which is a multiple of 16, or with something in
@@ -89,15 +97,15 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn cpu(&self, meta: &Meta) -> Option<u32>;
 
-    /// At DISPATCH or below: finds the allocated slab block of this owner, claims it and puts it into
-    /// this CPU's loaded magazine. Exact against whatever interrupts this CPU. Bounded.
+    /// At DISPATCH or below, unless the host's switch is down: finds the slab block, claims it if its state is the
+    /// expected one, and puts it into this CPU's loaded magazine. Exact against whatever interrupts this CPU. Bounded.
     #[doc(hidden)]
     #[inline(always)]
-    fn free(&self, meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
-        if self.above_dispatch() {
+    fn free(&self, meta: &Meta, expected: State, block: BlockId) -> Freed {
+        if self.above_dispatch() || meta.not_implemented() {
             return Freed::Missed;
         }
-        match find_and_claim(meta, owner, block) {
+        match find_and_claim(meta, expected, block) {
             None => Freed::Missed,
             Some(class) if self.push(meta, class, block) => Freed::Done,
             Some(_) => Freed::Claimed,
@@ -105,7 +113,7 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     }
 
     /// At DISPATCH or below: takes a block from this CPU's loaded magazine, counts it, writes its
-    /// header, then looks at the account's word again. Bounded.
+    /// record and state, then looks at the account's word again. Bounded.
     #[doc(hidden)]
     #[inline(always)]
     fn allocate(&self, meta: &Meta, ask: Ask) -> Taken {
@@ -113,12 +121,10 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
             Pop::Got(block, next) => (block, next),
             Pop::Miss { counted } => return Taken(if counted { Taken::COUNTED } else { Taken::MISSED }),
         };
-        let header = Header::new(ALLOC, ask.account, ask.bytes, block);
-        // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
-        meta.header_of(ask.class, block).store(header.0, Ordering::Release);
+        meta.make_live(ask.class, block, State::live(ask.owner(), block), ask.account, ask.bytes);
         prefetch_for_write(meta.range().address(meta.upcoming(next)));
         // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
-        // the header, or we see the closed word.
+        // the state, or we see the closed word.
         fence(Ordering::SeqCst);
         // ORDERING: Relaxed - after the fence.
         if meta.account_word(ask.account).load(Ordering::Relaxed) == ask.key {
@@ -133,7 +139,7 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool;
 
     /// At DISPATCH or below: takes a block from this CPU's loaded magazine and counts the
-    /// allocation, if the account's word is the key. Bounded.
+    /// allocation, if the account's word is the key and the host's switch is up. Bounded.
     #[doc(hidden)]
     fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop;
 
@@ -157,7 +163,11 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn fence_sections(&self, _meta: &Meta) {}
 
-    /// Between closing account words and walking headers.
+    /// When the host's switch went down or up: all sections miss, or run again.
+    #[doc(hidden)]
+    fn switched(&self, _meta: &Meta, _down: bool) {}
+
+    /// Between closing account words and walking states.
     #[doc(hidden)]
     fn fence_all(&self, _meta: &Meta) {
         // ORDERING: SeqCst - pairs with the fence before allocate's second look.

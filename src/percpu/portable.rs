@@ -3,9 +3,9 @@
 
 use super::platform::sealed::Sealed;
 use super::platform::{Host, Platform, Pop};
+use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::{Account, BlockId};
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU32, Ordering, store_swapped};
 
@@ -47,8 +47,8 @@ pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool 
 
 #[inline]
 pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u64, counted: bool) -> Pop {
-    // ORDERING: Relaxed - compared whole; an open word says adapter and pool are open (I9).
-    if meta.account_word(account).load(Ordering::Relaxed) != key {
+    // ORDERING: Relaxed - compared whole; an open word says that its adapter is open (I9).
+    if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
         return Pop::Miss { counted };
     }
     let Some((word, cursor)) = claim(meta, cpu, class) else {

@@ -11,19 +11,19 @@ use core::arch::asm;
 use core::mem::offset_of;
 
 use super::platform::{Ask, Freed, Pop, Taken};
-use crate::contract::adapter::AdapterId;
-use crate::layout::classes::{Class, GRAIN_SHIFT};
+use crate::layout::block::{Account, BlockId};
+use crate::layout::classes::{Class, GRAIN_SHIFT, SPAN_GRAINS};
 use crate::layout::control::{Control, NO_CPU};
 use crate::layout::cursor::{Cursor, MAX_ROOM};
 use crate::layout::geometry::{Geometry, MAX_CPUS, PAGE_MAP};
-use crate::layout::header::{ACCOUNT_SHIFT, ALLOC, Account, BlockId, CLAIM};
 use crate::layout::meta::{AHEAD, Meta};
 use crate::layout::page_map::{CLASS_SHIFT, FIRST_SHIFT};
 use crate::layout::range::Range;
+use crate::layout::state::{ACCOUNT_SHIFT, LIVE, State};
 
 const _: () = {
     assert!(CLASS_SHIFT == 8, "`free` finds the class in the entry's second byte");
-    assert!(ALLOC == 0, "`allocate` writes the id as it is");
+    assert!(LIVE == !(i32::MAX as u32), "`free` clears the highest bit");
 };
 
 /// Arms the section whose descriptor is `22` and begins it. `t`: the offset of the thread's words from the
@@ -108,20 +108,22 @@ macro_rules! count_and_pop {
 
 /// One copy of the section of free: finds the block, claims it and pushes it.
 ///
-/// Page map, header and claim lie in one section, so nothing that interrupts this CPU comes in
+/// Page map, state and claim lie in one section, so nothing that interrupts this CPU comes in
 /// between, and no slab is retired in between either: whoever retires one fences all sections before
 /// its span is used again (I5).
 ///
 /// The claim is stored before the commit, so an abort must tell whether it was. Flags and registers
 /// do, since the kernel's abort keeps both. Until the cursor is loaded, `t` is negative. Then the
-/// flags are "not above", as the owner's compare left them when it was passed; moves and `lea` keep
-/// flags; the claiming `xor` leaves "above". The cursor's compare may leave "above" too when it fails,
-/// until its jump is taken: its operands are still there, and the handler compares them again.
+/// flags are "not above", as the state's compare left them when it was passed; moves and `lea` keep
+/// flags; the claiming `and` leaves "above", since a handle is never 0. The cursor's compare may leave "above" too
+/// when it fails, until its jump is taken: its operands are still there, and the handler compares them again.
+///
+/// `and`, since two CPUs may free one block in the same instant: a second `xor` would make it live again.
 #[inline(always)]
-pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
-    // SAFETY: the id is below the limit, so the section reads page map, header, account word, CPU
-    // table and cursor of the metadata (I4, I11), claims an allocated block (I3), writes an entry
-    // below the room of a magazine that this CPU's cursor holds (I1) and commits by one store (I6).
+pub(crate) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
+    // SAFETY: the id is below the limit, so the section reads page map, state, CPU table and cursor of the
+    // metadata (I4, I11), claims a live block (I3), writes an entry below the room of a magazine that this
+    // CPU's cursor holds (I1) and commits by one store (I6).
     // It is aborted before that store whenever anything else ran on this CPU.
     unsafe {
         asm!(
@@ -132,12 +134,8 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
                 "mov {i:e}, {id:e}";
                 "shl {i}, cl";
                 "add {i}, rcx";
-                "shr {i}, {FIRST_SHIFT}";                       // i = index of the header
-                "mov {h}, qword ptr [{base} + {i} * 8]";        // h = header
-                "cmp {h:x}, {id:x}";                            // the start of an allocated block
-                "jne {missed}";
-                "sar {h}, {ACCOUNT_SHIFT}";
-                "cmp {owner:e}, dword ptr [{base} + {h} * 8]";  // the account word's
+                "shr {i}, {FIRST_SHIFT}";                       // i = index of the state
+                "cmp dword ptr [{base} + {i} * 4], {expected:e}"; // the start of a live block of this owner
                 "jne {missed}";                                 // flags: not above, from here on
                 "movzx ecx, ch";                                // rcx = class
                 "mov {t:e}, dword ptr [r10 + rcx * 4]";         // t = cursor; not negative, from here on
@@ -145,7 +143,7 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
                 "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
                 "ja {missed}";
                 look_again!(block "r10");
-                "xor qword ptr [{base} + {i} * 8], {CLAIM}";    // claimed; flags: above
+                "and dword ptr [{base} + {i} * 4], {FREED}";    // claimed; flags: above
                 "mov dword ptr [{base} + {t} * 4], {id:e}";     // the entry
                 "mov dword ptr [r10 + rcx * 4], {t:e}";         // commit
             ),
@@ -158,20 +156,18 @@ pub(crate) fn free(meta: &Meta, owner: AdapterId, block: BlockId) -> Freed {
             "jmp {claimed}",
             ".popsection",
             base = in(reg) meta.base(),
-            owner = in(reg) owner.0,
+            expected = in(reg) expected.0,
             id = in(reg) block.0,
             a = in(reg) block.span() as usize,
             t = out(reg) _,
             i = out(reg) _,
-            h = out(reg) _,
             out("rcx") _,
             out("r10") _,
             BLOCKS = const BLOCKS,
             MAX_ROOM = const MAX_ROOM,
             PAGE_MAP = const PAGE_MAP,
             FIRST_SHIFT = const FIRST_SHIFT,
-            ACCOUNT_SHIFT = const ACCOUNT_SHIFT,
-            CLAIM = const CLAIM,
+            FREED = const !LIVE,
             missed = label { return Freed::Missed },
             claimed = label { return Freed::Claimed },
             #[cfg(storport_pool_stretch)]
@@ -227,12 +223,12 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
 }
 
 /// The fast path of allocate, from the section on: compares the account's word, counts the allocation, pops
-/// a block, writes its header, and compares the word again.
+/// a block, writes its record and state, and compares the word again.
 #[inline(always)]
 pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
     let answer: u64;
     // SAFETY: as in `free`; the entry lies in the magazine (I2), the counter cell is this CPU's.
-    // After the commit the block is ours, and so is its header (I3).
+    // After the commit the block is ours, and so are its words (I3); it pins its slab's entry (I5).
     unsafe {
         asm!(
             steps!(
@@ -259,18 +255,22 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
                 "shl {t}, {GRAIN_SHIFT}";
                 "add {t}, qword ptr [{base} + {RANGE}]";
                 "prefetchw byte ptr [{t}]";
-                "mov rcx, qword ptr [{base} + {class} * 8 + {HEADERS}]";
+                "mov {t:e}, {id:e}";
+                "shr {t:e}, {SPAN_SHIFT}";
+                "mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
                 "mov {t:e}, {id:e}";
                 "shl {t}, cl";
                 "add {t}, rcx";
-                "shr {t}, {FIRST_SHIFT}";                       // t = index of the header
-                "mov ecx, {bytes:e}";
-                "shl rcx, 16";
-                "mov cx, {id:x}";
-                "mov {class}, {account}";
-                "shl {class}, {ACCOUNT_SHIFT}";
-                "or rcx, {class}";                              // rcx = account, bytes, id
-                "mov qword ptr [{base} + {t} * 8], rcx";
+                "shr {t}, {FIRST_SHIFT}";                       // t = index of the state
+                "mov {class:e}, {account:e}";
+                "shl {class:e}, {ACCOUNT_SHIFT}";
+                "or {class:e}, {less:e}";                       // account, bytes less one
+                "mov rcx, qword ptr [{base} + {RECORDS}]";
+                "mov dword ptr [rcx + {t} * 4], {class:e}";     // the record, before the state (I8)
+                "mov {class:e}, {id:e}";
+                "and {class:e}, {OFFSET}";
+                "or {class:e}, {key:e}";                        // live, owner, offset
+                "mov dword ptr [{base} + {t} * 4], {class:e}";
                 "shl {id}, {GRAIN_SHIFT}";
                 "add {id}, qword ptr [{base} + {RANGE}]";       // id = address
                 "cmp qword ptr [{base} + {account} * 8], {key}"; // closed meanwhile: pairs with `fence_all`
@@ -280,14 +280,17 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             base = in(reg) meta.base(),
             account = in(reg) ask.account.0,
             class = inout(reg) usize::from(ask.class.0) => _,
-            bytes = in(reg) ask.bytes,
+            less = in(reg) ask.bytes.wrapping_sub(1),
             key = in(reg) ask.key,
             t = out(reg) _,
             id = out(reg) answer,
             out("rcx") _,
             BLOCKS = const BLOCKS,
             CAPACITY = const offset_of!(Control, capacity),
-            HEADERS = const offset_of!(Control, headers),
+            RECORDS = const offset_of!(Control, records),
+            PAGE_MAP = const PAGE_MAP,
+            SPAN_SHIFT = const SPAN_GRAINS.ilog2(),
+            OFFSET = const SPAN_GRAINS - 1,
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             FIRST_SHIFT = const FIRST_SHIFT,
             ACCOUNT_SHIFT = const ACCOUNT_SHIFT,

@@ -11,7 +11,7 @@ use crate::owners::accounts::Key;
 use crate::percpu::native::{Commit, Native};
 use crate::pool::handle::Pool;
 use crate::routines::allocate::allocate_into;
-use crate::routines::free::free_here;
+use crate::routines::free::{expected, free_here};
 
 /// The platform's value says how a pool is made; calls do not look at it.
 const PLATFORM: &Native = &Native::new(Commit::Auto);
@@ -90,6 +90,7 @@ impl Caller {
     /// The pool lives, and the block is not used afterwards.
     #[inline(always)]
     pub unsafe fn free(self, address: u64) -> Status {
-        free_here(self.meta, PLATFORM, self.meta.range().base.place_of(address), self.adapter)
+        let place = self.meta.range().base.place_of(address);
+        free_here(self.meta, PLATFORM, place, expected(self.adapter, place))
     }
 }

@@ -22,7 +22,7 @@ use crate::layout::range::Base;
 use crate::owners::accounts::Key;
 use crate::percpu::platform::Platform;
 use crate::routines::allocate::{allocate, null_out_slow};
-use crate::routines::free::free;
+use crate::routines::free::{expected, free};
 use crate::routines::refuse::refuse_tag;
 use crate::sync::Ordering;
 
@@ -129,7 +129,6 @@ impl<P: Platform> Pool<P> {
         // SAFETY: the sum lies inside the caller's memory, as just checked.
         let base = unsafe { start.byte_add(geometry.below) };
         let mut control = Control::new(config, geometry);
-        control.cpu_blocks.fill(base.addr().get() + geometry.cpu_block(config.cpus));
         let place = base.cast::<Control>();
         // SAFETY: the place is aligned (base is a multiple of 4096), inside the memory, and ours.
         unsafe {
@@ -165,9 +164,7 @@ impl<P: Platform> Pool<P> {
             }
         }
         meta.init_accounts();
-        meta.init_page_map();
         meta.init_spans();
-        meta.init_adapters();
         Pool {
             meta,
             base: meta.range().base,
@@ -230,7 +227,8 @@ impl<P: Platform> Pool<P> {
     /// then the double one. Nobody can tell the two apart.
     #[inline]
     pub unsafe fn free(&self, adapter: AdapterId, address: u64) -> Status {
-        free(self.meta, &self.platform, self.base.place_of(address), adapter)
+        let place = self.base.place_of(address);
+        free(self.meta, &self.platform, place, expected(adapter, place))
     }
 
     /// `ExFreePoolWithTag`: as [`free`](Pool::free), but a live block of another tag is refused with
@@ -249,17 +247,13 @@ impl<P: Platform> Pool<P> {
         unsafe { self.free(adapter, address) }
     }
 
-    /// The host's switch: while it is set, both routines (and so a dropped [`Block`](crate::Block)) return `NOT_IMPLEMENTED`, as they do on an
-    /// old system or in dump mode. Walks the accounts. PASSIVE; one call at a time.
+    /// The host's switch: while it is set, both routines (and so a dropped [`Block`](crate::Block)) return
+    /// `NOT_IMPLEMENTED`, as they do on an old system or in dump mode. Calls that began before may still succeed
+    /// while it is being set, and not afterwards, but for allocations that were under way. PASSIVE; one call at a time.
     pub fn set_not_implemented(&self, set: bool) {
-        // ORDERING: SeqCst - pairs with the look in `adapter_open`.
+        // ORDERING: SeqCst - before the sections are fenced; the slow paths look at it first.
         self.meta.control().not_implemented.store(u32::from(set), Ordering::SeqCst);
-        if set {
-            self.meta.close_accounts(|_| true);
-            self.platform.fence_all(&self.meta);
-        } else {
-            self.meta.open_accounts();
-        }
+        self.platform.switched(&self.meta, set);
     }
 
     /// Publishes who hears of violations from now on; `None`: nobody.

@@ -4,12 +4,14 @@ use super::handle::Pool;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::violation::Outstanding;
+use crate::layout::meta::Meta;
 use crate::owners::accounts::UNUSED;
 use crate::owners::adapters::{AdapterError, AdapterName};
 use crate::percpu::claim::claim;
 use crate::percpu::platform::Platform;
 use crate::stock::put::put_claimed_slow;
 use crate::stock::walk::Live;
+use crate::sync::Ordering;
 
 impl<P: Platform> Pool<P> {
     /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
@@ -75,21 +77,32 @@ impl<P: Platform> Pool<P> {
             return Err(Status::INVALID_PARAMETER);
         }
         meta.close_accounts(|owner| owner == adapter);
-        // From here on every allocation of this adapter has its header written, or undoes itself.
+        // From here on every allocation of this adapter has its state written, or undoes itself.
         self.platform.fence_all(meta);
         // And no section is left that may still count.
         self.platform.fence_sections(meta);
+        let orphans = meta.orphans_of(adapter).filter(|_| !release);
+        if let Some(orphans) = orphans {
+            meta.walk(|live| {
+                if live.state.owner() == adapter {
+                    orphan(meta, live, orphans);
+                }
+            });
+            // No section is left that found the adapter's state: what is live now stays so.
+            self.platform.fence_sections(meta);
+        }
         for account in meta.accounts() {
             let key = meta.account_key(account);
             if key.owner() != adapter {
                 continue;
             }
-            let counted = meta.ever_counted(account);
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            if counted {
+            if meta.ever_counted(account) {
                 meta.walk(|live| {
-                    if live.account() == account && (!release || self.release(live)) {
-                        found.add(live.header.bytes());
+                    let mine =
+                        live.record.account == account && live.state.owner() == orphans.unwrap_or(adapter);
+                    if mine && (!release || self.release(live)) {
+                        found.add(live.record.bytes);
                     }
                 });
             }
@@ -97,8 +110,8 @@ impl<P: Platform> Pool<P> {
                 report(found);
                 meta.report_leak(adapter, found);
             }
-            if found.blocks > 0 && !release {
-                meta.hand_account(account, Some(AdapterId::ORPHANS));
+            if found.blocks > 0 && orphans.is_some() {
+                meta.hand_account(account, orphans);
             } else {
                 meta.bury_account(account);
             }
@@ -109,8 +122,7 @@ impl<P: Platform> Pool<P> {
 
     /// Frees a removed adapter's block, unless its own undoing came first.
     fn release(&self, live: Live) -> bool {
-        let word = self.meta.header_of(live.class, live.block);
-        let won = claim(word, live.header);
+        let won = claim(self.meta.state_word(live.class, live.block), live.state);
         if won {
             // Of the class that its slab has now: the walk, which releases blocks, pins none.
             let _ = put_claimed_slow(self.meta, &self.platform, live.block);
@@ -128,16 +140,28 @@ impl<P: Platform> Pool<P> {
         for account in meta.accounts() {
             let key = meta.account_key(account);
             let owner = key.owner();
-            let orphaned = owner == AdapterId::ORPHANS && meta.adapter_other(owner) != Some(account);
-            if key == UNUSED || !orphaned && !meta.adapter_removed(owner) {
+            if key == UNUSED || !meta.is_orphans(owner) && !meta.adapter_removed(owner) {
                 continue;
             }
             // Both kinds are closed, so no block of theirs comes up while we look.
             let mut used = false;
-            meta.walk(|live| used |= live.account() == account);
+            meta.walk(|live| used |= live.record.account == account && live.state.owner() == owner);
             if !used {
                 meta.bury_account(account);
             }
         }
     }
+}
+
+/// Gives a removed adapter's block to the orphans, unless it is freed, or undone, first. A free that found it live
+/// may still write over this: then it is free. So the remover fences the sections before it counts.
+fn orphan(meta: &Meta, live: Live, orphans: AdapterId) {
+    let to = live.state.owned_by(orphans);
+    // ORDERING: AcqRel - Release: nothing of ours; Acquire: as a claim.
+    let _ = meta.state_word(live.class, live.block).compare_exchange(
+        live.state.0,
+        to.0,
+        Ordering::AcqRel,
+        Ordering::Relaxed,
+    );
 }

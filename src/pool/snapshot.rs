@@ -7,9 +7,9 @@ use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::Outstanding;
+use crate::layout::block::Account;
 use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::Account;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::{OTHER_TAG, UNUSED};
 use crate::owners::adapters::AdapterName;
@@ -198,8 +198,12 @@ fn walk(meta: &Meta) -> Walk {
             continue;
         }
         for live in &slab {
-            let sums = &mut walk.by_account[place(live.account())];
-            let requested = live.header.bytes();
+            // One that is changing hands is seen by the next snapshot.
+            if meta.key_of(live.state, live.record).is_none() {
+                continue;
+            }
+            let sums = &mut walk.by_account[place(live.record.account)];
+            let requested = live.record.bytes;
             sums.live += 1;
             sums.requested += u64::from(requested);
             sums.occupied += match live.class {
@@ -274,7 +278,7 @@ impl<P: Platform> Pool<P> {
             Some(row) => row.totals.add(&totals),
             None => snapshot.tags.push(TagRow { tag: key.tag(), totals: totals.clone() }),
         }
-        let adapter = (key.owner() != AdapterId::GONE).then_some(key.owner());
+        let adapter = (key.owner() != AdapterId::GONE).then_some(meta.known_as(key.owner()));
         let tag = (!other).then_some(key.tag());
         // Two CPUs that interned one pair at once may have made two accounts of it.
         match snapshot.accounts.iter_mut().find(|row| row.adapter == adapter && row.tag == tag) {

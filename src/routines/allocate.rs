@@ -1,16 +1,16 @@
 //! Allocate, from the contract's checks down to the sources of memory.
 
 use super::report::Call;
-use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::violation::ViolationKind;
+use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES};
-use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
 use crate::layout::meta::Meta;
+use crate::layout::state::State;
 use crate::owners::accounts::Key;
 use crate::percpu::claim::claim;
 use crate::percpu::platform::{Ask, DISPATCH, Platform, Pop, Taken};
-use crate::stock::put::put_slow;
+use crate::stock::put::put_claimed_slow;
 use crate::stock::refill::{find, find_large};
 use crate::stock::span::Miss;
 use crate::sync::{Ordering, fence};
@@ -95,9 +95,11 @@ struct Request {
     counted: bool,
 }
 
-/// The header of a block that the caller gets.
-fn allocated(class: Class, account: Account, bytes: u32, block: BlockId) -> Header {
-    Header::new(if class == LARGE { LARGE_ALLOC } else { ALLOC }, account, bytes, block)
+impl Request {
+    /// The state of the block that the caller gets.
+    const fn live(self, block: BlockId) -> State {
+        State::live(self.key.owner(), block)
+    }
 }
 
 /// Reached without an out pointer.
@@ -134,7 +136,7 @@ fn check<P: Platform>(meta: &Meta, platform: &P, key: Key, bytes: u32) -> Result
     }
     let irql = platform.irql();
     let call = Call { caller: owner, irql };
-    let fault = if !meta.adapter_live(owner) || owner == AdapterId::ORPHANS {
+    let fault = if !meta.adapter_live(owner) {
         return Err(Status::INVALID_PARAMETER);
     } else if bytes == 0 {
         Some(ViolationKind::ZeroSize)
@@ -150,19 +152,15 @@ fn check<P: Platform>(meta: &Meta, platform: &P, key: Key, bytes: u32) -> Result
     if irql > DISPATCH {
         return Err(Status::INVALID_IRQL);
     }
-    meta.intern(key).ok_or_else(|| closed_status(meta, owner))
+    meta.intern(key).ok_or(CLOSED)
 }
 
-/// What a call gets whose account was closed under it: by the host's switch, which may be up again by
-/// now, or by the adapter's removal.
-fn closed_status(meta: &Meta, owner: AdapterId) -> Status {
-    let switch = meta.not_implemented() || meta.adapter_live(owner);
-    if switch { Status::NOT_IMPLEMENTED } else { Status::INVALID_PARAMETER }
-}
+/// What a call gets whose account was closed under it, by the adapter's removal.
+const CLOSED: Status = Status::INVALID_PARAMETER;
 
 /// Reached from the fast path above a page and with zero bytes; when the loaded magazine is empty or cannot be
-/// used, the section was aborted or could not run, the IRQL is bad, or the account is not open, or was closed
-/// while we allocated.
+/// used, the section was aborted or could not run, the host's switch is down, the IRQL is bad, or the account is not
+/// open, or was closed while we allocated.
 #[cold]
 #[inline(never)]
 fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
@@ -177,7 +175,7 @@ fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken:
         let block = BlockId(meta.range().base.place_of(taken.0 & !Taken::OVERTAKEN) as u32);
         return undo_slow(meta, platform, Request { key, account, class, bytes, counted: true }, block);
     }
-    if !counted && (platform.above_dispatch() || meta.account_key(account) != key) {
+    if !counted && (meta.not_implemented() || platform.above_dispatch() || meta.account_key(account) != key) {
         return allocate_slow(meta, platform, key, bytes);
     }
     refill(meta, platform, Request { key, account, class, bytes, counted })
@@ -227,9 +225,8 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
     if !counted {
         shared_cell(&meta, request, 1);
     }
-    // ORDERING: Release - the count comes before the header (I8); pairs with the walker's Acquire.
-    meta.header_of(class, block).store(allocated(class, account, bytes, block).0, Ordering::Release);
-    // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the header, or we the word.
+    meta.make_live(class, block, request.live(block), account, bytes);
+    // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the state, or we the word.
     fence(Ordering::SeqCst);
     if meta.account_key(account) != key {
         return undo_slow(meta, platform, request, block);
@@ -237,16 +234,18 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
     Answer { status: Status::SUCCESS, address: meta.range().address(block) }
 }
 
-/// Reached when the account was closed while we allocated: the block goes back, unless the remover
-/// has released it already. Then its header is not the one we wrote: whoever has it now is another
-/// account's, or got another size. (Or it freed its way through all of this while we stood still, account,
-/// block and size the same: then the two cannot be told apart.)
+/// Reached when the account was closed while we allocated: the block goes back, unless the remover has released it.
+/// It has the state that we wrote, or the one by which the remover made it an orphan. Both name one life of one
+/// adapter, so whatever happened meanwhile, no other block is taken for ours.
 #[cold]
 #[inline(never)]
 fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
-    let Request { key, account, class, bytes, .. } = request;
-    if claim(meta.header_of(class, block), allocated(class, account, bytes, block)) {
-        let _ = put_slow(meta, platform, class, block);
+    let live = request.live(block);
+    let word = meta.state_word(request.class, block);
+    let orphaned =
+        || meta.orphans_of(request.key.owner()).is_some_and(|owner| claim(word, live.owned_by(owner)));
+    if claim(word, live) || orphaned() {
+        let _ = put_claimed_slow(meta, platform, block);
     }
-    Answer::refused(closed_status(&meta, key.owner()))
+    Answer::refused(CLOSED)
 }

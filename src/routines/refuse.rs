@@ -6,9 +6,7 @@ use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::ViolationKind;
-use crate::layout::classes::{Class, LARGE};
-use crate::layout::header::{ALLOC, BlockId, FREE, Header, LARGE_ALLOC, LARGE_FREE};
-use crate::layout::meta::Meta;
+use crate::layout::meta::{Located, Meta};
 use crate::owners::accounts::OTHER_TAG;
 use crate::percpu::claim::claim;
 use crate::percpu::platform::{DISPATCH, Platform};
@@ -22,7 +20,7 @@ pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterI
     if meta.not_implemented() {
         return Status::NOT_IMPLEMENTED;
     }
-    if address == 0 || !meta.adapter_live(owner) {
+    if address == 0 || !meta.may_free(owner) {
         return Status::INVALID_PARAMETER;
     }
     let irql = platform.irql();
@@ -31,14 +29,14 @@ pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterI
     }
     let call = Call { caller: owner, irql };
     match inspect(&meta, owner, address) {
-        Ok((block, header, class)) => {
-            if claim(meta.header_of(class, block), header) {
-                return put_claimed_slow(meta, platform, block);
+        Ok(found) => {
+            if claim(meta.state_word(found.class, found.start), found.state) {
+                return put_claimed_slow(meta, platform, found.start);
             }
             // Another free of this block won between our look and our claim.
-            meta.refuse_free(call, ViolationKind::DoubleFree, address, Some(header));
+            meta.refuse_free(call, ViolationKind::DoubleFree, address, Some(found));
         }
-        Err((kind, header)) => meta.refuse_free(call, kind, address, header),
+        Err((kind, found)) => meta.refuse_free(call, kind, address, found),
     }
     Status::INVALID_PARAMETER
 }
@@ -57,24 +55,20 @@ pub(crate) fn refuse_tag<P: Platform>(
     if irql > DISPATCH || meta.not_implemented() {
         return false;
     }
-    let Ok((_, header, _)) = inspect(&meta, owner, address) else {
+    let Ok(found) = inspect(&meta, owner, address) else {
         return false;
     };
-    let own = meta.account_key(header.account()).tag();
+    let key = meta.key_of(found.state, meta.record(found.class, found.start));
     // A block that found no account has lost its tag.
-    if own == tag || own == OTHER_TAG {
+    if key.is_none_or(|key| key.tag() == tag || key.tag() == OTHER_TAG) {
         return false;
     }
-    meta.refuse_tag(Call { caller: owner, irql }, address, header, tag);
+    meta.refuse_tag(Call { caller: owner, irql }, address, found, tag);
     true
 }
 
-/// What an address is: a live block of this owner, or what is wrong with it. Loads only.
-fn inspect(
-    meta: &Meta,
-    owner: AdapterId,
-    address: u64,
-) -> Result<(BlockId, Header, Class), (ViolationKind, Option<Header>)> {
+/// What an address is: a live block that this owner may free, or what is wrong with it. Loads only.
+fn inspect(meta: &Meta, owner: AdapterId, address: u64) -> Result<Located, (ViolationKind, Option<Located>)> {
     let Some(grain) = meta.range().grain_of(address) else {
         return Err((ViolationKind::Foreign, None));
     };
@@ -82,16 +76,16 @@ fn inspect(
         return Err((ViolationKind::Wild, None));
     };
     let at_start = found.at_start && address == meta.range().address(grain);
-    if found.header.is(ALLOC, found.start) || found.header.is(LARGE_ALLOC, found.start) {
+    if found.state.is_live(found.start) {
         if !at_start {
-            Err((ViolationKind::Interior, Some(found.header)))
-        } else if meta.account_key(found.header.account()).owner() != owner {
-            Err((ViolationKind::WrongOwner, Some(found.header)))
+            Err((ViolationKind::Interior, Some(found)))
+        } else if meta.known_as(found.state.owner()) != owner {
+            Err((ViolationKind::WrongOwner, Some(found)))
         } else {
-            Ok((found.start, found.header, found.class))
+            Ok(found)
         }
-    } else if at_start && found.header.is(if found.class == LARGE { LARGE_FREE } else { FREE }, found.start) {
-        Err((ViolationKind::DoubleFree, Some(found.header)))
+    } else if at_start && found.state.is_freed(found.start) {
+        Err((ViolationKind::DoubleFree, Some(found)))
     } else {
         Err((ViolationKind::Wild, None))
     }

@@ -4,8 +4,7 @@ use crate::contract::adapter::AdapterId;
 use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::{Outstanding, Violation, ViolationKind};
-use crate::layout::header::Header;
-use crate::layout::meta::Meta;
+use crate::layout::meta::{Located, Meta};
 use crate::sync::Ordering;
 
 /// The circumstances of a refused call.
@@ -31,40 +30,31 @@ impl Meta {
         });
     }
 
-    /// Reports a misuse of free. `block`: the header at fault and its block, if there is one.
-    pub(crate) fn refuse_free(&self, call: Call, kind: ViolationKind, address: u64, block: Option<Header>) {
-        let key = block.map(|header| (header, self.account_key(header.account())));
-        self.report(&Violation {
-            kind,
-            address,
-            bytes: match kind {
-                // A queued block's field is its link.
-                ViolationKind::DoubleFree => 0,
-                _ => key.map_or(0, |(header, _)| u64::from(header.bytes())),
-            },
-            blocks: 0,
-            tag: key.map(|(_, key)| key.tag()),
-            given_tag: None,
-            owner: key.map(|(_, key)| key.owner()),
-            caller: call.caller,
-            irql: level(call.irql),
-        });
+    /// Reports a misuse of free. `found`: the block at fault, if there is one: who has it, or had it last, and what
+    /// was asked for. Its tag is known while its account is the owner's.
+    pub(crate) fn refuse_free(&self, call: Call, kind: ViolationKind, address: u64, found: Option<Located>) {
+        self.report(&self.misuse(call, kind, address, found));
     }
 
     /// Reports a free of a live block with another tag than its own.
-    pub(crate) fn refuse_tag(&self, call: Call, address: u64, header: Header, given: PoolTag) {
-        let key = self.account_key(header.account());
-        self.report(&Violation {
-            kind: ViolationKind::WrongTag,
+    pub(crate) fn refuse_tag(&self, call: Call, address: u64, found: Located, given: PoolTag) {
+        let misuse = self.misuse(call, ViolationKind::WrongTag, address, Some(found));
+        self.report(&Violation { given_tag: Some(given), ..misuse });
+    }
+
+    fn misuse(&self, call: Call, kind: ViolationKind, address: u64, found: Option<Located>) -> Violation {
+        let found = found.map(|found| (found.state, self.record(found.class, found.start)));
+        Violation {
+            kind,
             address,
-            bytes: u64::from(header.bytes()),
+            bytes: found.map_or(0, |(_, record)| u64::from(record.bytes)),
             blocks: 0,
-            tag: Some(key.tag()),
-            given_tag: Some(given),
-            owner: Some(key.owner()),
+            tag: found.and_then(|(state, record)| Some(self.key_of(state, record)?.tag())),
+            given_tag: None,
+            owner: found.map(|(state, _)| self.known_as(state.owner())),
             caller: call.caller,
             irql: level(call.irql),
-        });
+        }
     }
 
     /// Reports blocks that a removed adapter, or a dropped pool, left behind.
@@ -93,12 +83,12 @@ impl Meta {
             let key = self.account_key(account);
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             self.walk(|live| {
-                if live.account() == account {
-                    found.add(live.header.bytes());
+                if live.record.account == account && live.state.owner() == key.owner() {
+                    found.add(live.record.bytes);
                 }
             });
             if found.blocks > 0 {
-                self.report_leak(key.owner(), found);
+                self.report_leak(self.known_as(key.owner()), found);
             }
         }
     }

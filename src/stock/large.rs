@@ -1,10 +1,8 @@
-//! Large runs: whole spans in a row. Freeing one publishes it through its class's block queue;
-//! allocate's side collects.
+//! Large runs: whole spans in a row. Freeing one marks its first span; allocate's side collects.
 
-use super::queue::Popped;
 use super::span::Miss;
+use crate::layout::block::BlockId;
 use crate::layout::classes::{LARGE, LARGE_BODY, SPAN, SPAN_GRAINS};
-use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
 use crate::sync::Ordering;
@@ -15,48 +13,29 @@ pub(crate) const fn spans_for(bytes: u32) -> u32 {
 }
 
 impl Meta {
-    /// Takes a run for `bytes`; its header is not written yet.
+    /// Takes a run for `bytes`; its state is not written yet.
     pub(crate) fn take_large(&self, bytes: u32) -> Result<BlockId, Miss> {
         let len = spans_for(bytes);
         let start = self.take_run(len)?;
-        let control = self.control();
         for span in start..start + len {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.
             self.span_word(span).store(word, Ordering::Relaxed);
             // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
-            self.entry(span as usize)
-                .store(Entry::new(class, control.headers[LARGE.index()]).0, Ordering::Release);
+            self.entry(span as usize).store(Entry::large(class).0, Ordering::Release);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).consumer.slabs.fetch_add(1, Ordering::Relaxed);
         Ok(BlockId(start * SPAN_GRAINS))
     }
 
-    /// Returns the spans of freed runs to the bitmap. Says whether any came, or why none.
-    pub(crate) fn collect_large(&self) -> Result<(), Miss> {
-        if self.depot_is_empty(LARGE) {
-            return Err(Miss::None);
-        }
-        let Some(consumer) = self.try_consume(LARGE) else {
-            return Err(Miss::Contended);
-        };
-        let mut result = Err(Miss::None);
-        loop {
-            match consumer.block() {
-                Ok(block) => {
-                    self.give_large(block);
-                    result = Ok(());
-                }
-                Err(Popped::Gap) => return result.or(Err(Miss::Contended)),
-                Err(_) => return result,
-            }
-        }
+    /// Returns the spans of freed runs to the bitmap. Says whether any came.
+    pub(crate) fn collect_large(&self) -> bool {
+        self.take_freed_runs(|start| self.give_large(start))
     }
 
     /// Returns the spans of a run in hand.
-    pub(crate) fn give_large(&self, block: BlockId) {
-        let start = block.span();
+    fn give_large(&self, start: u32) {
         // ORDERING: Relaxed - the run is in hand, its words were published with it.
         let len = self.span_word(start).load(Ordering::Relaxed);
         for span in start..start + len {

@@ -1,8 +1,8 @@
 //! Magazines in a hand, and the stock of empty ones.
 
+use crate::layout::block::BlockId;
 use crate::layout::classes::Class;
 use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
-use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
 use crate::sync::Ordering;
 

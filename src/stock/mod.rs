@@ -5,6 +5,7 @@
 
 pub(crate) mod depot;
 pub(crate) mod large;
+pub(crate) mod loose;
 pub(crate) mod magazine;
 #[cfg(storport_pool_asan)]
 pub(crate) mod poison;

@@ -9,11 +9,10 @@
 
 use core::ffi::c_void;
 
+use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, SPAN};
-use crate::layout::header::{BlockId, Header};
 use crate::layout::meta::Meta;
 use crate::stock::large::spans_for;
-use crate::sync::Ordering;
 
 unsafe extern "C" {
     fn __asan_poison_memory_region(start: *const c_void, bytes: usize);
@@ -58,12 +57,8 @@ impl Meta {
     /// Poisons a claimed block.
     pub(crate) fn poison_block(&self, class: Class, block: BlockId) {
         if self.control().poisons {
-            let bytes = if class == LARGE {
-                // ORDERING: Relaxed - the block is ours.
-                run(Header(self.header_of(LARGE, block).load(Ordering::Relaxed)).bytes())
-            } else {
-                class.bytes().into()
-            };
+            let bytes =
+                if class == LARGE { run(self.record(LARGE, block).bytes) } else { class.bytes().into() };
             poison(self.range().address(block), bytes);
         }
     }

@@ -2,9 +2,9 @@
 //! the way out that needs neither magazine nor cursor.
 
 use crate::contract::status::Status;
+use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
 use crate::percpu::platform::Platform;
 use crate::sync::Ordering;
@@ -16,10 +16,8 @@ use crate::sync::Ordering;
 pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, block: BlockId) -> Status {
     #[cfg(storport_pool_asan)]
     meta.poison_block(class, block);
-    if class == LARGE {
-        meta.publish_block(LARGE, block);
-    } else if !platform.push(&meta, class, block) && !overflow(&meta, platform, class, block) {
-        meta.publish_block(class, block);
+    if class == LARGE || !platform.push(&meta, class, block) && !overflow(&meta, platform, class, block) {
+        meta.put_loose(class, block);
     }
     // Opaque: were the result known, free's call could not be a tail call.
     core::hint::black_box(Status::SUCCESS)

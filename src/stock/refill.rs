@@ -1,12 +1,12 @@
-//! Where allocate finds memory behind its cursor: the spare, the depot, the uncarved rest of a slab, a free span, a
-//! freed run, and what a sweep gathers.
+//! Where allocate finds memory behind its cursor: the spare, the depot, loose blocks, the uncarved rest of a slab, a
+//! free span, a freed run, and what a sweep gathers.
 
 use super::large::spans_for;
 use super::queue::Popped;
 use super::span::Miss;
+use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
 use crate::percpu::platform::Platform;
 use crate::sync::{Ordering, spin_loop};
@@ -38,7 +38,7 @@ fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockI
             contended |= reclaim(meta, platform, None) == Err(Miss::Contended);
         }
         // Before untouched spans: they are resident, and the longer they wait the more there are.
-        contended |= meta.collect_large() == Err(Miss::Contended);
+        meta.collect_large();
         match meta.take_large(bytes) {
             Ok(block) => return Ok(block),
             Err(miss) => contended |= miss == Miss::Contended,
@@ -49,25 +49,19 @@ fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockI
 
 /// Finds a block in the sources behind the cursor, and loads a magazine on the way.
 pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Result<BlockId, Miss> {
-    for _ in 0..CONTENDED_TRIES {
+    for attempt in 0..CONTENDED_TRIES {
         let mut contended = false;
-        if let Some(block) = from_shared(meta, platform, class, &mut contended) {
+        if let Some(block) = from_shared(meta, platform, class, attempt > 0, &mut contended) {
             return Ok(block);
         }
         // A new slab, from a free span or a freed run.
-        if let Some(span) = meta.take_span().or_else(|| match meta.collect_large() {
-            Ok(()) => meta.take_span(),
-            Err(miss) => {
-                contended |= miss == Miss::Contended;
-                None
-            }
-        }) {
+        if let Some(span) = meta.take_span().or_else(|| meta.collect_large().then(|| meta.take_span())?) {
             if !meta.adopt_slab(class, span) {
                 // A free of a stale address may have read the entry meanwhile (I5).
                 platform.fence_sections(meta);
                 meta.give_spans(span, 1);
             }
-            if let Some(block) = from_shared(meta, platform, class, &mut contended) {
+            if let Some(block) = from_shared(meta, platform, class, false, &mut contended) {
                 return Ok(block);
             }
             continue;
@@ -77,6 +71,10 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
             Ok(true) => continue,
             Ok(false) => {}
             Err(_) => contended = true,
+        }
+        // Without the hint, before it fails.
+        if let Some(block) = from_shared(meta, platform, class, true, &mut contended) {
+            return Ok(block);
         }
         if !contended {
             return Err(Miss::None);
@@ -115,16 +113,20 @@ fn reclaim<P: Platform>(meta: &Meta, platform: &P, wanted: Option<Class>) -> Res
     if retired == 0 && contended { Err(Miss::Contended) } else { Ok(retired > 0) }
 }
 
-/// The spare, the depot, the block queue, the uncarved rest of the current slab.
+/// The spare, the depot, loose blocks (all of them: not only if the class is said to have some), the uncarved rest
+/// of the current slab.
 fn from_shared<P: Platform>(
     meta: &Meta,
     platform: &P,
     class: Class,
+    all: bool,
     contended: &mut bool,
 ) -> Option<BlockId> {
     let cpu = platform.cpu(meta);
-    let magazine =
-        cpu.and_then(|cpu| take_spare(meta, cpu, class)).or_else(|| from_depot(meta, class, contended));
+    let magazine = cpu
+        .and_then(|cpu| take_spare(meta, cpu, class))
+        .or_else(|| from_depot(meta, class, contended))
+        .or_else(|| (all || meta.hints_loose(class)).then(|| from_loose(meta, class))?);
     let magazine = match magazine {
         Some(Source::Magazine(magazine)) => magazine,
         Some(Source::Block(block)) => return Some(block),
@@ -180,30 +182,27 @@ fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source>
             Ok(magazine) => return Some(Source::Magazine(magazine)),
             Err(end) => {
                 *contended |= end == Popped::Gap;
-                break;
+                return None;
             }
         }
     }
-    let mut magazine: Option<Cursor> = None;
-    loop {
-        match consumer.block() {
-            Ok(block) => match magazine.or_else(|| meta.take_empty(class)) {
-                None => return Some(Source::Block(block)),
-                Some(open) => {
-                    let open = meta.put_id(open, block);
-                    magazine = Some(open);
-                    if open.is_full() {
-                        break;
-                    }
-                }
-            },
-            Err(end) => {
-                *contended |= end == Popped::Gap;
-                break;
-            }
-        }
+}
+
+/// A magazine of loose blocks; one block, when no magazine is left.
+fn from_loose(meta: &Meta, class: Class) -> Option<Source> {
+    let empty = meta.take_empty(class);
+    let (mut magazine, mut block) = (empty, None);
+    meta.take_loose(class, empty.map_or(1, |_| meta.capacity(class)), |next| match magazine {
+        Some(open) => magazine = Some(meta.put_id(open, next)),
+        None => block = Some(next),
+    });
+    if magazine != empty {
+        return magazine.map(Source::Magazine);
     }
-    magazine.map(Source::Magazine)
+    if let Some(empty) = empty {
+        meta.give_empty(empty);
+    }
+    block.map(Source::Block)
 }
 
 /// A magazine full of blocks that were never used; one block, when no magazine is left.

@@ -1,8 +1,8 @@
 //! Slabs: spans of one class. A slab is carved lazily; the carve word of its class says how far.
 
+use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, SPAN_GRAINS};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::BlockId;
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
 use crate::sync::Ordering;
@@ -22,6 +22,16 @@ impl Carve {
 
     const fn next(self) -> u32 {
         self.0 as u32
+    }
+
+    /// Whether this span is the one that is being carved.
+    const fn is_of(self, span: u32) -> bool {
+        self.0 != 0 && self.span() == span
+    }
+
+    /// How many blocks of a slab of the class were carved.
+    const fn carved_of(self, class: Class, span: u32) -> u32 {
+        if self.is_of(span) { self.next() } else { class.per_slab() }
     }
 }
 
@@ -83,7 +93,6 @@ impl Meta {
     /// meanwhile, the span is still in hand, and retired: before it is given back, sections must be fenced.
     #[must_use]
     pub(crate) fn adopt_slab(&self, class: Class, span: u32) -> bool {
-        let control = self.control();
         // ORDERING: Relaxed - a first look, before anyone can see the span as a slab.
         if self.depot(class).consumer.carve.load(Ordering::Relaxed) != 0 {
             self.give_spans(span, 1);
@@ -92,8 +101,7 @@ impl Meta {
         #[cfg(storport_pool_asan)]
         self.poison_span(span);
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
-        self.entry(span as usize)
-            .store(Entry::new(class, control.headers[class.index()]).0, Ordering::Release);
+        self.entry(span as usize).store(self.control().geometry.slab_entry(class, span).0, Ordering::Release);
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
         depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);
@@ -118,18 +126,22 @@ impl Meta {
         self.depot(class).consumer.slabs.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many blocks of a slab were carved.
+    pub(crate) fn carved(&self, class: Class, span: u32) -> u32 {
+        // ORDERING: Relaxed - `close_slab` looks again.
+        Carve(self.depot(class).consumer.carve.load(Ordering::Relaxed)).carved_of(class, span)
+    }
+
     /// Whether `held` blocks are all that was carved of the slab; if it is being carved, the rest
     /// is taken, so that nobody carves on.
     pub(crate) fn close_slab(&self, class: Class, span: u32, held: u32) -> bool {
         let word = &self.depot(class).consumer.carve;
         // ORDERING: Relaxed - the CAS decides.
         let seen = Carve(word.load(Ordering::Relaxed));
-        if seen.0 == 0 || seen.span() != span {
-            return held == class.per_slab();
-        }
-        seen.next() == held
-            // ORDERING: Acquire - what the last carver did.
-            && word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        seen.carved_of(class, span) == held
+            && (!seen.is_of(span)
+                // ORDERING: Acquire - what the last carver did.
+                || word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok())
     }
 
     /// Takes the class's current slab if nothing was carved of it yet; it is retired.

@@ -1,9 +1,9 @@
 //! Sweeps: everything free of one class is gathered, empty slabs are retired, the rest goes back.
 
 use super::queue::Popped;
+use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, Classes, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
-use crate::layout::header::BlockId;
 use crate::layout::meta::{Claim, Meta};
 use crate::percpu::platform::Platform;
 use crate::sync::{AtomicU32, Ordering};
@@ -22,18 +22,17 @@ pub(crate) struct Swept {
     pub(crate) contended: bool,
 }
 
-/// The free blocks of a class, in the sweeper's hand: magazines chained by their links, and
-/// blocks chained by their headers where no magazine was to be had.
+/// The magazines of a class, in the sweeper's hand, chained by their links. Loose blocks stay where they are, but for
+/// those of a slab that is retired.
 struct Hand<'a> {
     meta: &'a Meta,
     class: Class,
     magazines: u32,
-    blocks: u32,
 }
 
 impl Hand<'_> {
     fn empty(meta: &Meta, class: Class) -> Hand<'_> {
-        Hand { meta, class, magazines: 0, blocks: 0 }
+        Hand { meta, class, magazines: 0 }
     }
 
     fn add_magazine(&mut self, magazine: Cursor) {
@@ -52,32 +51,11 @@ impl Hand<'_> {
         })
     }
 
-    fn add_block(&mut self, block: BlockId) {
-        let word = self.meta.header_of(self.class, block);
-        let header = self.meta.read_header(self.class, block);
-        // ORDERING: Relaxed - in hand; published by `publish_block`.
-        word.store(header.with_link(self.blocks).0, Ordering::Relaxed);
-        self.blocks = block.0 + 1;
-    }
-
-    fn blocks(&self) -> impl Iterator<Item = BlockId> {
-        let mut next = self.blocks;
-        core::iter::from_fn(move || {
-            let block = (next != 0).then(|| BlockId(next - 1))?;
-            next = self.meta.read_header(self.class, block).bytes();
-            Some(block)
-        })
-    }
-
-    fn magazine_ids(&self) -> impl Iterator<Item = BlockId> {
+    fn ids(&self) -> impl Iterator<Item = BlockId> {
         let (meta, capacity) = (self.meta, self.meta.capacity(self.class));
         self.magazines().flat_map(move |magazine| {
             (magazine.room()..capacity).rev().map(move |n| meta.get_id(magazine, n))
         })
-    }
-
-    fn ids(&self) -> impl Iterator<Item = BlockId> {
-        self.magazine_ids().chain(self.blocks())
     }
 
     /// Takes what every CPU has loaded; says whether some of it could not be had.
@@ -90,7 +68,7 @@ impl Hand<'_> {
         contended
     }
 
-    /// Takes what spares, depot and block queue hold; says whether some of it could not be had.
+    /// Takes what spares and depot hold; says whether some of it could not be had.
     fn take_parked(&mut self) -> bool {
         let (meta, class) = (self.meta, self.class);
         for cpu in 0..meta.control().cpus {
@@ -120,29 +98,6 @@ impl Hand<'_> {
                 }
             }
         }
-        let mut open: Option<Cursor> = None;
-        loop {
-            match consumer.block() {
-                Ok(block) => match open.take().or_else(|| meta.take_empty(class)) {
-                    Some(magazine) => {
-                        let magazine = meta.put_id(magazine, block);
-                        if magazine.is_full() {
-                            self.add_magazine(magazine);
-                        } else {
-                            open = Some(magazine);
-                        }
-                    }
-                    None => self.add_block(block),
-                },
-                Err(end) => {
-                    contended |= end == Popped::Gap;
-                    break;
-                }
-            }
-        }
-        if let Some(magazine) = open {
-            self.add_magazine(magazine);
-        }
         contended
     }
 
@@ -150,8 +105,9 @@ impl Hand<'_> {
         self.meta.span_word(block.span())
     }
 
-    /// Retires every slab of which all carved blocks are in hand.
+    /// Retires every slab of which all carved blocks are in hand or loose.
     fn retire(&self, retired: &mut Retired<'_>) {
+        let meta = self.meta;
         for block in self.ids() {
             let word = self.word(block);
             // ORDERING: Relaxed, here and below - span words of this class are the sweeper's.
@@ -160,19 +116,37 @@ impl Hand<'_> {
         for block in self.ids() {
             let word = self.word(block);
             let held = word.load(Ordering::Relaxed);
-            if held & RETIRED != 0 || held == 0 {
-                continue;
-            }
-            if self.meta.close_slab(self.class, block.span(), held) {
-                self.meta.retire_slab(self.class, block.span());
-                retired.add(block.span());
-            } else {
+            if held & RETIRED == 0 && held != 0 && !self.retire_slab(block.span(), held, retired) {
                 word.store(0, Ordering::Relaxed);
             }
         }
-        if let Some(span) = self.meta.take_idle_slab(self.class) {
+        // And those whose carved blocks are all loose.
+        for span in meta.spans_with_loose(self.class) {
+            if meta.span_word(span).load(Ordering::Relaxed) & RETIRED == 0 {
+                self.retire_slab(span, 0, retired);
+            }
+        }
+        if let Some(span) = meta.take_idle_slab(self.class) {
             retired.add(span);
         }
+    }
+
+    /// Retires a slab of which so many blocks are in hand, if the loose ones are all others that were carved.
+    fn retire_slab(&self, span: u32, held: u32, retired: &mut Retired<'_>) -> bool {
+        let (meta, class) = (self.meta, self.class);
+        let loose = meta.count_loose(class, span);
+        if held + loose == 0 || held + loose != meta.carved(class, span) {
+            return false;
+        }
+        // Others may put and take until the bits are in hand; then these are all, or the slab stays.
+        let taken = meta.take_all_loose(class, span);
+        if !meta.close_slab(class, span, held + taken.count()) {
+            meta.put_all_loose(class, span, &taken);
+            return false;
+        }
+        meta.retire_slab(class, span);
+        retired.add(span);
+        true
     }
 
     fn is_retired(&self, block: BlockId) -> bool {
@@ -189,7 +163,7 @@ impl Hand<'_> {
         let mut kept = 0;
         let mut writers = self.magazines();
         let mut writer = None;
-        for block in self.magazine_ids() {
+        for block in self.ids() {
             if self.is_retired(block) {
                 continue;
             }
@@ -216,15 +190,6 @@ impl Hand<'_> {
                 meta.give_empty(magazine);
             } else {
                 meta.publish_magazine(class, magazine.with_room(capacity - entries));
-            }
-        }
-        let mut chain = self.blocks;
-        while chain != 0 {
-            let block = BlockId(chain - 1);
-            chain = meta.read_header(class, block).bytes();
-            if !self.is_retired(block) {
-                meta.publish_block(class, block);
-                kept += 1;
             }
         }
         kept

@@ -1,23 +1,19 @@
-//! Walking the headers: who has what, now.
+//! Walking the states: who has what, now.
 
+use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
-use crate::layout::header::{ALLOC, Account, BlockId, Header, LARGE_ALLOC};
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
+use crate::layout::state::{Record, State};
 use crate::sync::Ordering;
 
 /// A block that a caller has.
 #[derive(Clone, Copy)]
 pub(crate) struct Live {
     pub(crate) block: BlockId,
-    pub(crate) header: Header,
+    pub(crate) state: State,
+    pub(crate) record: Record,
     pub(crate) class: Class,
-}
-
-impl Live {
-    pub(crate) const fn account(&self) -> Account {
-        self.header.account()
-    }
 }
 
 impl Meta {
@@ -33,20 +29,20 @@ impl Meta {
             return true;
         }
         let class = entry.class();
-        let (blocks, state) = if class == LARGE { (1, LARGE_ALLOC) } else { (class.per_slab(), ALLOC) };
+        let blocks = if class == LARGE { 1 } else { class.per_slab() };
         for n in 0..blocks {
             let in_slab = if class == LARGE { 0 } else { class.nth_block(n) };
             let block = BlockId(span * SPAN_GRAINS + in_slab);
-            let header = self.read_header(class, block);
-            if header.is(state, block) {
-                visit(Live { block, header, class });
+            let state = self.state(class, block);
+            if state.is_live(block) {
+                visit(Live { block, state, record: self.record(class, block), class });
             }
         }
         self.entry_now(span) == entry
     }
 
     /// Visits the live blocks of accounts that do not change hands while the walk goes on: a
-    /// removed adapter's. A live block pins its span, so none is seen twice or in vain.
+    /// removed adapter's. A live block pins its span, so none is seen twice.
     pub(crate) fn walk(&self, mut visit: impl FnMut(Live)) {
         for span in 0..self.control().geometry.spans {
             self.walk_span(span, &mut visit);

@@ -121,7 +121,7 @@ impl Section {
             let mut all = self.steps.iter().filter(|step| step.mnemonic() == mnemonic);
             all.any(|step| step.op0_kind() == OpKind::Memory)
         };
-        if changes(Mnemonic::Xor) {
+        if changes(Mnemonic::And) {
             Kind::Free
         } else if changes(Mnemonic::Add) {
             if has(Mnemonic::Shl) { Kind::Allocate } else { Kind::Pop }

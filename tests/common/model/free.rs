@@ -10,6 +10,7 @@ use crate::common::*;
 pub struct Freed {
     pub owner: AdapterId,
     pub tag: PoolTag,
+    pub bytes: u32,
     pub since: u64,
 }
 
@@ -89,10 +90,12 @@ impl<W: Way> Model<W> {
                 let violation = told();
                 let double = violation.kind == ViolationKind::DoubleFree;
                 assert!(double || violation.kind == ViolationKind::Wild && !known, "{violation}");
-                assert_eq!(violation.bytes, 0);
-                if known && self.is_live(freed.owner) {
+                if known {
+                    // The last owner, though it may be gone.
                     assert_eq!(violation.owner, Some(freed.owner));
-                    assert!(violation.tag == Some(freed.tag) || violation.tag == Some(OTHER));
+                    assert_eq!(violation.bytes, u64::from(freed.bytes));
+                    let tagged = violation.tag.is_some() || !self.is_live(freed.owner);
+                    assert!(tagged && violation.tag.is_none_or(|tag| tag == freed.tag || tag == OTHER));
                 }
             }
         }

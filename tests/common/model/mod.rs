@@ -217,7 +217,7 @@ impl<W: Way> Model<W> {
         let Block { owner, bytes, tag, .. } = self.live.remove(&address).unwrap();
         self.spans.remove(address - self.pool.range().0, bytes);
         self.clock += 1;
-        self.freed.insert(address, Freed { owner, tag, since: self.clock });
+        self.freed.insert(address, Freed { owner, tag, bytes, since: self.clock });
     }
 
     pub fn add(&mut self, name: &str) {
