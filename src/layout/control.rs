@@ -34,8 +34,6 @@ pub struct Control {
     pub(crate) small: [u8; SMALL.len()],
     /// How many bits of a handle's number are its slot; the rest is the generation.
     pub(crate) slot_bits: u32,
-    /// For rseq sections: where the record of the state at the base would be.
-    pub(crate) records: usize,
     /// Address of each CPU's block, for rseq sections, from number -[`NO_CPU`] on. For numbers without a
     /// cache, and for all while the twin serves or the host's switch is down, it is the shared row's, whose
     /// cursors are `NONE` for ever. Written at creation and by the host's switch.
@@ -136,7 +134,6 @@ impl Control {
             capacity,
             small: SMALL.map(|class| class.max(least)),
             slot_bits: slot_bits(config.adapters),
-            records: 0,
             #[cfg(not(storport_pool_loom))]
             cpu_blocks: [const { AtomicU64::new(0) }; NO_CPU + MAX_CPUS],
             geometry,

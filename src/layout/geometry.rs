@@ -225,9 +225,7 @@ pub(crate) struct Geometry {
     /// The end of the last one, in words.
     pub(crate) arena_end: u32,
     /// Where blocks' states are.
-    pub(crate) areas: [Areas; LEVELS],
-    /// How far a record lies behind its state, in bytes.
-    pub(crate) records: usize,
+    areas: Areas,
     /// Requested bytes of large runs, by their first span.
     pub(crate) large_bytes: usize,
     /// By span: a bit for each free block that lies in no magazine.
@@ -238,12 +236,32 @@ pub(crate) struct Geometry {
     pub(crate) loose_spans: usize,
 }
 
-/// The states of all spans' blocks, of classes whose blocks are about as large: an area of so many words a span,
-/// counted from the base. Larger blocks have areas of their own, so that many slabs' states share a page.
+/// The states of all spans' blocks: an area a span, and of several kinds, since larger blocks have few states, and
+/// many slabs' shall share a page. Areas of one kind follow each other, and the larger kinds come first. All of them
+/// lie in chunks, and behind each chunk the records of its states: so a record lies at a constant distance from its
+/// state, and allocate need not look it up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Areas {
-    first: u64,
-    stride: u32,
+struct Areas {
+    /// Where the first chunk begins.
+    base: usize,
+    /// By kind: how far its areas lie from the first chunk, were there no records in between.
+    starts: [usize; LEVELS],
+    /// By kind: bytes of an area; a power of two that divides a chunk.
+    sizes: [usize; LEVELS],
+}
+
+/// Bytes of a chunk: the states of the smallest blocks of one span.
+const CHUNK: usize = SPAN_GRAINS as usize * 4;
+/// How far a record lies behind its state, in bytes. A cache line more than a chunk, so that the two do not compete
+/// for a cache set, nor do all chunks' beginnings.
+pub(crate) const RECORDS: usize = CHUNK + 64;
+
+impl Areas {
+    /// Which word from the base the area of a span begins at.
+    const fn word(&self, level: usize, span: u32) -> u64 {
+        let at = self.starts[level] + span as usize * self.sizes[level];
+        ((self.base + at / CHUNK * 2 * RECORDS + at % CHUNK) / 4) as u64
+    }
 }
 
 /// How many kinds of areas there are, by their classes' grain shifts: below 4, below 6, and from 6 up.
@@ -257,9 +275,6 @@ const fn level(grain_shift: u32) -> usize {
     }
     level
 }
-
-/// Words of a cache line.
-const LINE_WORDS: u32 = 16;
 
 const fn align(offset: usize, to: usize) -> usize {
     offset.next_multiple_of(to)
@@ -277,8 +292,7 @@ impl Geometry {
 
     /// The page-map entry of a slab.
     pub(crate) const fn slab_entry(&self, class: Class, span: u32) -> Entry {
-        let areas = self.areas[level(class.grain_shift())];
-        Entry::slab(class, span, areas.first + span as u64 * areas.stride as u64)
+        Entry::slab(class, span, self.areas.word(level(class.grain_shift()), span))
     }
 
     /// Which word from the base is the state of a slab's block.
@@ -288,8 +302,7 @@ impl Geometry {
 
     /// Which word from the base is the state of the large run that begins at this span.
     pub(crate) const fn large_state_index(&self, span: u32) -> u64 {
-        let areas = self.areas[LEVELS - 1];
-        areas.first + span as u64 * areas.stride as u64
+        self.areas.word(LEVELS - 1, span)
     }
 
     /// Offset of a counter cell from its CPU's block.
@@ -363,24 +376,21 @@ impl Geometry {
         }
         end = arena_end;
 
-        // Behind the last magazine's link there is always a line more, which a prefetch may read.
-        let states = align(end, 64);
-        end = states;
-        let mut areas = [Areas { first: 0, stride: 0 }; LEVELS];
+        let mut areas = Areas { base: align(end, 64), starts: [0; LEVELS], sizes: [0; LEVELS] };
         let mut level = 0;
+        let mut states = 0;
         while level < LEVELS {
             let shift = if least > LEVEL_SHIFTS[level] { least } else { LEVEL_SHIFTS[level] };
-            let used = level + 1 == LEVELS || least < LEVEL_SHIFTS[level + 1];
-            // The first level's areas would all begin at the same cache sets.
-            let stride =
-                if used { (SPAN_GRAINS >> shift) + if level == 0 { LINE_WORDS } else { 0 } } else { 0 };
-            areas[level] = Areas { first: (end / 4) as u64, stride };
-            end += spans as usize * stride as usize * 4;
+            areas.starts[level] = states;
+            // Kinds of which all classes are too small have none.
+            if level + 1 == LEVELS || least < LEVEL_SHIFTS[level + 1] {
+                areas.sizes[level] = (SPAN_GRAINS >> shift) as usize * 4;
+                states += spans as usize * areas.sizes[level];
+            }
             level += 1;
         }
-        // Nor do a block's two words.
-        let records = align(end - states, 64) + 27 * 64;
-        end = states + 2 * records;
+        // The last chunk's records end with it.
+        end = areas.base + (states - 1) / CHUNK * 2 * RECORDS + (states - 1) % CHUNK + 1 + RECORDS;
 
         Ok(Geometry {
             range: Range::new(range_base, spans),
@@ -398,7 +408,6 @@ impl Geometry {
             arena: (arena / 4) as u32,
             arena_end: (arena_end / 4) as u32,
             areas,
-            records,
             large_bytes,
             loose,
             loose_words,
@@ -471,8 +480,10 @@ mod tests {
             }
             let bytes = |word: &u64| *word as usize * 4;
             let (first, last) = (bytes(owner.keys().next().unwrap()), bytes(owner.keys().last().unwrap()));
-            assert!(first >= geometry.arena_end as usize * 4 && first + geometry.records > last);
-            assert!(last + geometry.records + 4 <= geometry.above);
+            assert!(first >= geometry.arena_end as usize * 4 && last + RECORDS + 4 <= geometry.above);
+            let records: std::collections::BTreeSet<u64> =
+                owner.keys().map(|word| word + RECORDS as u64 / 4).collect();
+            assert!(owner.keys().all(|word| !records.contains(word)), "a state is a record");
         }
         assert_eq!(SIZES.len(), SLAB_CLASSES);
     }

@@ -73,7 +73,7 @@ mod model {
     use crate::layout::block::{Account, BlockId};
     use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN_GRAINS};
     use crate::layout::control::Control;
-    use crate::layout::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP};
+    use crate::layout::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS};
     use crate::sync::{AtomicU32, AtomicU64};
 
     /// The control block, and the words by offset: only those that the geometry names, each at the
@@ -127,7 +127,7 @@ mod model {
                 for index in states.chain([geometry.large_state_index(span)]) {
                     let at = index as usize * 4;
                     words.add_narrow(at, at + 4);
-                    words.add_narrow(at + geometry.records, at + geometry.records + 4);
+                    words.add_narrow(at + RECORDS, at + RECORDS + 4);
                 }
             }
             Box::new(words)

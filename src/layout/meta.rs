@@ -4,7 +4,7 @@ use super::block::{Account, BlockId};
 use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SPAN_GRAINS};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
-use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, SPARES};
+use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS, SPARES};
 use super::memory::Memory;
 use super::page_map::Entry;
 use super::range::Range;
@@ -13,7 +13,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// How many calls before a block comes out of its magazine it is drawn into the cache.
 #[cfg(not(storport_pool_loom))]
-pub(crate) const AHEAD: usize = 20;
+pub(crate) const AHEAD: usize = 8;
 
 /// A pool's metadata. Copied freely inside the crate; every copy lives shorter than its pool.
 #[derive(Clone, Copy)]
@@ -99,7 +99,7 @@ impl Meta {
     }
 
     fn record_word(&self, index: u64) -> &AtomicU32 {
-        self.word32(index as usize * 4 + self.control().geometry.records)
+        self.word32(index as usize * 4 + RECORDS)
     }
 
     fn large_bytes(&self, span: u32) -> &AtomicU32 {

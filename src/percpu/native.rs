@@ -82,7 +82,6 @@ mod commit {
         }
         thread::publish_area(offset);
         control.rseq = true;
-        control.records = base + control.geometry.records;
         for cpu in 0..control.cpus {
             let block = base + control.geometry.cpu_block(cpu);
             control.cpu_blocks[NO_CPU + cpu as usize] = AtomicU64::new(block as u64);

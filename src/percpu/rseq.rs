@@ -15,7 +15,7 @@ use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, GRAIN_SHIFT, SPAN_GRAINS};
 use crate::layout::control::{Control, NO_CPU};
 use crate::layout::cursor::{Cursor, MAX_ROOM};
-use crate::layout::geometry::{Geometry, MAX_CPUS, PAGE_MAP};
+use crate::layout::geometry::{Geometry, MAX_CPUS, PAGE_MAP, RECORDS};
 use crate::layout::meta::{AHEAD, Meta};
 use crate::layout::page_map::{CLASS_SHIFT, FIRST_SHIFT};
 use crate::layout::range::Range;
@@ -248,13 +248,16 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             "27: or {id}, {OVERTAKEN}",
             "jmp 28f",
             ".popsection",
-            // The block that this magazine hands out `AHEAD` calls from now: the caller will touch it
-            // first, and by then it is in the cache.
             steps!(
+                "mov {class:e}, {account:e}";
+                "shl {class:e}, {ACCOUNT_SHIFT}";
+                "or {class:e}, {less:e}";                       // class = account, bytes less one
+                "mov {less}, qword ptr [{base} + {RANGE}]";     // less = where the range begins
+                // The block that this magazine hands out `AHEAD` calls from now: the caller will touch it
+                // first, and by then it is in the cache.
                 "mov {t:e}, dword ptr [{base} + {t} * 4 + {AHEAD} * 4]";
                 "shl {t}, {GRAIN_SHIFT}";
-                "add {t}, qword ptr [{base} + {RANGE}]";
-                "prefetchw byte ptr [{t}]";
+                "prefetchw byte ptr [{less} + {t}]";
                 "mov {t:e}, {id:e}";
                 "shr {t:e}, {SPAN_SHIFT}";
                 "mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
@@ -262,17 +265,13 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
                 "shl {t}, cl";
                 "add {t}, rcx";
                 "shr {t}, {FIRST_SHIFT}";                       // t = index of the state
-                "mov {class:e}, {account:e}";
-                "shl {class:e}, {ACCOUNT_SHIFT}";
-                "or {class:e}, {less:e}";                       // account, bytes less one
-                "mov rcx, qword ptr [{base} + {RECORDS}]";
-                "mov dword ptr [rcx + {t} * 4], {class:e}";     // the record, before the state (I8)
+                "mov dword ptr [{base} + {t} * 4 + {RECORDS}], {class:e}"; // the record, before the state (I8)
                 "mov {class:e}, {id:e}";
                 "and {class:e}, {OFFSET}";
                 "or {class:e}, {key:e}";                        // live, owner, offset
                 "mov dword ptr [{base} + {t} * 4], {class:e}";
                 "shl {id}, {GRAIN_SHIFT}";
-                "add {id}, qword ptr [{base} + {RANGE}]";       // id = address
+                "add {id}, {less}";                             // id = address
                 "cmp qword ptr [{base} + {account} * 8], {key}"; // closed meanwhile: pairs with `fence_all`
                 "jne 27b";
             ),
@@ -280,14 +279,14 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             base = in(reg) meta.base(),
             account = in(reg) ask.account.0,
             class = inout(reg) usize::from(ask.class.0) => _,
-            less = in(reg) ask.bytes.wrapping_sub(1),
+            less = inout(reg) u64::from(ask.bytes.wrapping_sub(1)) => _,
             key = in(reg) ask.key,
             t = out(reg) _,
             id = out(reg) answer,
             out("rcx") _,
             BLOCKS = const BLOCKS,
             CAPACITY = const offset_of!(Control, capacity),
-            RECORDS = const offset_of!(Control, records),
+            RECORDS = const RECORDS,
             PAGE_MAP = const PAGE_MAP,
             SPAN_SHIFT = const SPAN_GRAINS.ilog2(),
             OFFSET = const SPAN_GRAINS - 1,
