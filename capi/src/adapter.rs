@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_void};
 
 use pool::Outstanding;
 
-use crate::handle::{sp_pool, with_pool};
+use crate::kind::{sp_pool, with_pool};
 use crate::types::{PVOID, ULONG};
 use crate::{error, registry};
 

@@ -1,31 +1,10 @@
 //! The two routines, by their own names.
 
-use pool::{AdapterId, PoolTag, Status};
+use pool::{PoolTag, Status};
 
-use crate::handle::{Kind, sp_pool, with_pool};
+use crate::kind::with_pool;
 use crate::registry;
 use crate::types::{PVOID, ULONG};
-
-/// Allocates in an adapter's name. `out` is set on success alone.
-///
-/// # Safety
-/// The handle is a pool that lives.
-#[inline(always)]
-pub(crate) unsafe fn allocate(
-    handle: *const sp_pool,
-    adapter: AdapterId,
-    bytes: ULONG,
-    tag: ULONG,
-    out: &mut u64,
-) -> Status {
-    let tag = PoolTag::from_raw(tag);
-    // SAFETY: the caller's promise.
-    match unsafe { &(*handle).kind } {
-        Kind::Native(pool) => pool.allocate(adapter, bytes, tag, Some(out)),
-        Kind::Portable(pool) => pool.allocate(adapter, bytes, tag, Some(out)),
-        Kind::Masked(pool) => pool.allocate(adapter, bytes, tag, Some(out)),
-    }
-}
 
 /// `StorPortAllocatePool`: declared in the header by hand, so that it can be left out there.
 ///
