@@ -17,6 +17,7 @@
 //! | `handle` | functions: a pool's making and end | `error`, `kind`, `registry`, `system`, `options` |
 //! | `adapter` | functions: adapters, by their extensions | `types`, `error`, `kind`, `registry` |
 //! | `storport` | functions: the two routines | `types`, `kind`, `registry` |
+//! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
 //! | `executive` | functions: the tagged pool's names | `types`, `kind`, `system` |
 //! | `violation` | functions: misuse, told to C | `types`, `kind`, `registry` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `error`, `kind`, `registry` |
@@ -27,6 +28,7 @@
 mod adapter;
 mod error;
 mod executive;
+mod extended;
 mod handle;
 mod host;
 mod irql;

@@ -80,21 +80,3 @@ unsafe fn free_slow(extension: PVOID, address: u64) -> ULONG {
     // SAFETY: the caller's promise, and a pool whose extension is known lives.
     unsafe { with_pool!(handle.as_ref(), pool => pool.free(adapter, address)) }.code()
 }
-
-unsafe extern "C" {
-    fn sp_extended_function(FunctionCode: ULONG, HwDeviceExtension: PVOID, ...) -> ULONG;
-}
-
-/// `StorPortExtendedFunction`: declared in the header by hand. Its arguments stay where they are: what they are
-/// depends on the code, which C looks at.
-///
-/// # Safety
-/// The arguments are what the function code asks for.
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-pub unsafe extern "C" fn StorPortExtendedFunction() {
-    #[cfg(target_arch = "x86_64")]
-    core::arch::naked_asm!("jmp {}", sym sp_extended_function);
-    #[cfg(target_arch = "aarch64")]
-    core::arch::naked_asm!("b {}", sym sp_extended_function);
-}
