@@ -1,5 +1,5 @@
 /* The one routine that takes what its first argument says, which stable Rust cannot define. It is exported
-   under its own name by lib.rs, which jumps here. */
+   under its own name by src/extended.rs, which jumps here. */
 #include "storport_pool.h"
 
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 //! Adapters, by their extensions.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{CStr, c_char, c_void};
 
 use pool::Outstanding;
 
-use crate::handle::{sp_pool, with_pool};
+use crate::kind::{sp_pool, with_pool};
 use crate::types::{PVOID, ULONG};
 use crate::{error, registry};
 
@@ -14,6 +14,18 @@ const NO_ADAPTER: usize = usize::MAX;
 /// Hears of the blocks of one tag that an adapter left. It must not unwind.
 pub type sp_leak_callback =
     Option<unsafe extern "C" fn(context: *mut c_void, tag: ULONG, blocks: u64, bytes: u64)>;
+
+/// A C string as text; what is no UTF-8 is replaced. NULL is empty.
+///
+/// # Safety
+/// NULL, or a string that ends in 0.
+unsafe fn text(string: *const c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
 
 /// Adds an adapter and returns its HwDeviceExtension: zeroed memory of its own, which `StorPortAllocatePool`
 /// and `StorPortFreePool` know. No other adapter gets this address while the pool lives. NULL on failure: the
@@ -28,7 +40,7 @@ pub unsafe extern "C" fn sp_adapter_create(
     extension_bytes: usize,
 ) -> PVOID {
     // SAFETY: the caller's promise.
-    let (handle, name) = unsafe { (pool.as_ref(), error::text(name)) };
+    let (handle, name) = unsafe { (pool.as_ref(), text(name)) };
     let made = handle.ok_or_else(|| "the pool is NULL".to_owned()).and_then(|handle| {
         with_pool!(handle, pool => {
             let adapter = pool.add_adapter(&name).map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! Why the last host call of this thread failed.
 
 use core::cell::Cell;
-use core::ffi::{CStr, c_char};
+use core::ffi::c_char;
 use core::fmt;
 use std::io::Write;
 
@@ -27,16 +27,4 @@ pub(crate) fn set(why: impl fmt::Display) {
 pub extern "C" fn sp_last_error() -> *const c_char {
     SHOWN.set(TEXT.get());
     SHOWN.with(|shown| shown.as_ptr().cast())
-}
-
-/// A C string as text; what is no UTF-8 is replaced. NULL is empty.
-///
-/// # Safety
-/// NULL, or a string that ends in 0.
-pub(crate) unsafe fn text(string: *const c_char) -> String {
-    if string.is_null() {
-        return String::new();
-    }
-    // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
 }

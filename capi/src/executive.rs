@@ -6,16 +6,12 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pool::{Irql, PoolTag, Status};
 
-use crate::handle::{Kind, sp_pool, with_pool};
-use crate::storport::allocate;
+use crate::kind::{Kind, sp_pool, with_pool};
+use crate::system;
 use crate::types::{POOL_FLAGS, POOL_TYPE, PVOID, SIZE_T, ULONG};
-
-/// The pool that serves these routines: the first over memory of the operating system, or the host's choice.
-static SYSTEM: AtomicPtr<sp_pool> = AtomicPtr::new(ptr::null_mut());
 
 const UNINITIALIZED: POOL_FLAGS = 0x2;
 const CACHE_ALIGNED: POOL_FLAGS = 0x8;
@@ -36,20 +32,6 @@ const ZERO_ALLOCATION: POOL_TYPE = 0x400;
 const CACHE_LINE: usize = 64;
 const PAGE: usize = 4096;
 
-/// Makes the pool the system's, if there is none and it has memory that can be zeroed.
-pub(crate) fn adopt(handle: *mut sp_pool, addressable: bool) {
-    if addressable {
-        // ORDERING: Release - the pool; pairs with the Acquire in `system`.
-        let _ = SYSTEM.compare_exchange(ptr::null_mut(), handle, Ordering::Release, Ordering::Relaxed);
-    }
-}
-
-/// The system's pool is no more, if it was this one.
-pub(crate) fn abandon(handle: *mut sp_pool) {
-    // ORDERING: Relaxed - the caller promises that no call follows.
-    let _ = SYSTEM.compare_exchange(handle, ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed);
-}
-
 /// Chooses the pool that serves `ExAllocatePool2` and its kind; NULL: none. Without a choice it is the first
 /// pool over memory of the operating system. PASSIVE.
 ///
@@ -57,14 +39,7 @@ pub(crate) fn abandon(handle: *mut sp_pool) {
 /// `pool` is NULL or a pool that lives, whose range this process can address.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_set_system_pool(pool: *mut sp_pool) {
-    // ORDERING: Release - as in `adopt`.
-    SYSTEM.store(pool, Ordering::Release);
-}
-
-fn system<'a>() -> Option<&'a sp_pool> {
-    // ORDERING: Acquire - the pool; pairs with the Release of whoever chose it.
-    // SAFETY: a pool that serves lives; whoever ends it promises that no call follows.
-    unsafe { SYSTEM.load(Ordering::Acquire).as_ref() }
+    system::choose(pool);
 }
 
 fn irql(handle: &sp_pool) -> Irql {
@@ -77,7 +52,7 @@ fn irql(handle: &sp_pool) -> Irql {
 
 /// NULL where there is no pool, or no block.
 fn get(bytes: SIZE_T, tag: ULONG, paged: bool, aligned: bool, zeroed: bool) -> PVOID {
-    let Some(handle) = system() else { return ptr::null_mut() };
+    let Some(handle) = system::pool() else { return ptr::null_mut() };
     if paged && irql(handle) > Irql::APC {
         return ptr::null_mut();
     }
@@ -86,8 +61,8 @@ fn get(bytes: SIZE_T, tag: ULONG, paged: bool, aligned: bool, zeroed: bool) -> P
         if aligned && bytes < PAGE && bytes > 0 { bytes.next_power_of_two().max(CACHE_LINE) } else { bytes };
     let Ok(rounded) = ULONG::try_from(rounded) else { return ptr::null_mut() };
     let mut address = 0;
-    // SAFETY: the handle lives.
-    if unsafe { allocate(handle, handle.system, rounded, tag, &mut address) } != Status::SUCCESS {
+    let (tag, out) = (PoolTag::from_raw(tag), Some(&mut address));
+    if with_pool!(handle, pool => pool.allocate(handle.system, rounded, tag, out)) != Status::SUCCESS {
         return ptr::null_mut();
     }
     let block: PVOID = ptr::with_exposed_provenance_mut(address as usize);
@@ -134,7 +109,7 @@ pub extern "C" fn ExAllocatePoolZero(PoolType: POOL_TYPE, NumberOfBytes: SIZE_T,
 /// Nobody uses the block any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ExFreePool(P: *mut c_void) {
-    if let Some(handle) = system() {
+    if let Some(handle) = system::pool() {
         // SAFETY: the caller's promise. There is no status to return.
         let _ = unsafe { with_pool!(handle, pool => pool.free(handle.system, P.addr() as u64)) };
     }
@@ -150,7 +125,7 @@ pub unsafe extern "C" fn ExFreePoolWithTag(P: *mut c_void, Tag: ULONG) {
         // SAFETY: the caller's promise.
         return unsafe { ExFreePool(P) };
     }
-    if let Some(handle) = system() {
+    if let Some(handle) = system::pool() {
         let (address, tag) = (P.addr() as u64, PoolTag::from_raw(Tag));
         // SAFETY: the caller's promise. There is no status to return.
         let _ = unsafe { with_pool!(handle, pool => pool.free_with_tag(handle.system, address, tag)) };

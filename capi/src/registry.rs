@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 use pool::{AdapterId, Caller};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 
-use crate::handle::{Kind, sp_pool};
+use crate::kind::{Kind, sp_pool};
 use crate::types::PVOID;
 
 const PLACE_SHIFT: u32 = 16;

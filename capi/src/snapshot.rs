@@ -4,9 +4,9 @@ use core::ffi::c_char;
 
 use pool::PoolTag;
 
-use crate::handle::{sp_pool, with_pool};
-use crate::registry;
+use crate::kind::{sp_pool, with_pool};
 use crate::types::{PVOID, ULONG};
+use crate::{error, registry};
 
 /// A picture of a pool's tags and accounts.
 pub struct sp_snapshot {
@@ -62,7 +62,7 @@ fn row(tag: PoolTag, extension: PVOID, totals: &pool::Totals) -> sp_row {
 pub unsafe extern "C" fn sp_snapshot_take(pool: *const sp_pool) -> *mut sp_snapshot {
     // SAFETY: the caller's promise.
     let Some(handle) = (unsafe { pool.as_ref() }) else {
-        crate::error::set("the pool is NULL");
+        error::set("the pool is NULL");
         return core::ptr::null_mut();
     };
     let taken = with_pool!(handle, pool => pool.snapshot());

@@ -1,31 +1,10 @@
 //! The two routines, by their own names.
 
-use pool::{AdapterId, PoolTag, Status};
+use pool::{PoolTag, Status};
 
-use crate::handle::{Kind, sp_pool, with_pool};
+use crate::kind::with_pool;
 use crate::registry;
 use crate::types::{PVOID, ULONG};
-
-/// Allocates in an adapter's name. `out` is set on success alone.
-///
-/// # Safety
-/// The handle is a pool that lives.
-#[inline(always)]
-pub(crate) unsafe fn allocate(
-    handle: *const sp_pool,
-    adapter: AdapterId,
-    bytes: ULONG,
-    tag: ULONG,
-    out: &mut u64,
-) -> Status {
-    let tag = PoolTag::from_raw(tag);
-    // SAFETY: the caller's promise.
-    match unsafe { &(*handle).kind } {
-        Kind::Native(pool) => pool.allocate(adapter, bytes, tag, Some(out)),
-        Kind::Portable(pool) => pool.allocate(adapter, bytes, tag, Some(out)),
-        Kind::Masked(pool) => pool.allocate(adapter, bytes, tag, Some(out)),
-    }
-}
 
 /// `StorPortAllocatePool`: declared in the header by hand, so that it can be left out there.
 ///
@@ -100,22 +79,4 @@ unsafe fn free_slow(extension: PVOID, address: u64) -> ULONG {
     };
     // SAFETY: the caller's promise, and a pool whose extension is known lives.
     unsafe { with_pool!(handle.as_ref(), pool => pool.free(adapter, address)) }.code()
-}
-
-unsafe extern "C" {
-    fn sp_extended_function(FunctionCode: ULONG, HwDeviceExtension: PVOID, ...) -> ULONG;
-}
-
-/// `StorPortExtendedFunction`: declared in the header by hand. Its arguments stay where they are: what they are
-/// depends on the code, which C looks at.
-///
-/// # Safety
-/// The arguments are what the function code asks for.
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-pub unsafe extern "C" fn StorPortExtendedFunction() {
-    #[cfg(target_arch = "x86_64")]
-    core::arch::naked_asm!("jmp {}", sym sp_extended_function);
-    #[cfg(target_arch = "aarch64")]
-    core::arch::naked_asm!("b {}", sym sp_extended_function);
 }

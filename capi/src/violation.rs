@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char, c_void};
 
 use pool::{AdapterId, Violation, ViolationKind};
 
-use crate::handle::{sp_pool, with_pool};
+use crate::kind::{sp_pool, with_pool};
 use crate::registry;
 use crate::types::{KIRQL, PVOID, ULONG};
 

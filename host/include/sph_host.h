@@ -1,4 +1,23 @@
-/* A Storport host in a process: loads a miniport that is compiled into it, and drives it through its life. */
+/* A Storport host in a process: loads a miniport that is compiled into it, and drives it through its life.
+
+   Its files. Each uses only files above it:
+
+   file               | what it holds                               | may use
+   -------------------|---------------------------------------------|--------------------------------------------
+   sph_types.h        | what a miniport shares with the port driver | storport_pool.h
+   sph_host.h         | a run, and its result                       | sph_types.h
+   storport.h         | what a miniport's source includes           | sph_types.h
+   src/scope          | the miniport's callback that a thread is in | sph_types.h
+   src/state          | the port driver's state                     | sph_types.h
+   src/findings       | what went wrong, told and counted           | sph_host.h, scope
+   src/ledger         | who allocated what; storport.h's pool calls | scope, state, findings
+   src/port           | the port driver's routines                  | state, findings
+   src/device         | the thread of interrupts, DPCs and timers   | scope, state, port
+   src/traffic        | requests, and the threads that submit them  | scope, state, findings, port, device
+   src/life           | sph_run: from DriverEntry to removal        | sph_host.h, scope, state, findings, ledger,
+                      |                                             | traffic
+   miniport/ramdisk.c | a sample miniport                           | storport.h
+   miniport/main.c    | runs the miniport that it is linked with    | sph_host.h */
 #ifndef SPH_HOST_H
 #define SPH_HOST_H
 

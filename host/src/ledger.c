@@ -1,10 +1,12 @@
 /* The side table: where each block came from and went to. It makes the pool's calls one at a time, so that what it
-   knows is what the pool knows. */
-#include "internal.h"
+   knows is what the pool knows. The findings' lock is the ledger's too. */
+#include "ledger.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "findings.h"
+#include "scope.h"
+#include "state.h"
 
 struct entry {
     PVOID block; /* NULL: no entry */
@@ -14,75 +16,10 @@ struct entry {
     ULONG tag;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries;
 static size_t size, used; /* size: a power of two */
-static FILE *report;
 static bool suspicions;
 static bool refused; /* a violation was told since it was cleared */
-static sph_result *result;
-
-_Thread_local const char *sph_callback;
-
-static const char the_host[] = "the host";
-
-static const char *callback(void)
-{
-    return sph_callback != NULL ? sph_callback : the_host;
-}
-
-void sph_say(const char *format, ...)
-{
-    va_list arguments;
-    if (report == NULL) return;
-    va_start(arguments, format);
-    vfprintf(report, format, arguments);
-    va_end(arguments);
-    fputc('\n', report);
-}
-
-void sph_misuse(const char *format, ...)
-{
-    va_list arguments;
-    pthread_mutex_lock(&lock);
-    result->other++;
-    if (report != NULL) {
-        fprintf(report, "misuse in %s: ", callback());
-        va_start(arguments, format);
-        vfprintf(report, format, arguments);
-        va_end(arguments);
-        fputc('\n', report);
-    }
-    pthread_mutex_unlock(&lock);
-}
-
-/* A mistake in one place is found at every I/O: the first ones of each kind and place are told in full, the others
-   counted. Places are told apart by their names' addresses, which are constants. */
-struct site {
-    const char *what, *allocated_in, *found_in;
-    unsigned long times;
-};
-enum { SITES = 64, TOLD = 3 };
-static struct site sites[SITES];
-
-static void find(const char *what, const char *allocated_in, const char *format, ...)
-{
-    const char *found_in = callback();
-    struct site *site = sites;
-    va_list arguments;
-    while (site < sites + SITES - 1 && site->what != NULL &&
-           (site->what != what || site->allocated_in != allocated_in || site->found_in != found_in))
-        site++;
-    site->what = what;
-    site->allocated_in = allocated_in;
-    site->found_in = found_in;
-    if (site->times++ >= TOLD || report == NULL) return;
-    fprintf(report, "%s: ", what);
-    va_start(arguments, format);
-    vfprintf(report, format, arguments);
-    va_end(arguments);
-    fputc('\n', report);
-}
 
 static struct entry *slot(PVOID block)
 {
@@ -111,27 +48,17 @@ static void grow(void)
     free(old);
 }
 
-void sph_ledger_open(const sph_options *options, sph_result *into)
+void sph_ledger_open(bool suspect)
 {
-    report = options->report;
-    suspicions = options->suspicions;
-    result = into;
+    suspicions = suspect;
     size = 1024;
     used = 0;
-    memset(sites, 0, sizeof(sites));
     entries = calloc(size, sizeof(*entries));
     if (entries == NULL) abort();
 }
 
 void sph_ledger_close(void)
 {
-    const struct site *site;
-    for (site = sites; site < sites + SITES && site->what != NULL; site++)
-        if (site->times > TOLD)
-            sph_say("%s: %lu more%s%s%s%s", site->what, site->times - TOLD,
-                    site->found_in != the_host ? ", found in " : "", site->found_in != the_host ? site->found_in : "",
-                    site->allocated_in != NULL ? ", of blocks allocated in " : "",
-                    site->allocated_in != NULL ? site->allocated_in : "");
     free(entries);
     entries = NULL;
 }
@@ -185,24 +112,25 @@ void sph_violation(void *context, const sp_violation *violation)
     refused = true;
     switch (violation->kind) {
     case SP_DOUBLE_FREE:
-        result->double_frees++;
+        sph_findings.result->double_frees++;
         entry = known(violation->address);
-        find("double free", origin(violation->address), "%s, freed in %s, freed again in %s",
-             describe(violation->address, text, sizeof(text)),
-             entry != NULL && entry->freed_in != NULL ? entry->freed_in : "an unknown place", callback());
+        sph_found("double free", origin(violation->address), "%s, freed in %s, freed again in %s",
+                  describe(violation->address, text, sizeof(text)),
+                  entry != NULL && entry->freed_in != NULL ? entry->freed_in : "an unknown place", sph_callback());
         break;
     case SP_WRONG_OWNER: {
-        result->wrong_owners++;
-        find("wrong adapter", origin(violation->address), "%s for %s, freed in %s through %s",
-             describe(violation->address, text, sizeof(text)), name(violation->owner), callback(),
-             name(violation->caller));
+        sph_findings.result->wrong_owners++;
+        sph_found("wrong adapter", origin(violation->address), "%s for %s, freed in %s through %s",
+                  describe(violation->address, text, sizeof(text)), name(violation->owner), sph_callback(),
+                  name(violation->caller));
         break;
     }
     case SP_WRONG_TAG: {
         char given[5];
-        result->bad_frees++;
-        find("wrong tag", origin(violation->address), "%s, freed in %s with tag '%s'",
-             describe(violation->address, text, sizeof(text)), callback(), readable(violation->given_tag, given));
+        sph_findings.result->bad_frees++;
+        sph_found("wrong tag", origin(violation->address), "%s, freed in %s with tag '%s'",
+                  describe(violation->address, text, sizeof(text)), sph_callback(),
+                  readable(violation->given_tag, given));
         break;
     }
     case SP_LEAK: /* block by block, in sph_ledger_leaks */
@@ -210,20 +138,20 @@ void sph_violation(void *context, const sp_violation *violation)
     case SP_WILD_FREE:
     case SP_FOREIGN_FREE:
     case SP_INTERIOR_FREE:
-        result->bad_frees++;
-        find("bad free", NULL, "%p in %s: %s", violation->address, callback(), violation->description);
+        sph_findings.result->bad_frees++;
+        sph_found("bad free", NULL, "%p in %s: %s", violation->address, sph_callback(), violation->description);
         break;
     default:
-        result->other++;
-        find("misuse", NULL, "%s, in %s", violation->description, callback());
+        sph_findings.result->other++;
+        sph_found("misuse", NULL, "%s, in %s", violation->description, sph_callback());
         break;
     }
 }
 
 static void too_high(const char *what, const char *allocated_in, const char *of)
 {
-    result->wrong_irqls++;
-    find(what, allocated_in, "in %s, at IRQL %d: %s", callback(), (int)KeGetCurrentIrql(), of);
+    sph_findings.result->wrong_irqls++;
+    sph_found(what, allocated_in, "in %s, at IRQL %d: %s", sph_callback(), (int)KeGetCurrentIrql(), of);
 }
 
 static void allocated_too_high(size_t bytes, ULONG tag)
@@ -248,31 +176,32 @@ static void enter(PVOID block, PVOID extension, size_t bytes, ULONG tag)
         entry = slot(block);
     }
     entry->block = block;
-    entry->allocated_in = callback();
+    entry->allocated_in = sph_callback();
     entry->freed_in = NULL;
     entry->extension = extension;
     entry->bytes = bytes;
     entry->tag = tag;
-    result->allocations++;
+    sph_findings.result->allocations++;
 }
 
 static void leave(PVOID block)
 {
     struct entry *entry = known(block);
-    if (entry != NULL) entry->freed_in = callback();
+    if (entry != NULL) entry->freed_in = sph_callback();
 }
 
 ULONG sph_allocate_pool(PVOID HwDeviceExtension, ULONG NumberOfBytes, ULONG Tag, PVOID *BufferPointer)
 {
     char text[160];
     ULONG status;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     if (suspicions && BufferPointer != NULL && *BufferPointer != NULL) {
         const struct entry *entry = known(*BufferPointer);
         if (entry != NULL && entry->freed_in == NULL && entry->extension == HwDeviceExtension) {
-            result->overwritten++;
-            find("suspected overwrite", entry->allocated_in, "allocation in %s into a pointer that holds a live %s",
-                 callback(), describe(*BufferPointer, text, sizeof(text)));
+            sph_findings.result->overwritten++;
+            sph_found("suspected overwrite", entry->allocated_in,
+                      "allocation in %s into a pointer that holds a live %s", sph_callback(),
+                      describe(*BufferPointer, text, sizeof(text)));
         }
     }
     status = StorPortAllocatePool(HwDeviceExtension, NumberOfBytes, Tag, BufferPointer);
@@ -281,21 +210,21 @@ ULONG sph_allocate_pool(PVOID HwDeviceExtension, ULONG NumberOfBytes, ULONG Tag,
     } else if (status == STOR_STATUS_INVALID_IRQL) {
         allocated_too_high(NumberOfBytes, Tag);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sph_findings.lock);
     return status;
 }
 
 ULONG sph_free_pool(PVOID HwDeviceExtension, PVOID BufferPointer)
 {
     ULONG status;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     status = StorPortFreePool(HwDeviceExtension, BufferPointer);
     if (status == STOR_STATUS_SUCCESS) {
         leave(BufferPointer);
     } else if (status == STOR_STATUS_INVALID_IRQL) {
         freed_too_high(BufferPointer);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sph_findings.lock);
     return status;
 }
 
@@ -307,32 +236,32 @@ static PVOID allocated(PVOID block, SIZE_T bytes, ULONG tag)
     } else if (KeGetCurrentIrql() > DISPATCH_LEVEL) {
         allocated_too_high(bytes, tag);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sph_findings.lock);
     return block;
 }
 
 PVOID sph_ex_allocate_pool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     return allocated(ExAllocatePool2(Flags, NumberOfBytes, Tag), NumberOfBytes, Tag);
 }
 
 PVOID sph_ex_allocate_pool_with_tag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     return allocated(ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag), NumberOfBytes, Tag);
 }
 
 PVOID sph_ex_allocate_pool_zero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     return allocated(ExAllocatePoolZero(PoolType, NumberOfBytes, Tag), NumberOfBytes, Tag);
 }
 
 /* Tag 0: any. */
 void sph_ex_free_pool_with_tag(PVOID P, ULONG Tag)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     refused = false;
     if (KeGetCurrentIrql() > DISPATCH_LEVEL) {
         freed_too_high(P);
@@ -340,7 +269,7 @@ void sph_ex_free_pool_with_tag(PVOID P, ULONG Tag)
         ExFreePoolWithTag(P, Tag);
         if (!refused) leave(P);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sph_findings.lock);
 }
 
 void sph_ex_free_pool(PVOID P)
@@ -353,15 +282,15 @@ void sph_ledger_leaks(const struct adapter *adapter)
     const void *extension = adapter != NULL ? adapter->extension : NULL;
     char text[160];
     size_t n;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sph_findings.lock);
     for (n = 0; n < size; n++) {
         struct entry *entry = &entries[n];
         if (entry->block != NULL && entry->freed_in == NULL && entry->extension == extension) {
-            result->leaks++;
-            find("leak", entry->allocated_in, "%s for %s", describe(entry->block, text, sizeof(text)),
-                 adapter != NULL ? adapter->name : "the driver");
+            sph_findings.result->leaks++;
+            sph_found("leak", entry->allocated_in, "%s for %s", describe(entry->block, text, sizeof(text)),
+                      adapter != NULL ? adapter->name : "the driver");
             entry->freed_in = "removal";
         }
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sph_findings.lock);
 }

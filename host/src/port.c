@@ -1,44 +1,13 @@
-/* The port driver's routines, and the thread that plays the device: interrupts, DPCs and timers. */
-#include "internal.h"
+/* The port driver's routines. */
+#include "port.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-struct port sph_port = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-struct scope sph_enter(const char *callback, KIRQL level)
-{
-    struct scope scope = {sph_callback, sp_raise_irql(level)};
-    sph_callback = callback;
-    return scope;
-}
-
-void sph_leave(struct scope scope)
-{
-    sph_callback = scope.outer;
-    sp_lower_irql(scope.before);
-}
-
-void sph_port_reset(void)
-{
-    memset(&sph_port.miniport, 0, sizeof(sph_port.miniport));
-    sph_port.count = 0;
-    sph_port.first = NULL;
-    sph_port.last = &sph_port.first;
-    sph_port.held = sph_port.stopping = false;
-    sph_port.completed = 0;
-}
-
-struct adapter *sph_find(PVOID extension)
-{
-    unsigned n;
-    for (n = 0; n < sph_port.count; n++)
-        if (sph_port.adapters[n].extension == extension) return &sph_port.adapters[n];
-    return NULL;
-}
+#include "findings.h"
+#include "state.h"
 
 /* A miniport that names no adapter of its has lost its way. */
 static struct adapter *must_find(PVOID extension, const char *routine)
@@ -49,13 +18,6 @@ static struct adapter *must_find(PVOID extension, const char *routine)
         abort();
     }
     return adapter;
-}
-
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
 ULONG StorPortInitialize(PVOID Argument1, PVOID Argument2, PHW_INITIALIZATION_DATA HwInitializationData,
@@ -106,7 +68,7 @@ VOID StorPortNotification(SCSI_NOTIFICATION_TYPE NotificationType, PVOID HwDevic
         ULONG microseconds = va_arg(arguments, ULONG);
         pthread_mutex_lock(&sph_port.lock);
         adapter->timer = microseconds > 0 ? timer : NULL;
-        adapter->timer_due = now() + microseconds;
+        adapter->timer_due = sph_now() + microseconds;
         pthread_mutex_unlock(&sph_port.lock);
     }
     va_end(arguments);
@@ -168,84 +130,4 @@ VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle
         return;
     }
     sp_lower_irql(LockHandle->Before);
-}
-
-static void interrupt(struct adapter *adapter)
-{
-    struct scope scope = sph_enter("HwStorInterrupt", DIRQL);
-    sph_lock(adapter, &adapter->interrupt);
-    sph_port.miniport.HwInterrupt(adapter->extension);
-    pthread_mutex_unlock(&adapter->interrupt);
-    sph_leave(scope);
-}
-
-static void run_dpc(STOR_DPC *dpc, PVOID first, PVOID second)
-{
-    struct scope scope = sph_enter("HwStorDpcRoutine", DISPATCH_LEVEL);
-    dpc->Routine(dpc, dpc->HwDeviceExtension, first, second);
-    sph_leave(scope);
-}
-
-static void run_timer(struct adapter *adapter, HW_TIMER *timer)
-{
-    struct scope scope = sph_enter("HwStorTimer", DISPATCH_LEVEL);
-    sph_lock(adapter, &adapter->start_io);
-    timer(adapter->extension);
-    pthread_mutex_unlock(&adapter->start_io);
-    sph_leave(scope);
-}
-
-/* Holding the lock: runs what is due, and says whether anything was. */
-static bool serve(void)
-{
-    unsigned n;
-    if (!sph_port.held && sph_port.first != NULL) {
-        STOR_DPC *dpc = sph_port.first;
-        PVOID first = dpc->SystemArgument1, second = dpc->SystemArgument2;
-        sph_port.first = dpc->Next;
-        if (sph_port.first == NULL) sph_port.last = &sph_port.first;
-        dpc->Queued = FALSE; /* it may be issued again while it runs */
-        pthread_mutex_unlock(&sph_port.lock);
-        run_dpc(dpc, first, second);
-        pthread_mutex_lock(&sph_port.lock);
-        return true;
-    }
-    for (n = 0; n < sph_port.count; n++) {
-        struct adapter *adapter = &sph_port.adapters[n];
-        HW_TIMER *timer = adapter->timer;
-        if (timer != NULL && adapter->timer_due <= now()) {
-            adapter->timer = NULL;
-            pthread_mutex_unlock(&sph_port.lock);
-            run_timer(adapter, timer);
-            pthread_mutex_lock(&sph_port.lock);
-            return true;
-        }
-    }
-    return false;
-}
-
-void *sph_device(void *unused)
-{
-    uint64_t next = now();
-    (void)unused;
-    pthread_mutex_lock(&sph_port.lock);
-    while (!sph_port.stopping) {
-        if (!serve()) {
-            struct timespec until;
-            clock_gettime(CLOCK_REALTIME, &until);
-            until.tv_nsec += 200000;
-            if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-            pthread_cond_timedwait(&sph_port.changed, &sph_port.lock, &until);
-        }
-        if (sph_port.miniport.HwInterrupt != NULL && now() >= next) {
-            unsigned n, count = sph_port.count;
-            next = now() + 1000;
-            pthread_mutex_unlock(&sph_port.lock);
-            for (n = 0; n < count; n++)
-                interrupt(&sph_port.adapters[n]);
-            pthread_mutex_lock(&sph_port.lock);
-        }
-    }
-    pthread_mutex_unlock(&sph_port.lock);
-    return NULL;
 }

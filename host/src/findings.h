@@ -1,0 +1,26 @@
+/* What went wrong, told in the report and counted. */
+#ifndef SPH_FINDINGS_H
+#define SPH_FINDINGS_H
+
+#include <pthread.h>
+
+#include "sph_host.h"
+
+struct findings {
+    pthread_mutex_t lock; /* the ledger's too: it finds what it finds in the middle of its work */
+    sph_result *result;   /* under the lock */
+};
+extern struct findings sph_findings;
+
+void sph_findings_open(FILE *report, sph_result *result);
+/* Tells how many findings were counted alone. */
+void sph_findings_close(void);
+
+/* A line of the report's. */
+void sph_say(const char *format, ...);
+/* Misuse of the port driver's routines: said, and counted. */
+void sph_misuse(const char *format, ...);
+/* Holding the lock: what was found in this thread's callback, of a block that was allocated in that one, or NULL. */
+void sph_found(const char *what, const char *allocated_in, const char *format, ...);
+
+#endif
