@@ -252,9 +252,9 @@ struct Areas {
 
 /// Bytes of a chunk: the states of the smallest blocks of one span.
 const CHUNK: usize = SPAN_GRAINS as usize * 4;
-/// How far a record lies behind its state, in bytes. A cache line more than a chunk, so that the two do not compete
+/// How far a record lies behind its state, in bytes. Some cache lines more than a chunk, so that the two do not compete
 /// for a cache set, nor do all chunks' beginnings.
-pub(crate) const RECORDS: usize = CHUNK + 64;
+pub(crate) const RECORDS: usize = CHUNK + 5 * 64;
 
 impl Areas {
     /// Which word from the base the area of a span begins at.
