@@ -40,6 +40,7 @@ struct Record {
     key: AtomicUsize,
     /// Where there is a key: the pool as [`Caller`] knows it.
     caller: AtomicPtr<u8>,
+    /// The adapter's [`word`](AdapterId::word).
     adapter: AtomicU32,
     /// How many places the extension has.
     places: AtomicU32,
@@ -139,7 +140,7 @@ pub(crate) fn find(extension: PVOID) -> Option<(NonNull<sp_pool>, AdapterId)> {
     // ORDERING: Acquire - the adapter, and the pool's making; pairs with the Release in `enter`.
     let pool = NonNull::new(record.pool.load(Ordering::Acquire))?;
     // ORDERING: Relaxed - written before the pool.
-    Some((pool, AdapterId::from_raw(record.adapter.load(Ordering::Relaxed))))
+    Some((pool, AdapterId::from_word(record.adapter.load(Ordering::Relaxed))))
 }
 
 /// The extension of an adapter of this pool that lives or lived; NULL if it has none. Walks the places in use.
@@ -149,7 +150,7 @@ pub(crate) fn extension_of(pool: *const sp_pool, adapter: AdapterId) -> PVOID {
     let mine = |record: &Record| {
         // ORDERING: as in `find`.
         ptr::eq(record.pool.load(Ordering::Acquire), pool)
-            && record.adapter.load(Ordering::Relaxed) == adapter.raw()
+            && record.adapter.load(Ordering::Relaxed) == adapter.word()
     };
     // ORDERING: Acquire - pairs with the Release in `enter`.
     let used = USED.load(Ordering::Acquire).min(PLACES);
@@ -178,7 +179,7 @@ pub(crate) fn enter(handle: &sp_pool, adapter: AdapterId, bytes: usize) -> Resul
     }
     let record = &RECORDS[range.start];
     // ORDERING: Relaxed, both - published by the pool.
-    record.adapter.store(adapter.raw(), Ordering::Relaxed);
+    record.adapter.store(adapter.word(), Ordering::Relaxed);
     record.places.store(range.len() as u32, Ordering::Relaxed);
     // ORDERING: Release - the adapter; pairs with the Acquire in `find`.
     record.pool.store(ptr::from_ref(handle).cast_mut(), Ordering::Release);

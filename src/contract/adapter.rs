@@ -38,6 +38,18 @@ impl AdapterId {
         if raw >> HANDLE_BITS == 0 { AdapterId::numbered(raw) } else { AdapterId::NOBODY }
     }
 
+    /// The handle as [`Caller`](crate::Caller) keeps it in a table, for [`from_word`](AdapterId::from_word).
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// The handle with this [`word`](AdapterId::word); of another number, some handle.
+    #[must_use]
+    pub const fn from_word(word: u32) -> AdapterId {
+        AdapterId(TOP | word & !((1 << SHIFT) - 1))
+    }
+
     /// The handle's number; not 0 for those that the pool gives out.
     #[must_use]
     pub const fn raw(self) -> u32 {
@@ -74,5 +86,10 @@ mod tests {
             assert_eq!(id.raw(), if raw < 1 << HANDLE_BITS { raw } else { 0 });
         }
         assert_eq!(AdapterId::from_raw(u32::MAX), AdapterId::NOBODY);
+        for word in [0, 1, 0xFFF, 0x8000_1FFF, u32::MAX] {
+            let id = AdapterId::from_word(word);
+            assert_eq!((id.0 & TOP, id.0 & ((1 << SHIFT) - 1)), (TOP, 0));
+            assert_eq!(AdapterId::from_word(id.word()), id);
+        }
     }
 }
