@@ -8,6 +8,12 @@
 #[macro_use]
 pub(crate) mod stretch;
 
+#[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+#[macro_use]
+mod section;
+
+#[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
+mod bulk;
 pub(crate) mod claim;
 pub(crate) mod masked;
 #[cfg(feature = "std")]

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use super::platform::sealed::Sealed;
-use super::platform::{Ask, Freed, Platform, Pop, Taken};
+use super::platform::{Ask, Claimed, Freed, Platform, Pop, PoppedMany, Taken};
 use super::{portable, thread};
 use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
@@ -11,6 +11,7 @@ use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
+use crate::percpu::claim::find_and_claim;
 
 /// How a pool on std commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +52,9 @@ mod commit {
     use super::*;
     use crate::layout::control::NO_CPU;
     use crate::layout::geometry::MAX_CPUS;
-    use crate::percpu::claim::find_and_claim;
     use crate::percpu::platform::DISPATCH;
-    use crate::percpu::rseq;
     use crate::percpu::steal::stop_and_take;
+    use crate::percpu::{bulk, rseq};
     use crate::sync::{AtomicU64, Ordering};
     use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
 
@@ -141,6 +141,26 @@ mod commit {
         rseq::pop(meta, class, account, key)
     }
 
+    #[inline(always)]
+    pub(super) fn claim(meta: &Meta, expected: State, block: BlockId) -> Claimed {
+        bulk::claim(meta, expected, block)
+    }
+
+    pub(super) fn push_many(meta: &Meta, class: Class, blocks: &[u32]) -> usize {
+        thread::adopt();
+        bulk::push_many(meta, class, blocks)
+    }
+
+    pub(super) fn pop_many(
+        meta: &Meta,
+        class: Class,
+        account: Account,
+        key: u64,
+        blocks: &mut [u32],
+    ) -> PoppedMany {
+        bulk::pop_many(meta, class, account, key, blocks)
+    }
+
     pub(super) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {
         rseq::exchange(meta, cpu, class, expected, new)
     }
@@ -202,6 +222,18 @@ mod commit {
 
     pub(super) fn pop(_: &Meta, _: Class, _: Account, _: u64) -> Pop {
         Pop::Miss { counted: false }
+    }
+
+    pub(super) fn claim(_: &Meta, _: State, _: BlockId) -> Claimed {
+        Claimed::Missed
+    }
+
+    pub(super) fn push_many(_: &Meta, _: Class, _: &[u32]) -> usize {
+        0
+    }
+
+    pub(super) fn pop_many(_: &Meta, _: Class, _: Account, _: u64, _: &mut [u32]) -> PoppedMany {
+        PoppedMany { got: 0, counted: 0 }
     }
 
     pub(super) fn exchange(_: &Meta, _: u32, _: Class, _: Cursor, _: Cursor) -> bool {
@@ -276,6 +308,42 @@ impl Platform for Native {
         } else {
             portable::pop(meta, slot(meta), class, account, key, counted)
         }
+    }
+
+    #[inline(always)]
+    fn claim(&self, meta: &Meta, expected: State, block: BlockId) -> Claimed {
+        if commit::active(meta) && !cfg!(feature = "checked") {
+            return commit::claim(meta, expected, block);
+        }
+        if self.above_dispatch() || meta.not_implemented() {
+            return Claimed::Missed;
+        }
+        find_and_claim(meta, expected, block).map_or(Claimed::Missed, Claimed::Got)
+    }
+
+    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize {
+        if commit::active(meta) {
+            commit::push_many(meta, class, blocks)
+        } else {
+            portable::push_many(meta, slot(meta), class, blocks)
+        }
+    }
+
+    fn pop_many(
+        &self,
+        meta: &Meta,
+        class: Class,
+        account: Account,
+        key: u64,
+        blocks: &mut [u32],
+    ) -> PoppedMany {
+        if commit::active(meta) {
+            return commit::pop_many(meta, class, account, key, blocks);
+        }
+        if self.above_dispatch() {
+            return PoppedMany { got: 0, counted: 0 };
+        }
+        portable::pop_many(meta, slot(meta), class, account, key, blocks)
     }
 
     fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {

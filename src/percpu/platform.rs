@@ -73,6 +73,26 @@ pub enum Freed {
     Missed,
 }
 
+/// How a claim without a push ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The caller holds the block, of this class.
+    Got(Class),
+    /// As [`Freed::Missed`], but for aborts.
+    Missed,
+    /// Not claimed, since something else ran on this CPU.
+    Aborted,
+}
+
+/// How a pop of many blocks ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PoppedMany {
+    /// How many blocks it gave.
+    pub(crate) got: usize,
+    /// How many allocations it counted: as many, or, after an abort, some without blocks.
+    pub(crate) counted: u64,
+}
+
 /// What a pool runs on: the CPU number, the IRQL, and the way of committing.
 ///
 /// Implemented by [`Native`](crate::Native) (std), [`Portable`] and
@@ -142,6 +162,34 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     /// allocation, if the account's word is the key and the host's switch is up. Bounded.
     #[doc(hidden)]
     fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop;
+
+    /// At DISPATCH or below, unless the host's switch is down: finds the slab block, and claims it if its state is the
+    /// expected one. As exact as [`free`](Platform::free). Bounded.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn claim(&self, meta: &Meta, expected: State, block: BlockId) -> Claimed {
+        if self.above_dispatch() || meta.not_implemented() {
+            return Claimed::Missed;
+        }
+        find_and_claim(meta, expected, block).map_or(Claimed::Missed, Claimed::Got)
+    }
+
+    /// Puts claimed blocks into this CPU's loaded magazine, from the end of the list, as many as it has room for; how
+    /// many. Bounded by their number.
+    #[doc(hidden)]
+    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize;
+
+    /// At DISPATCH or below: takes as many blocks of this CPU's loaded magazine as are wanted and there, and counts
+    /// the allocations, if the account's word is the key and the host's switch is up. Bounded by their number.
+    #[doc(hidden)]
+    fn pop_many(
+        &self,
+        meta: &Meta,
+        class: Class,
+        account: Account,
+        key: u64,
+        blocks: &mut [u32],
+    ) -> PoppedMany;
 
     /// The cold second try of a pop that missed. Bounded.
     #[doc(hidden)]

@@ -2,7 +2,7 @@
 //! (by the code it interrupted, or by another thread that shares the slot) goes elsewhere at once.
 
 use super::platform::sealed::Sealed;
-use super::platform::{Host, Platform, Pop};
+use super::platform::{Host, Platform, Pop, PoppedMany};
 use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
@@ -43,6 +43,60 @@ pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool 
     let room = cursor.is_magazine() && !cursor.is_full();
     unclaim(word, if room { meta.put_id(cursor, block) } else { cursor });
     room
+}
+
+pub(crate) fn push_many(meta: &Meta, cpu: u32, class: Class, blocks: &[u32]) -> usize {
+    let Some((word, cursor)) = claim(meta, cpu, class) else {
+        return 0;
+    };
+    let (after, count) = put_ids(meta, cursor, blocks);
+    unclaim(word, after);
+    count
+}
+
+pub(crate) fn pop_many(
+    meta: &Meta,
+    cpu: u32,
+    class: Class,
+    account: Account,
+    key: u64,
+    blocks: &mut [u32],
+) -> PoppedMany {
+    const NOTHING: PoppedMany = PoppedMany { got: 0, counted: 0 };
+    // ORDERING: Relaxed - as in `pop`.
+    if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
+        return NOTHING;
+    }
+    let Some((word, cursor)) = claim(meta, cpu, class) else {
+        return NOTHING;
+    };
+    let (after, got) = take_ids(meta, class, cursor, blocks);
+    if got > 0 {
+        // ORDERING: Relaxed - as in `pop`.
+        meta.cell(cpu, account, class).fetch_add(got as u64, Ordering::Relaxed);
+    }
+    unclaim(word, after);
+    PoppedMany { got, counted: got as u64 }
+}
+
+/// Adds the last ones of these blocks to a magazine in hand that may have no room; how many.
+pub(crate) fn put_ids(meta: &Meta, mut cursor: Cursor, blocks: &[u32]) -> (Cursor, usize) {
+    let room = if cursor.is_magazine() { cursor.room() as usize } else { 0 };
+    let count = room.min(blocks.len());
+    for &block in blocks.iter().skip(blocks.len() - count) {
+        cursor = meta.put_id(cursor, BlockId(block));
+    }
+    (cursor, count)
+}
+
+/// Takes blocks of a magazine in hand that may have none; how many.
+pub(crate) fn take_ids(meta: &Meta, class: Class, mut cursor: Cursor, blocks: &mut [u32]) -> (Cursor, usize) {
+    let count = (meta.entries(class, cursor) as usize).min(blocks.len());
+    for to in blocks.iter_mut().take(count) {
+        let (block, rest) = meta.take_id(cursor);
+        (*to, cursor) = (block.0, rest);
+    }
+    (cursor, count)
 }
 
 #[inline]
@@ -139,6 +193,24 @@ impl<H: Host> Platform for Portable<H> {
         match self.cpu(meta) {
             Some(cpu) if !self.above_dispatch() => pop(meta, cpu, class, account, key, false),
             _ => Pop::Miss { counted: false },
+        }
+    }
+
+    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize {
+        self.cpu(meta).map_or(0, |cpu| push_many(meta, cpu, class, blocks))
+    }
+
+    fn pop_many(
+        &self,
+        meta: &Meta,
+        class: Class,
+        account: Account,
+        key: u64,
+        blocks: &mut [u32],
+    ) -> PoppedMany {
+        match self.cpu(meta) {
+            Some(cpu) if !self.above_dispatch() => pop_many(meta, cpu, class, account, key, blocks),
+            _ => PoppedMany { got: 0, counted: 0 },
         }
     }
 

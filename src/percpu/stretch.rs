@@ -67,12 +67,15 @@ pub(crate) mod aborted {
     pub(crate) static PUSH: AtomicU64 = AtomicU64::new(0);
     pub(crate) static POP: AtomicU64 = AtomicU64::new(0);
     pub(crate) static EXCHANGE: AtomicU64 = AtomicU64::new(0);
+    pub(crate) static CLAIM: AtomicU64 = AtomicU64::new(0);
+    pub(crate) static PUSH_MANY: AtomicU64 = AtomicU64::new(0);
+    pub(crate) static POP_MANY: AtomicU64 = AtomicU64::new(0);
 }
 
 /// The sections' names, and how often each was aborted so far.
 #[cfg(storport_pool_stretch)]
 #[must_use]
-pub fn aborts() -> [(&'static str, u64); 5] {
+pub fn aborts() -> [(&'static str, u64); 8] {
     use crate::sync::Ordering;
     // ORDERING: Relaxed - counters of a test.
     [
@@ -81,5 +84,8 @@ pub fn aborts() -> [(&'static str, u64); 5] {
         ("push", aborted::PUSH.load(Ordering::Relaxed)),
         ("pop", aborted::POP.load(Ordering::Relaxed)),
         ("exchange", aborted::EXCHANGE.load(Ordering::Relaxed)),
+        ("claim", aborted::CLAIM.load(Ordering::Relaxed)),
+        ("push many", aborted::PUSH_MANY.load(Ordering::Relaxed)),
+        ("pop many", aborted::POP_MANY.load(Ordering::Relaxed)),
     ]
 }

@@ -86,18 +86,28 @@ fn miss_into_slow<P: Platform>(
 
 /// What an allocation is, once the contract has been checked.
 #[derive(Clone, Copy)]
-struct Request {
-    key: Key,
-    account: Account,
-    class: Class,
-    bytes: u32,
+pub(crate) struct Request {
+    pub(crate) key: Key,
+    pub(crate) account: Account,
+    pub(crate) class: Class,
+    pub(crate) bytes: u32,
     /// Whether its account's cell has counted it.
-    counted: bool,
+    pub(crate) counted: bool,
 }
 
 impl Request {
+    /// What is left to do for a block that its account has counted.
+    pub(crate) fn counted(meta: &Meta, key: Key, bytes: u32) -> Request {
+        let class = if bytes > MAX_SLAB_BYTES {
+            LARGE
+        } else {
+            Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class)
+        };
+        Request { key, account: meta.first_place(key), class, bytes, counted: true }
+    }
+
     /// The state of the block that the caller gets.
-    const fn live(self, block: BlockId) -> State {
+    pub(crate) const fn live(self, block: BlockId) -> State {
         State::live(self.key.owner(), block)
     }
 }
@@ -168,17 +178,17 @@ fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken:
         return allocate_slow(meta, platform, key, bytes);
     }
     // What the fast path found: a small block, under an account in its first place.
-    let account = meta.first_place(key);
-    let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
-    let counted = taken.fault() == Taken::COUNTED;
+    let request = Request { counted: taken.fault() == Taken::COUNTED, ..Request::counted(&meta, key, bytes) };
     if taken.fault() == Taken::OVERTAKEN {
         let block = BlockId(meta.range().base.place_of(taken.0 & !Taken::OVERTAKEN) as u32);
-        return undo_slow(meta, platform, Request { key, account, class, bytes, counted: true }, block);
+        return undo_slow(meta, platform, request, block);
     }
-    if !counted && (meta.not_implemented() || platform.above_dispatch() || meta.account_key(account) != key) {
+    let gate =
+        || meta.not_implemented() || platform.above_dispatch() || meta.account_key(request.account) != key;
+    if !request.counted && gate() {
         return allocate_slow(meta, platform, key, bytes);
     }
-    refill(meta, platform, Request { key, account, class, bytes, counted })
+    refill(meta, platform, request)
 }
 
 fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer {
@@ -234,12 +244,18 @@ fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockI
     Answer { status: Status::SUCCESS, address: meta.range().address(block) }
 }
 
-/// Reached when the account was closed while we allocated: the block goes back, unless the remover has released it.
-/// It has the state that we wrote, or the one by which the remover made it an orphan. Both name one life of one
-/// adapter, so whatever happened meanwhile, no other block is taken for ours.
+/// Reached when the account was closed while we allocated.
 #[cold]
 #[inline(never)]
 fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
+    undo(meta, platform, request, block);
+    Answer::refused(CLOSED)
+}
+
+/// Takes back a block that was made live for a caller who never got it, unless the adapter's remover has released it.
+/// It has the state that we wrote, or the one by which the remover made it an orphan. Both name one life of one
+/// adapter, so whatever happened meanwhile, no other block is taken for ours.
+pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) {
     let live = request.live(block);
     let word = meta.state_word(request.class, block);
     let orphaned =
@@ -247,5 +263,28 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: Blo
     if claim(word, live) || orphaned() {
         let _ = put_claimed_slow(meta, platform, block);
     }
-    Answer::refused(CLOSED)
+}
+
+/// As many allocations as were counted without blocks, from the sources behind the cursor; how many succeeded.
+#[cold]
+pub(crate) fn refill_counted<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    request: Request,
+    count: usize,
+    out: &mut [u64],
+) -> Result<usize, Status> {
+    let mut got = 0;
+    let mut status = Status::SUCCESS;
+    for _ in 0..count {
+        let answer = found(meta, platform, request, find(&meta, platform, request.class));
+        match out.get_mut(got).filter(|_| answer.status.is_success()) {
+            Some(to) => {
+                *to = answer.address;
+                got += 1;
+            }
+            None => status = answer.status,
+        }
+    }
+    if got > 0 { Ok(got) } else { Err(status) }
 }

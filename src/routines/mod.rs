@@ -1,6 +1,7 @@
 //! The two routines, and what they refuse: the contract's order of checks, from top to bottom.
 
 pub(crate) mod allocate;
+pub(crate) mod bulk;
 pub(crate) mod free;
 pub(crate) mod refuse;
 pub(crate) mod report;
