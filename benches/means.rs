@@ -1,5 +1,5 @@
-//! Means by size class, criterion's: `cargo bench -p storport-pool-benches --bench means`. Criterion reports no
-//! tails; `storport-pool latency` does.
+//! Means by size class, criterion's: `cargo bench`, or with its options `cargo bench --bench means -- <options>`.
+//! Criterion reports no tails; `storport-pool latency` does.
 
 use std::hint::black_box;
 use std::ptr::with_exposed_provenance_mut;
