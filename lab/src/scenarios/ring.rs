@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
+use static_assertions::assert_not_impl_any;
 
 use super::turn::wait_until;
 
@@ -29,6 +30,10 @@ pub(super) struct Sender<T>(End<T>);
 
 /// The end that takes.
 pub(super) struct Receiver<T>(End<T>);
+
+// There is one of each, or `Slot` is not `Sync`.
+assert_not_impl_any!(Sender<u8>: Clone);
+assert_not_impl_any!(Receiver<u8>: Clone);
 
 /// A queue of `slots` places.
 pub(super) fn ring<T: Copy + Send + Default>(slots: usize) -> (Sender<T>, Receiver<T>) {
