@@ -1,13 +1,17 @@
-//! Means by size class, criterion's: `cargo bench -p storport-pool-benches --bench means`. Criterion reports no
-//! tails; `storport-pool latency` does.
+//! Means by size class, criterion's: `cargo bench`, or with its options `cargo bench --bench means -- <options>`.
+//! Criterion reports no tails; `storport-pool latency` does.
 
 use std::hint::black_box;
+use std::ptr::with_exposed_provenance_mut;
+use std::sync::LazyLock;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use storport_pool::{PoolTag, Status};
 use storport_pool_benches::{Ground, Refusal};
+use storport_pool_lab::subjects::Subject as _;
+use storport_pool_lab::textbook::Textbook;
 
 /// One of each kind of class, and a large run.
 const SIZES: [u32; 9] = [16, 64, 208, 512, 1024, 4096, 8192, 32_768, 1 << 20];
@@ -17,11 +21,27 @@ const BATCH: usize = 64;
 /// An allocator, by its two functions.
 struct Subject<'a> {
     name: &'static str,
-    allocate: &'a dyn Fn(u32) -> u64,
-    free: &'a dyn Fn(u64),
+    allocate: &'a (dyn Fn(u32) -> u64 + Sync),
+    free: &'a (dyn Fn(u64) + Sync),
 }
 
-/// The pool and the two that everybody has. Calls go through a pointer for all of them alike.
+/// Their slabs are for good.
+static TEXTBOOK: LazyLock<Textbook<false>> = LazyLock::new(|| Textbook::new(2 << 30));
+static TAGGED: LazyLock<Textbook<true>> = LazyLock::new(|| Textbook::new(2 << 30));
+
+fn textbook<const TAGGED: bool>(textbook: &Textbook<TAGGED>, mut work: impl FnMut(&Subject<'_>)) {
+    textbook.enter();
+    work(&Subject {
+        name: textbook.name(),
+        // SAFETY: no size is 0.
+        allocate: &|bytes| unsafe { textbook.alloc(bytes) }.expose_provenance() as u64,
+        // SAFETY: a live block of its own. It does not use the size.
+        free: &|block| unsafe { textbook.free(with_exposed_provenance_mut(block as usize), 0) },
+    });
+}
+
+/// The pool, the two that everybody has, and what one would write oneself. Calls go through a pointer for all of
+/// them alike.
 fn each(ground: &Ground, mut work: impl FnMut(&Subject<'_>)) {
     work(&Subject {
         name: "storport-pool",
@@ -42,6 +62,8 @@ fn each(ground: &Ground, mut work: impl FnMut(&Subject<'_>)) {
         // SAFETY: a live block of its own.
         free: &|block| unsafe { libc::free(block as *mut _) },
     });
+    textbook(&TEXTBOOK, &mut work);
+    textbook(&TAGGED, &mut work);
 }
 
 /// `rounds` calls in batches; what happens between batches is not timed.
@@ -105,41 +127,18 @@ fn overflow(c: &mut Criterion) {
 
 /// Allocated by another thread.
 fn remote(c: &mut Criterion) {
-    let ground = &Ground::native();
+    let ground = Ground::native();
     let mut group = c.benchmark_group("remote");
-    type Functions = (&'static str, fn(&Ground, u32) -> u64, fn(&Ground, u64));
-    let subjects: [Functions; 3] = [
-        (
-            "storport-pool",
-            |ground, bytes| ground.allocate(bytes),
-            |ground, block| {
-                assert_eq!(ground.free(block), Status::SUCCESS);
-            },
-        ),
-        (
-            "mimalloc",
-            // SAFETY: mi_malloc takes any size.
-            |_, bytes| unsafe { libmimalloc_sys::mi_malloc(bytes as usize) as u64 },
-            // SAFETY: a live block of its own.
-            |_, block| unsafe { libmimalloc_sys::mi_free(block as *mut _) },
-        ),
-        (
-            "system",
-            // SAFETY: malloc takes any size.
-            |_, bytes| unsafe { libc::malloc(bytes as usize) as u64 },
-            // SAFETY: a live block of its own.
-            |_, block| unsafe { libc::free(block as *mut _) },
-        ),
-    ];
-    for (name, allocate, free) in subjects {
-        group.bench_function(name, |b| {
+    each(&ground, |subject| {
+        let (allocate, free) = (subject.allocate, subject.free);
+        group.bench_function(subject.name, |b| {
             b.iter_custom(|rounds| {
                 std::thread::scope(|scope| {
                     let (wishes, wanted) = channel::<usize>();
                     let (sender, batches) = channel::<Vec<u64>>();
                     scope.spawn(move || {
                         for count in wanted {
-                            let batch = (0..count).map(|_| allocate(ground, 208)).collect();
+                            let batch = (0..count).map(|_| allocate(208)).collect();
                             if sender.send(batch).is_err() {
                                 return;
                             }
@@ -149,7 +148,7 @@ fn remote(c: &mut Criterion) {
                         wishes.send(count).expect("the other thread waits");
                         let batch = batches.recv().expect("it answers");
                         let begin = Instant::now();
-                        batch.into_iter().for_each(|block| free(ground, block));
+                        batch.into_iter().for_each(free);
                         begin.elapsed()
                     });
                     drop(wishes);
@@ -157,7 +156,7 @@ fn remote(c: &mut Criterion) {
                 })
             });
         });
-    }
+    });
     group.finish();
 }
 

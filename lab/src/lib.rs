@@ -1,5 +1,6 @@
 //! `storport-pool`, the program: what the pool does and what it costs, shown live. A library only so that
-//! other programs can lend it allocators to compare with: see [`worker`] and [`subjects`].
+//! other programs can lend it allocators to compare with, or compare with its own: see [`worker`], [`subjects`] and
+//! [`textbook`].
 
 mod cli;
 mod contract;
@@ -18,6 +19,7 @@ mod scenarios;
 mod soak;
 pub mod subjects;
 mod tags;
+pub mod textbook;
 mod timer;
 pub mod worker;
 mod workloads;

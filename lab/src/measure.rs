@@ -7,6 +7,7 @@ use crate::pinning::Cpus;
 use crate::results::{Latency, Measured, Scenario};
 use crate::scenarios::{About, Effort};
 use crate::subjects::{Mimalloc, Subject, System};
+use crate::textbook::Textbook;
 use crate::timer::Clock;
 use crate::worker::{Args, Work, Worker, pool_worker};
 
@@ -31,10 +32,18 @@ pub(crate) fn work(args: Args) -> Result<(), String> {
     let (name, work) = (args.allocator.clone(), Work::new(args));
     match name.as_str() {
         "storport-pool" | "pool-portable" => pool_worker(work),
+        "textbook" => textbook::<false>(work),
+        "textbook-tagged" => textbook::<true>(work),
         name if name == System.name() => work.run(&System),
         name if name == Mimalloc.name() => work.run(&Mimalloc),
         name => Err(format!("there is no allocator {name:?}")),
     }
+}
+
+fn textbook<const TAGGED: bool>(work: Work) -> Result<(), String> {
+    // Room for blocks that wait for an epoch: with many threads, most of what was freed within some turns of all.
+    let range = 4 * work.pool_bytes()?;
+    work.run(&Textbook::<TAGGED>::new(range))
 }
 
 /// Runs the scenarios: for each, a process an allocator, which take turns.

@@ -17,6 +17,8 @@ pub(crate) struct Allocator {
 enum Home {
     /// This program.
     Own,
+    /// This program, for who asks for it.
+    Aside,
     /// This program, with the pool made to commit by the portable twin.
     Portable,
     /// The package lab/peers.
@@ -26,7 +28,7 @@ enum Home {
 }
 
 /// All, in the order of the report; the first one is what it is about.
-const ALL: [(&str, Home); 12] = [
+const ALL: [(&str, Home); 14] = [
     ("storport-pool", Home::Own),
     ("system", Home::Own),
     ("mimalloc", Home::Own),
@@ -35,6 +37,8 @@ const ALL: [(&str, Home); 12] = [
     ("snmalloc", Home::Peers),
     ("smalloc", Home::Peers),
     ("talc", Home::Peers),
+    ("textbook", Home::Aside),
+    ("textbook-tagged", Home::Aside),
     ("pool-checked", Home::Checking),
     ("pool-portable", Home::Portable),
     ("mimalloc-secure", Home::Checking),
@@ -49,7 +53,7 @@ pub(crate) fn is_the_pool(name: &str) -> bool {
 /// Which ones are wanted beside the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Peers {
-    /// Those of this program.
+    /// Those that everybody has.
     #[default]
     Default,
     All,
@@ -97,7 +101,7 @@ impl Peers {
                 continue;
             }
             let program = match home {
-                Home::Own => own.clone(),
+                Home::Own | Home::Aside => own.clone(),
                 Home::Portable => {
                     Program { environment: &[("STORPORT_POOL_COMMIT", "portable")], ..own.clone() }
                 }
@@ -162,6 +166,13 @@ mod tests {
         assert!(error.contains("no peer 'tcmalloc'") && error.contains("jemalloc, rpmalloc"), "{error}");
         // It takes part anyway.
         assert!(Peers::parse("storport-pool").is_err());
+    }
+
+    #[test]
+    fn the_textbook_needs_no_other_build() {
+        let (allocators, notes) = Peers::parse("textbook-tagged,textbook").unwrap().gather().unwrap();
+        let names: Vec<_> = allocators.iter().map(|allocator| allocator.name).collect();
+        assert_eq!((names, notes.len()), (vec!["storport-pool", "textbook", "textbook-tagged"], 0));
     }
 
     #[test]

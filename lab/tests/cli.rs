@@ -172,6 +172,36 @@ fn latency_writes_what_it_measured() {
     }
 }
 
+/// Also where a signal handler frees, if it may be called there.
+#[test]
+fn the_textbook_takes_part() {
+    let folder = folder("textbook");
+    let mut arguments =
+        vec!["latency", "--quick", "--peers", "textbook,textbook-tagged", "--json", "run.json"];
+    let scenarios = ["hot", "overflow", "remote-100", "oversubscribed-timer", "interrupted"];
+    arguments.extend(scenarios.iter().flat_map(|name| ["--scenario", name]));
+    let output = run(&folder, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&folder.join("run.json"));
+    assert_eq!(report["scenarios"].as_array().unwrap().len(), scenarios.len());
+    for scenario in report["scenarios"].as_array().unwrap() {
+        for (allocator, name) in scenario["allocators"].as_array().unwrap().iter().zip([
+            "storport-pool",
+            "textbook",
+            "textbook-tagged",
+        ]) {
+            assert_eq!(allocator["name"], name);
+            let cannot = scenario["name"] == "interrupted" && name == "textbook";
+            assert_eq!(allocator["cannot"].is_null(), !cannot, "{allocator}");
+            assert_eq!(
+                allocator["free"]["mean"].as_f64().is_some_and(|mean| mean > 0.0),
+                !cannot,
+                "{allocator}"
+            );
+        }
+    }
+}
+
 #[test]
 fn growth_has_a_point_for_each_size() {
     let folder = folder("growth");

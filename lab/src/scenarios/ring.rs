@@ -4,10 +4,12 @@ use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crossbeam_utils::CachePadded;
+use static_assertions::assert_not_impl_any;
+
 use super::turn::wait_until;
 
-/// A place, on cache lines of its own.
-#[repr(align(128))]
+/// A place.
 struct Slot<T> {
     full: AtomicBool,
     value: UnsafeCell<T>,
@@ -19,7 +21,7 @@ unsafe impl<T: Send> Sync for Slot<T> {}
 
 /// One end of the queue.
 struct End<T> {
-    slots: Arc<[Slot<T>]>,
+    slots: Arc<[CachePadded<Slot<T>>]>,
     next: usize,
 }
 
@@ -29,10 +31,14 @@ pub(super) struct Sender<T>(End<T>);
 /// The end that takes.
 pub(super) struct Receiver<T>(End<T>);
 
+// There is one of each, or `Slot` is not `Sync`.
+assert_not_impl_any!(Sender<u8>: Clone);
+assert_not_impl_any!(Receiver<u8>: Clone);
+
 /// A queue of `slots` places.
 pub(super) fn ring<T: Copy + Send + Default>(slots: usize) -> (Sender<T>, Receiver<T>) {
-    let empty = |_| Slot { full: AtomicBool::new(false), value: UnsafeCell::new(T::default()) };
-    let slots: Arc<[Slot<T>]> = (0..slots).map(empty).collect();
+    let empty = || Slot { full: AtomicBool::new(false), value: UnsafeCell::new(T::default()) };
+    let slots: Arc<[_]> = (0..slots).map(|_| CachePadded::new(empty())).collect();
     (Sender(End { slots: Arc::clone(&slots), next: 0 }), Receiver(End { slots, next: 0 }))
 }
 

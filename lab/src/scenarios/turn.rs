@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::Backoff;
+
 use crate::meter::{Meter, Mode, Series};
 use crate::pinning::Cpus;
 use crate::subjects::Subject;
@@ -162,14 +164,9 @@ impl<S: Subject> Drop for Seat<'_, S> {
 
 /// Spins for a moment, then lets others run, until it is so.
 pub(super) fn wait_until(mut so: impl FnMut() -> bool) {
-    let mut spins = 0;
+    let backoff = Backoff::new();
     while !so() {
-        spins += 1;
-        if spins < 200 {
-            std::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
-        }
+        backoff.snooze();
     }
 }
 

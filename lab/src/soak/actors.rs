@@ -7,7 +7,7 @@ use fastrand::Rng;
 use storport_pool::{AdapterId, Native, Pool, PoolTag, Status, tag};
 
 use super::block::Block;
-use super::world::Done;
+use super::done::Done;
 use crate::pinning::Cpus;
 use crate::workloads::{flat_mix, order};
 

@@ -3,6 +3,7 @@
 
 mod actors;
 mod block;
+mod done;
 mod interrupts;
 mod memory;
 mod world;
@@ -13,8 +14,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Soak;
 use crate::report::text::grouped;
+use done::Done;
 use memory::Memory;
-use world::{Done, World};
+use world::World;
 
 /// How long a round is: long enough to fill the pool, short enough that many end.
 const ROUND: Duration = Duration::from_secs(4);

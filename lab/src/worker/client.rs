@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::{Answer, Ask};
+use super::talk::{Answer, Ask};
 use crate::latency::Collected;
 use crate::results::Measured;
 use crate::scenarios::{Effort, Timed};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use storport_pool::PoolOptions;
 
-use super::{Answer, Ask};
+use super::talk::{Answer, Ask};
 use crate::meter::Series;
 use crate::pinning::Cpus;
 use crate::resident;
