@@ -27,7 +27,7 @@ impl Base {
 pub struct Range {
     pub(crate) base: Base,
     /// Block ids are below this.
-    limit: u64,
+    pub(crate) limit: u64,
 }
 
 impl Range {

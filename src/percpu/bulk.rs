@@ -1,132 +1,111 @@
-//! The restartable sections of the bulk calls: a claim alone, and magazines that take, or give, many ids at once.
+//! The restartable sections of the bulk calls: frees in a row, and a magazine that gives many ids at once.
 
 use core::arch::asm;
 use core::mem::offset_of;
 
-use super::platform::{Claimed, PoppedMany};
+use super::platform::{Freed, PoppedMany};
 use super::section::BLOCKS;
-use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::Class;
+use crate::contract::adapter::AdapterId;
+use crate::layout::block::Account;
+use crate::layout::classes::{Class, GRAIN_SHIFT, SPAN_GRAINS};
 use crate::layout::control::Control;
 use crate::layout::cursor::MAX_ROOM;
 use crate::layout::geometry::{Geometry, PAGE_MAP};
 use crate::layout::meta::Meta;
 use crate::layout::page_map::FIRST_SHIFT;
-use crate::layout::state::{LIVE, State};
+use crate::layout::range::Range;
+use crate::layout::state::LIVE;
 
-/// Claims a live block of a slab, as `free` does, in a section of its own: an abort handler could not know how many
-/// of a loop's claims were done. The claim is the committing store.
-#[inline(always)]
-pub(crate) fn claim(meta: &Meta, expected: State, block: BlockId) -> Claimed {
-    let class: u64;
-    // SAFETY: as in `rseq::free`, up to the claim.
+/// Frees the leading ones of these addresses, each as `rseq::free` does, in a section of its own: an abort handler
+/// could not know how many of a longer one's claims were done. How many, and how the next one ended; `Done` if there is
+/// none. Where the thread's area is, and what free expects, are found on the way, without calls.
+pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usize, Freed) {
+    let start = addresses.as_ptr_range();
+    if addresses.is_empty() {
+        return (0, Freed::Done);
+    }
+    let (next, ended): (*const u64, u64);
+    // SAFETY: as in `rseq::free`; the loop reads each address once.
     unsafe {
         asm!(
+            "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+            "movsxd {area}, dword ptr fs:[{t}]",
+            "add {area}, {t}",                              // area = where it lies from the thread pointer
+            "30:",
+            "mov {id}, qword ptr [{next}]",
+            "sub {id}, qword ptr [{base} + {RANGE}]",
+            "ror {id}, {GRAIN_SHIFT}",                      // id = place
+            "cmp {id}, qword ptr [{base} + {LIMIT}]",
+            "jae 26f",
+            "mov {expected:e}, {id:e}",
+            "and {expected:e}, {OFFSET}",
+            "or {expected:e}, {owner:e}",                   // live, owner, offset
+            "mov ecx, {id:e}",
+            "shr ecx, {SPAN_SHIFT}",                        // rcx = span
+            "or {t}, -1",                                   // negative, until the cursor is loaded
+            "lea {i}, [rip + 22f]",
             steps!(
-                begin!("r10", "{i}");
-                "test r10d, r10d";                              // negative: the thread's sections do not run
-                "js 26f";
-                "cmp dword ptr [{base} + {SWITCH}], 0";         // the host's switch is down
-                "jne 26f";
-                "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]";   // rcx = page-map entry
+                "mov qword ptr fs:[{area} + 8], {i}\n23:";      // area.rseq_cs: armed
+                "movsxd r10, dword ptr fs:[{area} + 4]";        // area.cpu_id
+                "mov rcx, qword ptr [{base} + rcx * 8 + {PAGE_MAP}]"; // rcx = page-map entry
+                block!("r10");
                 "mov {i:e}, {id:e}";
                 "shl {i}, cl";
                 "add {i}, rcx";
                 "shr {i}, {FIRST_SHIFT}";                       // i = index of the state
-                "cmp dword ptr [{base} + {i} * 4], {expected:e}"; // the start of a live block of this owner
-                "jne 26f";
+                "cmp dword ptr [{base} + {i} * 4], {expected:e}";
+                "jne 26f";                                      // flags: not above, from here on
                 "movzx ecx, ch";                                // rcx = class
-                look_again!(cpu "r10d");
-                "and dword ptr [{base} + {i} * 4], {FREED}";    // claimed: commit
-            ),
-            end!(),
-            "mov ecx, {ABORTED}",
-            "jmp 24b",
-            "26: mov ecx, {MISSED}",
-            "jmp 24b",
-            ".popsection",
-            base = in(reg) meta.base(),
-            expected = in(reg) expected.0,
-            id = in(reg) block.0,
-            a = in(reg) block.span() as usize,
-            t = out(reg) _,
-            i = out(reg) _,
-            out("rcx") class,
-            out("r10") _,
-            SWITCH = const offset_of!(Control, not_implemented),
-            PAGE_MAP = const PAGE_MAP,
-            FIRST_SHIFT = const FIRST_SHIFT,
-            FREED = const !LIVE,
-            MISSED = const CLAIM_MISSED,
-            ABORTED = const CLAIM_ABORTED,
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::CLAIM,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
-        );
-    }
-    match class {
-        CLAIM_MISSED => Claimed::Missed,
-        CLAIM_ABORTED => Claimed::Aborted,
-        _ => Claimed::Got(Class(class as u8)),
-    }
-}
-
-/// What no class is.
-const CLAIM_MISSED: u64 = 0x100;
-const CLAIM_ABORTED: u64 = 0x101;
-
-/// Pushes as many of the claimed blocks as this CPU's loaded magazine has room for, the last ones first, and commits
-/// them by one store; how many. 0 after an abort too.
-pub(crate) fn push_many(meta: &Meta, class: Class, blocks: &[u32]) -> usize {
-    let mut count = blocks.len() as u64;
-    let end = blocks.as_ptr_range().end;
-    // SAFETY: as in `rseq::push`. The loop reads the last `count` of the blocks, of which there are as many, and writes
-    // as many entries below the room of the magazine.
-    unsafe {
-        asm!(
-            steps!(
-                begin!("r10", "r11");
-                block!("r10");
-                "mov {t:e}, dword ptr [r10 + {class} * 4]";     // t = cursor
-                "movzx r11d, {t:l}";                            // r11 = its room
-                "cmp r11d, {MAX_ROOM}";                         // STOPPED, or NONE: no cache
-                "ja 26f";
-                "cmp {count}, r11";
-                "cmova {count}, r11";                           // count = how many it takes
-                "mov r11, {count}";
-                "neg r11";                                      // r11 = minus those left
-                "jz 26f";
-            ),
-            "2:\n",
-            steps!(
-                "mov ecx, dword ptr [{end} + r11 * 4]";
+                "mov {t:e}, dword ptr [r10 + rcx * 4]";         // t = cursor; not negative, from here on
                 "lea {t:e}, [{t} - 1]";                         // t = one entry more
-                "mov dword ptr [{base} + {t} * 4], ecx";        // the entry
-                "add r11, 1";
-                "jnz 2b";
+                "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
+                "ja 26f";
                 look_again!(block "r10");
-                "mov dword ptr [r10 + {class} * 4], {t:e}";     // commit
+                "and dword ptr [{base} + {i} * 4], {FREED}";    // claimed; flags: above
+                "mov dword ptr [{base} + {t} * 4], {id:e}";     // the entry
+                "mov dword ptr [r10 + rcx * 4], {t:e}";         // commit
             ),
             end!(),
-            "26: xor {count:e}, {count:e}",
-            "jmp 24b",
+            "jbe 26f",
+            "test {t}, {t}",
+            "js 26f",
+            "cmp {t:l}, {MAX_ROOM} - 1",
+            "ja 26f",
+            "mov {expected:e}, {CLAIMED}",
+            "jmp 31f",
+            "26: mov {expected:e}, {MISSED}",
+            "jmp 31f",
             ".popsection",
+            "add {next}, 8",
+            "cmp {next}, {end}",
+            "jne 30b",
+            "xor {expected:e}, {expected:e}",
+            "31:",
             base = in(reg) meta.base(),
-            class = in(reg) usize::from(class.0),
-            end = in(reg) end,
-            count = inout(reg) count,
+            owner = in(reg) owner.0,
+            end = in(reg) start.end,
+            next = inout(reg) start.start => next,
+            area = out(reg) _,
+            id = out(reg) _,
+            expected = out(reg) ended,
+            i = out(reg) _,
             t = out(reg) _,
             out("rcx") _,
             out("r10") _,
-            out("r11") _,
             BLOCKS = const BLOCKS,
+            RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
+            LIMIT = const offset_of!(Control, range) + offset_of!(Range, limit),
+            GRAIN_SHIFT = const GRAIN_SHIFT,
+            SPAN_SHIFT = const SPAN_GRAINS.ilog2(),
+            OFFSET = const SPAN_GRAINS - 1,
+            PAGE_MAP = const PAGE_MAP,
+            FIRST_SHIFT = const FIRST_SHIFT,
             MAX_ROOM = const MAX_ROOM,
+            FREED = const !LIVE,
+            MISSED = const MISSED,
+            CLAIMED = const CLAIMED,
             #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::PUSH_MANY,
+            aborts = sym super::stretch::aborted::FREE_RUN,
             #[cfg(storport_pool_stretch)]
             out("r8") _,
             #[cfg(storport_pool_stretch)]
@@ -134,8 +113,15 @@ pub(crate) fn push_many(meta: &Meta, class: Class, blocks: &[u32]) -> usize {
             options(nostack),
         );
     }
-    count as usize
+    let freed = match ended {
+        0 => Freed::Done,
+        CLAIMED => Freed::Claimed,
+        _ => Freed::Missed,
+    };
+    ((next.addr() - start.start.addr()) / size_of::<u64>(), freed)
 }
+
+const CLAIMED: u64 = 4;
 
 /// What `pop_many` looks up, in memory, since it needs more words than there are registers.
 #[repr(C)]

@@ -2,8 +2,8 @@
 
 use super::claim::{claim, find};
 use super::platform::sealed::Sealed;
-use super::platform::{Claimed, Freed, MaskInterrupts, Platform, Pop, PoppedMany};
-use super::portable::{put_ids, take_ids};
+use super::platform::{Freed, MaskInterrupts, Platform, Pop, PoppedMany};
+use super::portable::take_ids;
 use super::steal::stop_and_take;
 use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
@@ -62,25 +62,6 @@ fn push_masked(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
     true
 }
 
-/// Finds a live block and claims it, with interrupts masked. `None` on a CPU without a cache, too: `fence_sections`
-/// reaches no others.
-#[inline(always)]
-fn claim_masked(meta: &Meta, cpu: Option<u32>, expected: State, block: BlockId) -> Option<(u32, Class)> {
-    let cpu = cpu.filter(|_| !meta.not_implemented())?;
-    let found = find(meta, expected, block)?;
-    // Nothing on this CPU comes between look and store; another CPU's free in the same
-    // instant is excepted, but for the `checked` profile.
-    if cfg!(feature = "checked") {
-        if !claim(found.word, expected) {
-            return None;
-        }
-    } else {
-        // ORDERING: Release - the caller's use of the block ended before it is free.
-        found.word.store(expected.freed().0, Ordering::Release);
-    }
-    Some((cpu, found.entry.class()))
-}
-
 impl<H: MaskInterrupts> Sealed for Masked<H> {}
 
 impl<H: MaskInterrupts> Platform for Masked<H> {
@@ -101,35 +82,23 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
             return Freed::Missed;
         }
         self.masked(meta, |cpu| {
-            let Some((cpu, class)) = claim_masked(meta, cpu, expected, block) else {
+            // `fence_sections` reaches the CPUs that have a cache, and no others.
+            let Some(cpu) = cpu.filter(|_| !meta.not_implemented()) else { return Freed::Missed };
+            let Some(found) = find(meta, expected, block) else {
                 return Freed::Missed;
             };
-            // No slab whose entry we have read is used anew before we unmask: `fence_sections`.
-            if push_masked(meta, cpu, class, block) { Freed::Done } else { Freed::Claimed }
-        })
-    }
-
-    #[inline(always)]
-    fn claim(&self, meta: &Meta, expected: State, block: BlockId) -> Claimed {
-        if self.above_dispatch() {
-            return Claimed::Missed;
-        }
-        self.masked(meta, |cpu| {
-            claim_masked(meta, cpu, expected, block).map_or(Claimed::Missed, |(_, class)| Claimed::Got(class))
-        })
-    }
-
-    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize {
-        self.masked(meta, |cpu| {
-            let Some(cpu) = cpu else { return 0 };
-            let word = meta.cursor(cpu, class);
-            // ORDERING: Acquire - as in `push`.
-            let (after, count) = put_ids(meta, Cursor(word.load(Ordering::Acquire)), blocks);
-            if count > 0 {
-                // ORDERING: Release - as in `push`.
-                store_swapped(word, after.0, Ordering::Release);
+            // Nothing on this CPU comes between look and store; another CPU's free in the same
+            // instant is excepted, but for the `checked` profile.
+            if cfg!(feature = "checked") {
+                if !claim(found.word, expected) {
+                    return Freed::Missed;
+                }
+            } else {
+                // ORDERING: Release - the caller's use of the block ended before it is free.
+                found.word.store(expected.freed().0, Ordering::Release);
             }
-            count
+            // No slab whose entry we have read is used anew before we unmask: `fence_sections`.
+            if push_masked(meta, cpu, found.entry.class(), block) { Freed::Done } else { Freed::Claimed }
         })
     }
 

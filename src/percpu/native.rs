@@ -3,8 +3,9 @@
 use core::ptr::NonNull;
 
 use super::platform::sealed::Sealed;
-use super::platform::{Ask, Claimed, Freed, Platform, Pop, PoppedMany, Taken};
+use super::platform::{Ask, Freed, Platform, Pop, PoppedMany, Taken};
 use super::{portable, thread};
+use crate::contract::adapter::AdapterId;
 use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, Classes};
 use crate::layout::control::Control;
@@ -141,14 +142,8 @@ mod commit {
         rseq::pop(meta, class, account, key)
     }
 
-    #[inline(always)]
-    pub(super) fn claim(meta: &Meta, expected: State, block: BlockId) -> Claimed {
-        bulk::claim(meta, expected, block)
-    }
-
-    pub(super) fn push_many(meta: &Meta, class: Class, blocks: &[u32]) -> usize {
-        thread::adopt();
-        bulk::push_many(meta, class, blocks)
+    pub(super) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usize, Freed) {
+        bulk::free_run(meta, owner, addresses)
     }
 
     pub(super) fn pop_many(
@@ -224,12 +219,8 @@ mod commit {
         Pop::Miss { counted: false }
     }
 
-    pub(super) fn claim(_: &Meta, _: State, _: BlockId) -> Claimed {
-        Claimed::Missed
-    }
-
-    pub(super) fn push_many(_: &Meta, _: Class, _: &[u32]) -> usize {
-        0
+    pub(super) fn free_run(_: &Meta, _: AdapterId, _: &[u64]) -> (usize, Freed) {
+        (0, Freed::Missed)
     }
 
     pub(super) fn pop_many(_: &Meta, _: Class, _: Account, _: u64, _: &mut [u32]) -> PoppedMany {
@@ -310,23 +301,15 @@ impl Platform for Native {
         }
     }
 
-    #[inline(always)]
-    fn claim(&self, meta: &Meta, expected: State, block: BlockId) -> Claimed {
-        if commit::active(meta) && !cfg!(feature = "checked") {
-            return commit::claim(meta, expected, block);
+    fn free_run(&self, meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usize, Freed) {
+        if cfg!(feature = "checked") {
+            // Each by a locked claim.
+            return match addresses {
+                [] => (0, Freed::Done),
+                _ => (0, Freed::Missed),
+            };
         }
-        if self.above_dispatch() || meta.not_implemented() {
-            return Claimed::Missed;
-        }
-        find_and_claim(meta, expected, block).map_or(Claimed::Missed, Claimed::Got)
-    }
-
-    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize {
-        if commit::active(meta) {
-            commit::push_many(meta, class, blocks)
-        } else {
-            portable::push_many(meta, slot(meta), class, blocks)
-        }
+        commit::free_run(meta, owner, addresses)
     }
 
     fn pop_many(

@@ -73,17 +73,6 @@ pub enum Freed {
     Missed,
 }
 
-/// How a claim without a push ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// The caller holds the block, of this class.
-    Got(Class),
-    /// As [`Freed::Missed`], but for aborts.
-    Missed,
-    /// Not claimed, since something else ran on this CPU.
-    Aborted,
-}
-
 /// How a pop of many blocks ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PoppedMany {
@@ -163,21 +152,19 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn pop(&self, meta: &Meta, class: Class, account: Account, key: u64) -> Pop;
 
-    /// At DISPATCH or below, unless the host's switch is down: finds the slab block, and claims it if its state is the
-    /// expected one. As exact as [`free`](Platform::free). Bounded.
+    /// Frees the leading ones of these addresses in this owner's name, each as [`free`](Platform::free) does. How many,
+    /// and how the next one ended; `Done` if there is none. Bounded by their number.
     #[doc(hidden)]
-    #[inline(always)]
-    fn claim(&self, meta: &Meta, expected: State, block: BlockId) -> Claimed {
-        if self.above_dispatch() || meta.not_implemented() {
-            return Claimed::Missed;
+    fn free_run(&self, meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usize, Freed) {
+        for (n, &address) in addresses.iter().enumerate() {
+            let block = meta.range().block_at(meta.range().base.place_of(address));
+            match block.map_or(Freed::Missed, |block| self.free(meta, State::live(owner, block), block)) {
+                Freed::Done => {}
+                ended => return (n, ended),
+            }
         }
-        find_and_claim(meta, expected, block).map_or(Claimed::Missed, Claimed::Got)
+        (addresses.len(), Freed::Done)
     }
-
-    /// Puts claimed blocks into this CPU's loaded magazine, from the end of the list, as many as it has room for; how
-    /// many. Bounded by their number.
-    #[doc(hidden)]
-    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize;
 
     /// At DISPATCH or below: takes as many blocks of this CPU's loaded magazine as are wanted and there, and counts
     /// the allocations, if the account's word is the key and the host's switch is up. Bounded by their number.

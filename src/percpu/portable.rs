@@ -45,15 +45,6 @@ pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool 
     room
 }
 
-pub(crate) fn push_many(meta: &Meta, cpu: u32, class: Class, blocks: &[u32]) -> usize {
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
-        return 0;
-    };
-    let (after, count) = put_ids(meta, cursor, blocks);
-    unclaim(word, after);
-    count
-}
-
 pub(crate) fn pop_many(
     meta: &Meta,
     cpu: u32,
@@ -77,16 +68,6 @@ pub(crate) fn pop_many(
     }
     unclaim(word, after);
     PoppedMany { got, counted: got as u64 }
-}
-
-/// Adds the last ones of these blocks to a magazine in hand that may have no room; how many.
-pub(crate) fn put_ids(meta: &Meta, mut cursor: Cursor, blocks: &[u32]) -> (Cursor, usize) {
-    let room = if cursor.is_magazine() { cursor.room() as usize } else { 0 };
-    let count = room.min(blocks.len());
-    for &block in blocks.iter().skip(blocks.len() - count) {
-        cursor = meta.put_id(cursor, BlockId(block));
-    }
-    (cursor, count)
 }
 
 /// Takes blocks of a magazine in hand that may have none; how many.
@@ -194,10 +175,6 @@ impl<H: Host> Platform for Portable<H> {
             Some(cpu) if !self.above_dispatch() => pop(meta, cpu, class, account, key, false),
             _ => Pop::Miss { counted: false },
         }
-    }
-
-    fn push_many(&self, meta: &Meta, class: Class, blocks: &[u32]) -> usize {
-        self.cpu(meta).map_or(0, |cpu| push_many(meta, cpu, class, blocks))
     }
 
     fn pop_many(

@@ -67,15 +67,14 @@ pub(crate) mod aborted {
     pub(crate) static PUSH: AtomicU64 = AtomicU64::new(0);
     pub(crate) static POP: AtomicU64 = AtomicU64::new(0);
     pub(crate) static EXCHANGE: AtomicU64 = AtomicU64::new(0);
-    pub(crate) static CLAIM: AtomicU64 = AtomicU64::new(0);
-    pub(crate) static PUSH_MANY: AtomicU64 = AtomicU64::new(0);
+    pub(crate) static FREE_RUN: AtomicU64 = AtomicU64::new(0);
     pub(crate) static POP_MANY: AtomicU64 = AtomicU64::new(0);
 }
 
 /// The sections' names, and how often each was aborted so far.
 #[cfg(storport_pool_stretch)]
 #[must_use]
-pub fn aborts() -> [(&'static str, u64); 8] {
+pub fn aborts() -> [(&'static str, u64); 7] {
     use crate::sync::Ordering;
     // ORDERING: Relaxed - counters of a test.
     [
@@ -84,8 +83,7 @@ pub fn aborts() -> [(&'static str, u64); 8] {
         ("push", aborted::PUSH.load(Ordering::Relaxed)),
         ("pop", aborted::POP.load(Ordering::Relaxed)),
         ("exchange", aborted::EXCHANGE.load(Ordering::Relaxed)),
-        ("claim", aborted::CLAIM.load(Ordering::Relaxed)),
-        ("push many", aborted::PUSH_MANY.load(Ordering::Relaxed)),
+        ("free run", aborted::FREE_RUN.load(Ordering::Relaxed)),
         ("pop many", aborted::POP_MANY.load(Ordering::Relaxed)),
     ]
 }

@@ -5,96 +5,17 @@ use super::free::{expected, free};
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::layout::block::BlockId;
-use crate::layout::classes::{CLASS_SLOTS, Class, SPAN};
 use crate::layout::meta::{Meta, prefetch_for_write};
 use crate::owners::accounts::Key;
-use crate::percpu::claim::find_and_claim;
-use crate::percpu::platform::{Claimed, Platform};
-use crate::stock::put::put_slow;
+use crate::percpu::platform::{Freed, Platform};
+use crate::stock::put::put_claimed_slow;
 use crate::sync::{Ordering, fence};
 
-/// How many blocks a hand holds. (Loom: few.)
-const HAND: usize = if cfg!(storport_pool_loom) { 2 } else { 32 };
-/// And how many bytes of blocks.
-const HAND_BYTES: u32 = SPAN;
-/// How many blocks before its turn a state is drawn into the cache.
-const AHEAD: usize = 8;
-const NONE: u8 = u8::MAX;
-
-/// Claimed blocks, by class.
-struct Hand {
-    blocks: [u32; HAND],
-    /// By class: its newest block's place in the hand.
-    newest: [u8; CLASS_SLOTS],
-    /// By place: the next older block's of the same class.
-    older: [u8; HAND],
-    classes: u64,
-    len: usize,
-    bytes: u32,
-}
-
-impl Hand {
-    const EMPTY: Hand = Hand {
-        blocks: [0; HAND],
-        newest: [NONE; CLASS_SLOTS],
-        older: [NONE; HAND],
-        classes: 0,
-        len: 0,
-        bytes: 0,
-    };
-
-    fn is_full(&self) -> bool {
-        self.len == HAND || self.bytes >= HAND_BYTES
-    }
-
-    #[inline(always)]
-    fn add(&mut self, class: Class, block: BlockId) {
-        let (place, index) = (self.len.min(HAND - 1), class.index());
-        self.blocks[place] = block.0;
-        self.older[place] = if self.classes >> index & 1 == 0 { NONE } else { self.newest[index] };
-        self.newest[index] = place as u8;
-        self.classes |= 1 << index;
-        self.len += 1;
-        self.bytes += class.bytes();
-    }
-
-    /// Gives all blocks away: one section a class, and one by one what the loaded magazine cannot take. Bounded per
-    /// block by `put_slow`.
-    fn put_down<P: Platform>(&mut self, meta: Meta, platform: &P) {
-        while self.classes != 0 {
-            let class = Class(self.classes.trailing_zeros() as u8);
-            self.classes &= self.classes - 1;
-            let mut blocks = [0; HAND];
-            let (mut first, mut place) = (HAND, self.newest[class.index()]);
-            while let Some(&block) = self.blocks.get(usize::from(place)).filter(|_| first > 0) {
-                first -= 1;
-                blocks[first] = block;
-                place = self.older[usize::from(place)];
-            }
-            put_all(meta, platform, class, &blocks[first..]);
-        }
-        (self.len, self.bytes) = (0, 0);
-    }
-}
-
-/// Gives claimed blocks of a class away.
-fn put_all<P: Platform>(meta: Meta, platform: &P, class: Class, mut blocks: &[u32]) {
-    loop {
-        let put = platform.push_many(&meta, class, blocks);
-        let Some((&last, rest)) = blocks.get(..blocks.len() - put).and_then(<[u32]>::split_last) else {
-            return;
-        };
-        // Loads another magazine, if one is to be had.
-        let _ = put_slow(meta, platform, class, BlockId(last));
-        blocks = rest;
-        if blocks.is_empty() {
-            return;
-        }
-    }
-}
+/// How many blocks allocate takes of a magazine at once. (Loom: few.)
+const AT_ONCE: usize = if cfg!(storport_pool_loom) { 2 } else { 32 };
 
 /// Frees each of these blocks as [`free`] does, and says how many were freed. Each gets its status, as far as there is
-/// room for them. When one is refused, nothing is in hand while its violation is told.
+/// room for them. No block is in hand while a violation is told.
 #[inline(never)]
 pub(crate) fn free_bulk<P: Platform>(
     meta: Meta,
@@ -103,42 +24,26 @@ pub(crate) fn free_bulk<P: Platform>(
     addresses: &[u64],
     statuses: &mut [Status],
 ) -> usize {
-    let base = meta.range().base;
-    let mut hand = Hand::EMPTY;
-    let mut freed = 0;
-    for (n, &address) in addresses.iter().enumerate() {
-        if let Some(&next) = addresses.get(n + AHEAD) {
-            hint(meta, next);
-        }
-        let place = base.place_of(address);
-        let state = expected(owner, place);
-        let claimed = meta.range().block_at(place).and_then(|block| {
-            let class = match platform.claim(&meta, state, block) {
-                Claimed::Got(class) => Some(class),
-                Claimed::Missed => None,
-                Claimed::Aborted => find_and_claim(&meta, state, block),
-            };
-            Some((class.filter(|_| !cfg!(storport_pool_asan))?, block))
-        });
-        let status = match claimed {
-            Some((class, block)) => {
-                hand.add(class, block);
-                if hand.is_full() {
-                    hand.put_down(meta, platform);
-                }
-                Status::SUCCESS
-            }
-            None => {
-                hand.put_down(meta, platform);
-                free(meta, platform, place, state)
-            }
+    let told = statuses.len().min(addresses.len());
+    statuses[..told].fill(Status::SUCCESS);
+    let (mut freed, mut next) = (0, 0);
+    while let Some(rest) = addresses.get(next..).filter(|rest| !rest.is_empty()) {
+        let (done, ended) =
+            if cfg!(storport_pool_asan) { (0, Freed::Missed) } else { platform.free_run(&meta, owner, rest) };
+        freed += done;
+        next += done;
+        let Some(&address) = addresses.get(next) else { break };
+        let place = meta.range().base.place_of(address);
+        let status = match ended {
+            Freed::Claimed => put_claimed_slow(meta, platform, BlockId(place as u32)),
+            _ => free(meta, platform, place, expected(owner, place)),
         };
         freed += usize::from(status.is_success());
-        if let Some(told) = statuses.get_mut(n) {
+        if let Some(told) = statuses.get_mut(next) {
             *told = status;
         }
+        next += 1;
     }
-    hand.put_down(meta, platform);
     freed
 }
 
@@ -184,8 +89,8 @@ fn some<P: Platform>(
     bytes: u32,
     out: &mut [u64],
 ) -> Result<usize, Status> {
-    let mut blocks = [0; HAND];
-    let wanted = out.len().min(HAND);
+    let mut blocks = [0; AT_ONCE];
+    let wanted = out.len().min(AT_ONCE);
     let small = meta.control().small_class(bytes).filter(|_| wanted > 1 && !cfg!(storport_pool_asan));
     let Some(class) = small else { return one(meta, platform, key, bytes, out) };
     let request = Request::counted(&meta, key, bytes);
