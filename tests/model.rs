@@ -28,7 +28,15 @@ enum Op {
         bytes: u32,
         nth: usize,
     },
+    /// So many of this size at once, or none.
+    AllocateBulk {
+        adapter: usize,
+        bytes: u32,
+        count: usize,
+    },
     Free(usize),
+    /// Some blocks at once, in the first one's name; some of them twice, and some addresses that are no blocks.
+    FreeBulk(Vec<(usize, u8)>),
     FreeMany(usize),
     DoubleFree(usize),
     WrongOwner(usize),
@@ -62,8 +70,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         12 => (some.clone(), bytes.clone()).prop_map(|(adapter, bytes)| Op::Allocate { adapter, bytes }),
         1 => (0..40_000u32).prop_map(Op::Nowhere),
-        1 => (some.clone(), bytes, 2..9usize).prop_map(|(adapter, bytes, nth)| Op::Fill { adapter, bytes, nth }),
+        1 => (some.clone(), bytes.clone(), 2..9usize).prop_map(|(adapter, bytes, nth)| Op::Fill { adapter, bytes, nth }),
+        2 => (some.clone(), bytes.clone(), 0..70usize)
+            .prop_map(|(adapter, bytes, count)| Op::AllocateBulk { adapter, bytes, count }),
         8 => some.clone().prop_map(Op::Free),
+        3 => prop::collection::vec((some.clone(), 0..12u8), 0..70).prop_map(Op::FreeBulk),
         2 => (1..100usize).prop_map(Op::FreeMany),
         2 => some.clone().prop_map(Op::DoubleFree),
         1 => some.clone().prop_map(Op::WrongOwner),
@@ -96,6 +107,25 @@ fn step<W: Way>(model: &mut Model<W>, op: &Op) {
             if let Some((address, _)) = model.block(n) {
                 model.free_block(address);
             }
+        }
+        Op::AllocateBulk { adapter, bytes, count } => {
+            if let Some(id) = model.adapter(adapter) {
+                model.allocate_bulk(id, bytes, TAG, count);
+            }
+        }
+        Op::FreeBulk(ref picks) => {
+            let Some(owner) = picks.first().and_then(|&(n, _)| Some(model.block(n)?.1.owner)) else { return };
+            let mut addresses: Vec<u64> = Vec::new();
+            for &(n, how) in picks {
+                match how {
+                    0 => addresses.push(0),
+                    1 => addresses.extend(model.stale(n)),
+                    2 => addresses.extend(model.block(n).map(|(address, _)| address + 16)),
+                    3 => addresses.extend(addresses.last().copied()),
+                    _ => addresses.extend(model.block(n).map(|(address, _)| address)),
+                }
+            }
+            model.free_bulk(owner, &addresses);
         }
         Op::FreeMany(count) => {
             let some: Vec<u64> = model.live.keys().copied().take(count).collect();

@@ -77,6 +77,22 @@ impl Spans {
         self.used.iter().filter(|span| span.1 == 0).count() as u64
     }
 
+    /// How many requests of so many bytes fit, one after the other.
+    pub fn room_for(&self, bytes: u32) -> u64 {
+        let size = self.occupied(bytes);
+        if bytes > 32_768 {
+            let runs = self.used.split(|span| span.1 != 0);
+            return runs.map(|run| run.len() as u64 / (size / SPAN)).sum();
+        }
+        let most = per_slab(size as u32);
+        let rooms = self.used.iter().map(|&(of, blocks)| match blocks {
+            0 => most,
+            _ if of == size => most - blocks,
+            _ => 0,
+        });
+        rooms.sum()
+    }
+
     /// Whether a request fits: into a slab of its size, or into spans without any block.
     pub fn fits(&self, bytes: u32) -> bool {
         let size = self.occupied(bytes);

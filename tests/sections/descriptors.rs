@@ -2,6 +2,7 @@
 
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
+    Register,
 };
 
 /// uapi linux/rseq.h, `struct rseq_cs`.
@@ -25,7 +26,7 @@ const SIGNATURE: [u8; 4] = 0x5305_3053_u32.to_le_bytes();
 /// `ud1 edi, [rip + SIGNATURE]`, without the operand: who runs into the signature is stopped.
 const TRAP: [u8; 3] = [0x0f, 0xb9, 0x3d];
 
-/// The sections of src/percpu/rseq.rs.
+/// The sections of src/percpu/rseq.rs and bulk.rs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Free,
@@ -33,14 +34,17 @@ pub enum Kind {
     Push,
     Pop,
     Exchange,
+    FreeRun,
+    PopMany,
 }
 
 impl Kind {
     /// What this build has. With locked claims, free has a section for the push alone.
     pub fn all() -> impl Iterator<Item = Kind> {
-        [Kind::Free, Kind::Allocate, Kind::Push, Kind::Pop, Kind::Exchange]
+        let by_claim = |kind| matches!(kind, Kind::Free | Kind::FreeRun);
+        [Kind::Free, Kind::Allocate, Kind::Push, Kind::Pop, Kind::Exchange, Kind::FreeRun, Kind::PopMany]
             .into_iter()
-            .filter(|&kind| !(cfg!(feature = "checked") && kind == Kind::Free))
+            .filter(move |&kind| !(cfg!(feature = "checked") && by_claim(kind)))
     }
 }
 
@@ -91,7 +95,8 @@ fn section(descriptor: &Descriptor) -> Section {
 }
 
 impl Section {
-    /// Nothing may leave the section but to miss, nothing may lock, and the store that commits comes last.
+    /// Nothing may leave the section but to miss, only the copy of many ids may loop, nothing may lock, and the store
+    /// that commits comes last.
     fn check_steps(&self) {
         let mut factory = InstructionInfoFactory::new();
         for step in &self.steps {
@@ -100,7 +105,9 @@ impl Section {
                 FlowControl::Next => {}
                 FlowControl::ConditionalBranch => {
                     let to = step.near_branch_target();
-                    assert!(!(self.start..self.end).contains(&to), "{at} loops, or skips");
+                    let inside = (self.start..self.end).contains(&to);
+                    let copies = self.kind() == Kind::PopMany && to < step.ip();
+                    assert!(!inside || copies, "{at} loops, or skips");
                 }
                 other => panic!("{at}: {other:?}"),
             }
@@ -122,9 +129,19 @@ impl Section {
             all.any(|step| step.op0_kind() == OpKind::Memory)
         };
         if changes(Mnemonic::And) {
-            Kind::Free
+            // In a run, the span's register becomes its entry's.
+            let in_place = |step: &Instruction| {
+                step.memory_index() == Register::RCX && step.op0_register() == Register::RCX
+            };
+            if self.steps.iter().any(in_place) { Kind::FreeRun } else { Kind::Free }
         } else if changes(Mnemonic::Add) {
-            if has(Mnemonic::Shl) { Kind::Allocate } else { Kind::Pop }
+            if has(Mnemonic::Sub) {
+                Kind::PopMany
+            } else if has(Mnemonic::Shl) {
+                Kind::Allocate
+            } else {
+                Kind::Pop
+            }
         } else if has(Mnemonic::Lea) {
             Kind::Push
         } else {

@@ -57,11 +57,13 @@ fn reached_then(aborted: bool) {
     interrupt(THEN.get().unwrap().act);
 }
 
-/// Fills three magazines and empties them, and once more, with what the spare holds by then. Before each
-/// call the breakpoint is set anew.
+/// Fills three magazines and empties them, and once more, with what the spare holds by then, and by bulk calls. Before
+/// each call the breakpoint is set anew.
 fn script(world: &World, at: u64) {
-    for calls in [12, 6] {
-        for call in [World::allocate, World::free] {
+    let single: [fn(&World); 2] = [World::allocate, World::free];
+    let bulk: [fn(&World); 2] = [World::allocate_bulk, World::free_bulk];
+    for (calls, kinds) in [(12, single), (6, single), (1, bulk)] {
+        for call in kinds {
             for _ in 0..calls {
                 breakpoint::arm(at, reached);
                 call(world);

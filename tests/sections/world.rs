@@ -50,6 +50,9 @@ impl Act {
     ];
 }
 
+/// How many blocks a bulk call takes: more than two magazines.
+const MANY: usize = 10;
+
 /// How a child ends that found nothing wrong; nothing else ends so.
 const WELL: i32 = 42;
 
@@ -60,10 +63,10 @@ pub struct World {
     live: RefCell<BTreeMap<u64, u32>>,
     allocs: Cell<u64>,
     violations: Cell<u32>,
-    /// The block that a call under way is about to free.
-    leaving: Cell<Option<u64>>,
-    /// Whether it was freed by an interruption.
-    taken: Cell<bool>,
+    /// The blocks that a call under way is about to free.
+    leaving: RefCell<Vec<u64>>,
+    /// One of them that was freed by an interruption.
+    taken: Cell<Option<u64>>,
     switched: Cell<bool>,
     switches: Cell<u64>,
     cpu: Cell<u32>,
@@ -83,8 +86,8 @@ impl World {
             live: RefCell::default(),
             allocs: Cell::new(0),
             violations: Cell::new(0),
-            leaving: Cell::new(None),
-            taken: Cell::new(false),
+            leaving: RefCell::default(),
+            taken: Cell::new(None),
             switched: Cell::new(false),
             switches: Cell::new(0),
             cpu: Cell::new(0),
@@ -117,21 +120,60 @@ impl World {
         self.done();
     }
 
+    /// Allocates many at once, in a call that may be interrupted.
+    pub fn allocate_bulk(&self) {
+        let mut blocks = [0; MANY];
+        let status = self.pool.allocate_bulk(self.owner, self.bytes, TAG, &mut blocks);
+        if status.is_success() {
+            blocks.into_iter().for_each(|address| self.admit(address));
+        } else {
+            assert!(self.switched.get() && status == Status::NOT_IMPLEMENTED, "{status}");
+            assert_eq!(blocks, [0; MANY]);
+        }
+        self.done();
+    }
+
     /// Frees the newest block, in a call that may be interrupted.
     pub fn free(&self) {
         let Some((block, _)) = self.live.borrow_mut().pop_last() else { return };
-        self.leaving.set(Some(block));
+        self.leaving.borrow_mut().push(block);
         let status = free(&self.pool, self.owner, block);
-        self.leaving.set(None);
+        self.left(block, status);
+        self.settled();
+    }
+
+    /// Frees the newest blocks at once, in a call that may be interrupted.
+    pub fn free_bulk(&self) {
+        let blocks: Vec<u64> = {
+            let mut live = self.live.borrow_mut();
+            std::iter::from_fn(|| live.pop_last()).map(|(block, _)| block).take(MANY).collect()
+        };
+        self.leaving.borrow_mut().extend(&blocks);
+        let mut statuses = [Status::UNSUCCESSFUL; MANY];
+        // SAFETY: the blocks are touched by nobody.
+        let freed = unsafe { self.pool.free_bulk(self.owner, &blocks, &mut statuses) };
+        assert_eq!(freed, statuses.iter().filter(|status| status.is_success()).count());
+        blocks.iter().zip(statuses).for_each(|(&block, status)| self.left(block, status));
+        self.settled();
+    }
+
+    fn left(&self, block: u64, status: Status) {
+        let taken = self.taken.get() == Some(block);
         match status {
-            Status::SUCCESS => assert!(!self.taken.get(), "freed twice"),
-            Status::INVALID_PARAMETER if self.taken.get() => self.violations.set(self.violations.get() + 1),
+            Status::SUCCESS => assert!(!taken, "freed twice"),
+            Status::INVALID_PARAMETER if taken => self.violations.set(self.violations.get() + 1),
             Status::NOT_IMPLEMENTED if self.switched.get() => {
-                self.live.borrow_mut().insert(block, self.bytes);
+                if !taken {
+                    self.live.borrow_mut().insert(block, self.bytes);
+                }
             }
             other => panic!("{other}"),
         }
-        self.taken.set(false);
+    }
+
+    fn settled(&self) {
+        self.leaving.take();
+        self.taken.take();
         self.done();
     }
 
@@ -158,9 +200,11 @@ impl World {
                 }
             }
             Act::FreeTheSame => {
-                if let Some(block) = self.leaving.get() {
+                // Of many, one that comes later.
+                let last = self.leaving.borrow().last().copied();
+                if let Some(block) = last {
                     let taken = free(&self.pool, self.owner, block) == Status::SUCCESS;
-                    self.taken.set(taken);
+                    self.taken.set(taken.then_some(block));
                     self.violations.set(self.violations.get() + u32::from(!taken));
                 }
             }
@@ -200,7 +244,8 @@ impl World {
     /// What the interrupted call held is gone for good; nothing else is, however often all is taken.
     fn go_on_alone(&self) {
         let live = self.live.take();
-        live.keys().filter(|&&block| self.leaving.get() != Some(block)).for_each(|&block| {
+        let leaving = self.leaving.take();
+        live.keys().filter(|block| !leaving.contains(block)).for_each(|&block| {
             must_free(&self.pool, self.owner, block);
         });
         let all = || {
@@ -245,9 +290,9 @@ impl World {
         let snapshot = self.pool.snapshot();
         let (allocs, frees, count) = totals(&snapshot);
         assert_eq!((count, allocs - frees), (live.len() as u64, live.len() as u64));
-        // The switch has an allocation undone after it was counted.
+        // The switch has a bulk call give back what it had got.
         let undone = allocs - self.allocs.get();
-        assert!(undone <= self.switches.get(), "{undone} undone");
+        assert!(undone <= self.switches.get() * MANY as u64, "{undone} undone");
         for (block, _) in live {
             must_free(&self.pool, self.owner, block);
         }

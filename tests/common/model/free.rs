@@ -1,6 +1,6 @@
 //! What a free must answer, for any address in any name.
 
-use storport_pool::{AdapterId, Irql, PoolTag, Status, ViolationKind};
+use storport_pool::{AdapterId, Irql, PoolTag, Status, Violation, ViolationKind};
 
 use super::{Block, Model, OTHER};
 use crate::common::*;
@@ -64,21 +64,63 @@ impl<W: Way> Model<W> {
         let verdict = self.judge(caller, address);
         let status = W::at(self.level, || free(&self.pool, caller, address));
         let heard = self.take_heard();
-        let told = || {
-            assert_eq!((status, heard.len()), (Status::INVALID_PARAMETER, 1), "{address:#x}: {heard:?}");
-            let violation = heard[0];
+        let heard = self.check_freed(caller, address, verdict, status, heard);
+        assert!(heard.is_empty(), "{heard:?}");
+        if status == Status::SUCCESS {
+            self.given_back(address);
+        }
+    }
+
+    /// Calls free_bulk, with any addresses in any name, some of them perhaps twice.
+    pub fn free_bulk(&mut self, caller: AdapterId, addresses: &[u64]) {
+        let mut verdicts = Vec::new();
+        for &address in addresses {
+            let verdict = self.judge(caller, address);
+            if matches!(verdict, Verdict::Good) {
+                self.given_back(address);
+            }
+            verdicts.push(verdict);
+        }
+        // One status more than there are addresses, which nobody writes.
+        let mut statuses = vec![Status::UNSUCCESSFUL; addresses.len() + 1];
+        let freed = W::at(self.level, || {
+            // SAFETY: as in `free`.
+            unsafe { self.pool.free_bulk(caller, addresses, &mut statuses) }
+        });
+        assert_eq!(statuses.pop(), Some(Status::UNSUCCESSFUL));
+        assert_eq!(freed, statuses.iter().filter(|status| status.is_success()).count());
+        let mut heard = self.take_heard();
+        for ((verdict, &address), status) in verdicts.into_iter().zip(addresses).zip(statuses) {
+            heard = self.check_freed(caller, address, verdict, status, heard);
+        }
+        assert!(heard.is_empty(), "{heard:?}");
+    }
+
+    /// Checks what a free answered, and the first violation, if it must be its. Gives the others.
+    fn check_freed(
+        &self,
+        caller: AdapterId,
+        address: u64,
+        verdict: Verdict,
+        status: Status,
+        mut heard: Vec<Violation>,
+    ) -> Vec<Violation> {
+        let mut told = || {
+            assert_eq!((status, heard.is_empty()), (Status::INVALID_PARAMETER, false), "{address:#x}");
+            let violation = heard.remove(0);
             assert_eq!((violation.address, violation.caller), (address, caller));
             assert_eq!((violation.irql, violation.blocks), (self.level, 0));
             violation
         };
         match verdict {
-            Verdict::Status(want) => assert_eq!((status, heard.len()), (want, 0), "{address:#x}"),
-            Verdict::Good => {
-                assert_eq!((status, heard.len()), (Status::SUCCESS, 0), "{address:#x}: {heard:?}");
-                self.given_back(address);
-            }
+            Verdict::Status(want) => assert_eq!(status, want, "{address:#x}"),
+            Verdict::Good => assert_eq!(status, Status::SUCCESS, "{address:#x}: {heard:?}"),
             Verdict::Bad(kind, block) => {
                 let violation = told();
+                let churned = self.churned && kind == ViolationKind::Wild;
+                if churned && violation.kind == ViolationKind::DoubleFree {
+                    return heard;
+                }
                 assert_eq!(violation.kind, kind, "{address:#x}");
                 assert_eq!(violation.owner, block.map(|block| block.owner));
                 assert_eq!(violation.bytes, block.map_or(0, |block| block.bytes.into()));
@@ -90,7 +132,7 @@ impl<W: Way> Model<W> {
                 let violation = told();
                 let double = violation.kind == ViolationKind::DoubleFree;
                 assert!(double || violation.kind == ViolationKind::Wild && !known, "{violation}");
-                if known {
+                if known && !self.churned {
                     // The last owner, though it may be gone.
                     assert_eq!(violation.owner, Some(freed.owner));
                     assert_eq!(violation.bytes, u64::from(freed.bytes));
@@ -99,6 +141,7 @@ impl<W: Way> Model<W> {
                 }
             }
         }
+        heard
     }
 
     /// Gives a live block back, in its owner's name.

@@ -43,6 +43,8 @@ pub struct Model<W: Way> {
     pub live: BTreeMap<u64, Block>,
     spans: Spans,
     freed: BTreeMap<u64, Freed>,
+    /// Whether a bulk call that failed had blocks for a while, so that others are their last owners.
+    churned: bool,
     /// Those that live, with their names.
     pub adapters: Vec<(AdapterId, String)>,
     pub removed: Vec<AdapterId>,
@@ -71,6 +73,7 @@ impl<W: Way> Model<W> {
             live: BTreeMap::new(),
             spans,
             freed: BTreeMap::new(),
+            churned: false,
             adapters: Vec::new(),
             removed: Vec::new(),
             allocs: BTreeMap::new(),
@@ -150,6 +153,43 @@ impl<W: Way> Model<W> {
         Some(address)
     }
 
+    /// Calls allocate_bulk; all blocks, or none.
+    pub fn allocate_bulk(&mut self, caller: AdapterId, bytes: u32, tag: PoolTag, count: usize) {
+        // How many longer runs fit depends on where the first ones come to lie.
+        let count = if u64::from(bytes) > SPAN { count.min(1) } else { count };
+        let (status, kind) = if count > 0 { self.refusal(caller, bytes, tag) } else { (None, None) };
+        let room = self.spans.room_for(bytes.max(1));
+        let mut blocks = vec![0xDEAD; count];
+        let got = W::at(self.level, || self.pool.allocate_bulk(caller, bytes, tag, &mut blocks));
+        let heard = self.take_heard();
+        assert_eq!(heard.iter().map(|violation| violation.kind).collect::<Vec<_>>(), Vec::from_iter(kind));
+        self.clock += 1;
+        self.swept = self.clock;
+        let fits = room >= count as u64;
+        let want = status.unwrap_or(if fits { Status::SUCCESS } else { Status::INSUFFICIENT_RESOURCES });
+        assert_eq!(got, want, "{count} times {bytes} bytes, room for {room}");
+        if got.is_success() {
+            for address in blocks {
+                self.handed_out(address, Block { owner: caller, bytes, tag, since: self.clock });
+            }
+            return;
+        }
+        assert!(blocks.iter().all(|&address| address == 0), "a failure gives blocks");
+        if status.is_none() && room > 0 {
+            self.churned = true;
+            self.count(caller, tag, room);
+        }
+    }
+
+    /// So many allocations more.
+    fn count(&mut self, owner: AdapterId, tag: PoolTag, more: u64) {
+        let count = self.allocs.entry((owner, tag)).or_insert_with(|| {
+            self.accounts += 1;
+            0
+        });
+        *count += more;
+    }
+
     /// Why a request is refused before memory is looked for, and what the hook hears.
     fn refusal(
         &self,
@@ -206,11 +246,7 @@ impl<W: Way> Model<W> {
         self.spans.add(address - base, block.bytes);
         self.freed.remove(&address);
         self.live.insert(address, block);
-        let count = self.allocs.entry((block.owner, block.tag)).or_insert_with(|| {
-            self.accounts += 1;
-            0
-        });
-        *count += 1;
+        self.count(block.owner, block.tag, 1);
     }
 
     fn given_back(&mut self, address: u64) {
