@@ -73,15 +73,23 @@ fn work(
     let mut got = 0;
     while !stop.load(Ordering::Relaxed) {
         let bytes = SIZES_IN_TURN[random.next() as usize % 4];
-        for _ in 0..random.next() % 12 {
-            if let Some(block) = Block::new(pool, id, bytes, TAG, random.next()) {
-                got += 1;
-                baskets[random.next() as usize % baskets.len()].lock().unwrap().push(block);
-            }
+        let marks: Vec<u64> = (0..random.next() % 12).map(|_| random.next()).collect();
+        let blocks = if random.next() % 2 == 0 {
+            Block::many(pool, id, bytes, TAG, &marks)
+        } else {
+            marks.iter().filter_map(|&mark| Block::new(pool, id, bytes, TAG, mark)).collect()
+        };
+        for block in blocks {
+            got += 1;
+            let mut basket = baskets[random.next() as usize % baskets.len()].lock().unwrap();
+            // Whose owner is not running: the pool would fill up.
+            if basket.len() < 64 { basket.push(block) } else { block.free(pool, id) }
         }
         let mine = std::mem::take(&mut *baskets[me].lock().unwrap());
-        for block in mine {
-            block.free(pool, id);
+        if random.next() % 2 == 0 {
+            Block::free_many(mine, pool, id);
+        } else {
+            mine.into_iter().for_each(|block| block.free(pool, id));
         }
     }
     drop(timer);

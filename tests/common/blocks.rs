@@ -48,12 +48,41 @@ impl Block {
                 return None;
             }
         };
+        Some(Block::marked(address, bytes, mark))
+    }
+
+    /// So many at once, or none.
+    pub fn many<P: Platform>(
+        pool: &Pool<P>,
+        id: AdapterId,
+        bytes: u32,
+        tag: PoolTag,
+        marks: &[u64],
+    ) -> Vec<Block> {
+        let mut addresses = vec![0; marks.len()];
+        let status = pool.allocate_bulk(id, bytes, tag, &mut addresses);
+        assert!(status.is_success() || status == Status::INSUFFICIENT_RESOURCES, "{status}");
+        let got = if status.is_success() { marks.len() } else { 0 };
+        addresses.iter().zip(marks).take(got).map(|(&at, &mark)| Block::marked(at, bytes, mark)).collect()
+    }
+
+    fn marked(address: u64, bytes: u32, mark: u64) -> Block {
         let block = Block { address, bytes, mark };
         for word in block.words() {
             // SAFETY: the block is ours, and the range is memory of this process.
             unsafe { word.write(mark ^ word.addr() as u64) };
         }
-        Some(block)
+        block
+    }
+
+    /// Frees them at once.
+    pub fn free_many<P: Platform>(blocks: Vec<Block>, pool: &Pool<P>, id: AdapterId) {
+        let addresses: Vec<u64> =
+            blocks.iter().inspect(|block| block.check()).map(|block| block.address).collect();
+        let mut statuses = vec![Status::UNSUCCESSFUL; addresses.len()];
+        // SAFETY: the blocks are ours, and nobody uses them any more.
+        let freed = unsafe { pool.free_bulk(id, &addresses, &mut statuses) };
+        assert_eq!((freed, statuses), (addresses.len(), vec![Status::SUCCESS; addresses.len()]));
     }
 
     fn words(&self) -> impl Iterator<Item = *mut u64> {
