@@ -33,6 +33,27 @@ fn failures_are_statuses() {
 }
 
 #[test]
+fn many_at_once() {
+    let pool = Pool::new(1 << 20).unwrap();
+    let (disk, tape) = (pool.adapter("disk0").unwrap(), pool.adapter("tape0").unwrap());
+    let live = || pool.snapshot().tags.iter().map(|row| row.totals.live).sum::<u64>();
+    let blocks: [_; 40] = disk.allocate_bulk(208, tag!("VioS")).unwrap();
+    assert_eq!(live(), 40);
+    assert_eq!(disk.free_bulk(blocks), 40);
+    // Dropped, each frees itself; another adapter's are freed in its name.
+    drop(disk.allocate_bulk::<3>(64, tag!("VioS")).unwrap());
+    let theirs: [_; 2] = tape.allocate_bulk(64, tag!("Tape")).unwrap();
+    assert_eq!((live(), disk.free_bulk(theirs), live()), (2, 2, 0));
+    assert_eq!(disk.allocate_bulk::<2>(2 << 20, tag!("VioS")).unwrap_err(), Status::INSUFFICIENT_RESOURCES);
+    // Refused, they stay, as they do when they are dropped there.
+    let blocks: [_; 4] = disk.allocate_bulk(64, tag!("VioS")).unwrap();
+    let guard = Irql::raise(Irql::DEVICE);
+    assert_eq!(disk.free_bulk(blocks), 0);
+    drop(guard);
+    assert_eq!((live(), pool.violations()), (4, 0));
+}
+
+#[test]
 fn blocks_may_be_freed_on_another_thread() {
     let pool = Pool::new(1 << 20).unwrap();
     let disk = pool.adapter("disk0").unwrap();

@@ -17,6 +17,7 @@
 //! | `handle` | functions: a pool's making and end | `error`, `kind`, `registry`, `system`, `options` |
 //! | `adapter` | functions: adapters, by their extensions | `types`, `error`, `kind`, `registry` |
 //! | `storport` | functions: the two routines | `types`, `kind`, `registry` |
+//! | `bulk` | functions: many blocks in one call | `types`, `kind`, `registry` |
 //! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
 //! | `executive` | functions: the tagged pool's names | `types`, `kind`, `system` |
 //! | `violation` | functions: misuse, told to C | `types`, `kind`, `registry` |
@@ -26,6 +27,7 @@
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
 
 mod adapter;
+mod bulk;
 mod error;
 mod executive;
 mod extended;

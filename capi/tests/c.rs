@@ -44,6 +44,11 @@ fn the_tagged_pool_under_its_own_names() {
 }
 
 #[test]
+fn many_blocks_in_one_call() {
+    both_ways("bulk");
+}
+
+#[test]
 fn hosts_with_functions_of_their_own() {
     both_ways("host");
 }

@@ -11,6 +11,7 @@ use crate::owners::accounts::Key;
 use crate::percpu::native::{Commit, Native};
 use crate::pool::handle::Pool;
 use crate::routines::allocate::allocate_into;
+use crate::routines::bulk::{allocate_bulk, free_bulk, hint};
 use crate::routines::free::{expected, free_here};
 
 /// The platform's value says how a pool is made; calls do not look at it.
@@ -92,5 +93,30 @@ impl Caller {
     pub unsafe fn free(self, address: u64) -> Status {
         let place = self.meta.range().base.place_of(address);
         free_here(self.meta, PLATFORM, place, expected(self.adapter, place))
+    }
+
+    /// [`Pool::free_bulk`].
+    ///
+    /// # Safety
+    /// The pool lives, and no block is used afterwards.
+    pub unsafe fn free_bulk(self, addresses: &[u64], statuses: &mut [Status]) -> usize {
+        free_bulk(self.meta, PLATFORM, self.adapter, addresses, statuses)
+    }
+
+    /// [`Pool::allocate_bulk`].
+    ///
+    /// # Safety
+    /// The pool lives.
+    pub unsafe fn allocate_bulk(self, bytes: u32, tag: PoolTag, out: &mut [u64]) -> Status {
+        allocate_bulk(self.meta, PLATFORM, Key::new(self.adapter, tag), bytes, out)
+    }
+
+    /// [`Pool::hint_free`].
+    ///
+    /// # Safety
+    /// The pool lives.
+    #[inline(always)]
+    pub unsafe fn hint_free(self, address: u64) {
+        hint(self.meta, address);
     }
 }

@@ -63,6 +63,49 @@ impl<P: Platform> Adapter<'_, P> {
         self.pool.allocate(self.id, bytes, tag, Some(&mut address)).ok()?;
         Ok(Block { adapter: self, address, bytes })
     }
+
+    /// As many blocks of `bytes` bytes, all or none; each is freed when it is dropped, or all of them at once by
+    /// [`free_bulk`](Adapter::free_bulk). IRQL <= DISPATCH; lock-free.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.adapter("disk0")?;
+    /// let blocks: [_; 16] = disk.allocate_bulk(208, tag!("VioS"))?;
+    /// assert_eq!(disk.free_bulk(blocks), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The status that [`Pool::allocate_bulk`] returned.
+    pub fn allocate_bulk<const N: usize>(
+        &self,
+        bytes: u32,
+        tag: PoolTag,
+    ) -> Result<[Block<'_, P>; N], Status> {
+        let mut addresses = [0; N];
+        self.pool.allocate_bulk(self.id, bytes, tag, &mut addresses).ok()?;
+        Ok(addresses.map(|address| Block { adapter: self, address, bytes }))
+    }
+
+    /// Frees these blocks at once, and says how many were freed: all, unless the call is refused above DISPATCH, or
+    /// by the host's switch. Then they stay allocated, and the adapter's removal reports them.
+    ///
+    /// IRQL <= DISPATCH; bounded by their number.
+    pub fn free_bulk<const N: usize>(&self, blocks: [Block<'_, P>; N]) -> usize {
+        if blocks.iter().all(|block| core::ptr::eq(block.adapter, self)) {
+            let addresses = blocks.map(Block::into_address);
+            // SAFETY: the blocks were ours, and nobody can use them any more.
+            return unsafe { self.pool.free_bulk(self.id, &addresses, &mut []) };
+        }
+        // Some are another adapter's: each in its own owner's name.
+        let freed = blocks.map(|block| {
+            let Adapter { pool, id } = *block.adapter;
+            // SAFETY: as above.
+            unsafe { pool.free(id, block.into_address()) }.is_success()
+        });
+        freed.into_iter().filter(|&freed| freed).count()
+    }
 }
 
 impl<P: Platform> Drop for Adapter<'_, P> {

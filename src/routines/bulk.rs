@@ -75,7 +75,9 @@ pub(crate) fn allocate_bulk<P: Platform>(
             }
             Err(status) => status,
         };
-        take_back(meta, platform, Request::counted(&meta, key, bytes), &mut out[..got]);
+        if got > 0 {
+            take_back(meta, platform, Request::counted(&meta, key, bytes), &mut out[..got]);
+        }
         return status;
     }
     Status::SUCCESS

@@ -1,0 +1,121 @@
+//! Many blocks in one call.
+
+use pool::{PoolTag, Status};
+
+use crate::kind::with_pool;
+use crate::registry;
+use crate::types::{PVOID, ULONG};
+
+/// How many addresses are read before their statuses are written.
+const AT_ONCE: usize = 32;
+
+/// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order, at a fraction of its cost.
+/// Returns how many were freed. `statuses[n]` is set to the status of `blocks[n]`; `statuses` may be NULL. A refused
+/// block changes nothing for the others. A block that stands there twice is freed once and refused once. NULL for
+/// `blocks` stands for `count` NULL pointers. The two arrays may be the same memory.
+///
+/// IRQL <= DISPATCH_LEVEL. Bounded: `count` times the bound of StorPortFreePool, and a constant each.
+///
+/// # Safety
+/// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many; nobody uses the blocks any
+/// more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_free_bulk(
+    extension: PVOID,
+    blocks: *const PVOID,
+    count: usize,
+    statuses: *mut ULONG,
+) -> usize {
+    let mut freed = 0;
+    let mut at = 0;
+    while at < count {
+        let len = AT_ONCE.min(count - at);
+        let mut addresses = [0; AT_ONCE];
+        if !blocks.is_null() {
+            for (n, address) in addresses[..len].iter_mut().enumerate() {
+                // SAFETY: the caller's promise. (What an overlapping array of statuses made of it is some address.)
+                *address = unsafe { blocks.add(at + n).read_unaligned() }.addr() as u64;
+            }
+        }
+        let mut told = [Status::INVALID_PARAMETER; AT_ONCE];
+        // SAFETY: the caller's promise.
+        freed += unsafe { free_some(extension, &addresses[..len], &mut told[..len]) };
+        if !statuses.is_null() {
+            for (n, status) in told[..len].iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { statuses.add(at + n).write_unaligned(status.code()) };
+            }
+        }
+        at += len;
+    }
+    freed
+}
+
+/// # Safety
+/// Nobody uses the blocks any more.
+unsafe fn free_some(extension: PVOID, addresses: &[u64], statuses: &mut [Status]) -> usize {
+    if let Some(caller) = registry::caller(extension) {
+        // SAFETY: the caller's promise, and a pool whose extension is known lives.
+        return unsafe { caller.free_bulk(addresses, statuses) };
+    }
+    let Some((handle, adapter)) = registry::find(extension) else { return 0 };
+    // SAFETY: as above.
+    unsafe { with_pool!(handle.as_ref(), pool => pool.free_bulk(adapter, addresses, statuses)) }
+}
+
+/// Allocates `count` blocks of `bytes` bytes, all or none, and returns one status for them, as StorPortAllocatePool
+/// does for one. After every failure all of `blocks` is NULL. Each block is freed alone or with others. `count` 0 is
+/// STOR_STATUS_SUCCESS, and nothing is looked at.
+///
+/// IRQL <= DISPATCH_LEVEL. Lock-free.
+///
+/// # Safety
+/// `blocks` is NULL, which is STOR_STATUS_INVALID_PARAMETER, or has room for `count` pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_allocate_bulk(
+    extension: PVOID,
+    bytes: ULONG,
+    tag: ULONG,
+    blocks: *mut PVOID,
+    count: usize,
+) -> ULONG {
+    if count == 0 {
+        return Status::SUCCESS.code();
+    }
+    let tag = PoolTag::from_raw(tag);
+    if !blocks.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { blocks.cast::<u64>().write_bytes(0, count) };
+        if let Some(caller) = registry::caller(extension) {
+            // SAFETY: as above, written just now; and a pool whose extension is known lives.
+            return unsafe {
+                caller.allocate_bulk(bytes, tag, core::slice::from_raw_parts_mut(blocks.cast(), count)).code()
+            };
+        }
+    }
+    let Some((handle, adapter)) = registry::find(extension) else {
+        return Status::INVALID_PARAMETER.code();
+    };
+    // SAFETY: a pool whose extension is known lives.
+    let handle = unsafe { handle.as_ref() };
+    if blocks.is_null() {
+        return with_pool!(handle, pool => pool.allocate(adapter, bytes, tag, None)).code();
+    }
+    // SAFETY: as above.
+    let blocks = unsafe { core::slice::from_raw_parts_mut(blocks.cast(), count) };
+    with_pool!(handle, pool => pool.allocate_bulk(adapter, bytes, tag, blocks)).code()
+}
+
+/// Says that this block will be freed soon: what StorPortFreePool will look at is drawn into the cache. Worth it
+/// where another CPU allocated the block, some hundred cycles before. Any address, any IRQL, no effect on any status.
+#[unsafe(no_mangle)]
+pub extern "C" fn sp_hint_free(extension: PVOID, block: PVOID) {
+    let address = block.addr() as u64;
+    if let Some(caller) = registry::caller(extension) {
+        // SAFETY: a pool whose extension is known lives.
+        unsafe { caller.hint_free(address) };
+    } else if let Some((handle, _)) = registry::find(extension) {
+        // SAFETY: as above.
+        with_pool!(unsafe { handle.as_ref() }, pool => pool.hint_free(address));
+    }
+}
