@@ -241,6 +241,46 @@ pub enum Call {
     },
     Switch(u8),
     Snapshot,
+    AllocateBulk {
+        who: Who,
+        size: Size,
+        tag: Tag,
+        count: u8,
+    },
+    FreeBulk {
+        who: Who,
+        picks: Vec<Pick>,
+    },
+}
+
+/// One of many addresses.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Pick {
+    Block(u16),
+    /// A live block, and its next neighbours.
+    Blocks {
+        first: u16,
+        count: u8,
+    },
+    Stale(u16),
+    /// The one before.
+    Again,
+    Pointer(Pointer),
+}
+
+impl Pick {
+    fn add_to<W: Way>(&self, model: &Model<W>, addresses: &mut Vec<u64>) {
+        match *self {
+            Pick::Block(n) => addresses.extend(model.block(n.into()).map(|found| found.0)),
+            Pick::Blocks { first, count } => {
+                let skip = usize::from(first).checked_rem(model.live.len()).unwrap_or(0);
+                addresses.extend(model.live.keys().skip(skip).take(usize::from(count % 64)));
+            }
+            Pick::Stale(n) => addresses.extend(model.stale(n.into())),
+            Pick::Again => addresses.extend(addresses.last().copied()),
+            Pick::Pointer(ref pointer) => addresses.push(pointer.address(model)),
+        }
+    }
 }
 
 /// Blocks that `Fill` takes are this large, so that they are not too many.
@@ -306,6 +346,16 @@ impl Call {
             }
             Call::Remove { who, release } => model.remove(who.adapter(model, 0), release),
             Call::Snapshot => model.check(),
+            Call::AllocateBulk { who, size, tag, count } => {
+                let caller = who.adapter(model, 0);
+                model.allocate_bulk(caller, size.bytes(), tag.tag(), usize::from(count % 80));
+            }
+            Call::FreeBulk { who, ref picks } => {
+                let mut addresses = Vec::new();
+                picks.iter().take(40).for_each(|pick| pick.add_to(model, &mut addresses));
+                let first = addresses.first().copied().unwrap_or(0);
+                model.free_bulk(who.adapter(model, first), &addresses);
+            }
         }
     }
 }

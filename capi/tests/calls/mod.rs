@@ -4,7 +4,10 @@
 use core::ffi::c_void;
 use std::collections::BTreeMap;
 
-use arbitrary::Arbitrary;
+mod bulk;
+mod call;
+
+pub use call::{Address, Call, Size, Statuses};
 
 type Pointer = *mut c_void;
 
@@ -60,55 +63,6 @@ const INSUFFICIENT_RESOURCES: u32 = 0xC100_0003;
 const INVALID_PARAMETER: u32 = 0xC100_0006;
 const NOT_IMPLEMENTED: u32 = 0xC100_0002;
 const INVALID_IRQL: u32 = 0xC100_0008;
-
-/// An address: known ones and what lies beside them, or anything.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Address {
-    Extension { which: u8, beside: i32 },
-    Block { which: u8, beside: i16 },
-    Freed { which: u8 },
-    Any(u64),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Size {
-    Small(u8),
-    Any(u32),
-    Huge(u64),
-}
-
-impl Size {
-    fn bytes(self) -> u64 {
-        match self {
-            Size::Small(bytes) => u64::from(bytes) * 24,
-            // Most of them small, since few pools have room for others.
-            Size::Any(bytes) if bytes % 3 == 0 => bytes.into(),
-            Size::Any(bytes) => u64::from(bytes) % 70_000,
-            Size::Huge(bytes) => bytes >> (bytes % 64),
-        }
-    }
-}
-
-/// A call, or what a host does between calls.
-#[derive(Arbitrary, Debug)]
-pub enum Call {
-    Allocate { extended: bool, extension: Address, size: Size, tag: u32, out: bool },
-    Free { extended: bool, extension: Address, block: Address },
-    Code { code: u32, extension: Address },
-    Pool2 { flags: u16, high: u32, size: Size, tag: u32 },
-    WithTag { kind: u16, size: Size, tag: u32 },
-    ExFree { block: Address, tag: Option<u32> },
-    Raise(u8),
-    Lower(u8),
-    Create { bytes: Size },
-    CreateWith { bytes: u32, numbers: [u16; 4], size: u8, flags: u8 },
-    Destroy(u8),
-    Adapter { pool: u8, bytes: Size },
-    Remove { extension: Address, release: bool },
-    Implemented { pool: u8, set: bool },
-    System { pool: Option<u8> },
-    Snapshot { pool: u8 },
-}
 
 /// An adapter, or a pool's own, which has no extension.
 struct Owner {
@@ -317,6 +271,13 @@ impl World {
                     self.forget(address);
                 }
             }
+            Call::AllocateBulk { extension, size, tag, count, out } => {
+                self.allocate_bulk(self.address(extension), size.bytes() as u32, tag, count, out);
+            }
+            Call::FreeBulk { extension, ref blocks, statuses } => {
+                let blocks = blocks.iter().map(|&block| self.address(block)).collect();
+                self.free_bulk(self.address(extension), blocks, statuses);
+            }
             Call::Raise(level) => {
                 let level = often_low(level);
                 // SAFETY: takes anything.
@@ -485,7 +446,7 @@ fn sums(pool: usize) -> (u64, u64) {
 }
 
 /// Whether strict pools take the tag.
-fn readable(tag: u32) -> bool {
+pub(crate) fn readable(tag: u32) -> bool {
     let bytes = tag.to_le_bytes();
     let big = bytes.starts_with(b"BIG") && matches!(bytes[3], 0 | b' ');
     bytes.iter().any(u8::is_ascii_alphanumeric) && !big
