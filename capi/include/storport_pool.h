@@ -154,7 +154,8 @@ typedef struct sp_snapshot sp_snapshot;
 // Hears of the blocks of one tag that an adapter left. It must not unwind.
 typedef void (*sp_leak_callback)(void *context, ULONG tag, uint64_t blocks, uint64_t bytes);
 
-// The number of the CPU that the caller runs on. Any IRQL; a wrong answer costs speed, never memory safety.
+// The number of the CPU that the caller runs on. Any IRQL. Without `mask`, a wrong answer costs speed, never memory
+// safety. With `mask`, it must be right between `mask` and `unmask`: two CPUs that share a number get the same blocks.
 typedef uint32_t (*sp_cpu_callback)(void *context);
 
 // The caller's IRQL.

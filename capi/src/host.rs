@@ -6,7 +6,8 @@ use pool::{Host, Irql, MaskInterrupts};
 
 use crate::types::KIRQL;
 
-/// The number of the CPU that the caller runs on. Any IRQL; a wrong answer costs speed, never memory safety.
+/// The number of the CPU that the caller runs on. Any IRQL. Without `mask`, a wrong answer costs speed, never memory
+/// safety. With `mask`, it must be right between `mask` and `unmask`: two CPUs that share a number get the same blocks.
 pub type sp_cpu_callback = Option<unsafe extern "C" fn(context: *mut c_void) -> u32>;
 /// The caller's IRQL.
 pub type sp_irql_callback = Option<unsafe extern "C" fn(context: *mut c_void) -> KIRQL>;

@@ -10,18 +10,26 @@ use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
+#[cfg(all(debug_assertions, not(storport_pool_loom)))]
+use crate::sync::AtomicBool;
 use crate::sync::{Ordering, fence, store_swapped};
 
 /// A host that masks interrupts around each commit; no locked instruction on the fast paths.
 #[derive(Debug, Default)]
 pub struct Masked<H> {
     host: H,
+    #[cfg(all(debug_assertions, not(storport_pool_loom)))]
+    inside: Inside,
 }
 
 impl<H: MaskInterrupts> Masked<H> {
     /// The pool on this host.
     pub const fn new(host: H) -> Masked<H> {
-        Masked { host }
+        Masked {
+            host,
+            #[cfg(all(debug_assertions, not(storport_pool_loom)))]
+            inside: Inside::nobody(),
+        }
     }
 
     /// The host.
@@ -42,9 +50,41 @@ impl<H: MaskInterrupts> Masked<H> {
     #[inline(always)]
     fn masked<R>(&self, meta: &Meta, work: impl FnOnce(Option<u32>) -> R) -> R {
         let state = self.host.mask();
-        let result = work(self.cpu(meta));
+        let cpu = self.cpu(meta);
+        #[cfg(all(debug_assertions, not(storport_pool_loom)))]
+        self.inside.enter(cpu);
+        let result = work(cpu);
+        #[cfg(all(debug_assertions, not(storport_pool_loom)))]
+        self.inside.leave(cpu);
         self.host.unmask(state);
         result
+    }
+}
+
+/// Which CPUs are inside a masked section: what the host promises, looked at.
+#[cfg(all(debug_assertions, not(storport_pool_loom)))]
+#[derive(Debug, Default)]
+struct Inside([AtomicBool; 32]);
+
+#[cfg(all(debug_assertions, not(storport_pool_loom)))]
+impl Inside {
+    const fn nobody() -> Inside {
+        Inside([const { AtomicBool::new(false) }; 32])
+    }
+
+    fn enter(&self, cpu: Option<u32>) {
+        if let Some(inside) = cpu.and_then(|cpu| self.0.get(cpu as usize)) {
+            // ORDERING: Relaxed - no other section of this CPU runs, or the host has broken its promise.
+            let alone = !inside.swap(true, Ordering::Relaxed);
+            assert!(alone, "two masked sections at once on CPU {cpu:?}: `Host::cpu` or `mask` is wrong");
+        }
+    }
+
+    fn leave(&self, cpu: Option<u32>) {
+        if let Some(inside) = cpu.and_then(|cpu| self.0.get(cpu as usize)) {
+            // ORDERING: Relaxed - as in `enter`.
+            inside.store(false, Ordering::Relaxed);
+        }
     }
 }
 

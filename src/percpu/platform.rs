@@ -84,8 +84,8 @@ pub struct PoppedMany {
 
 /// What a pool runs on: the CPU number, the IRQL, and the way of committing.
 ///
-/// Implemented by [`Native`](crate::Native) (std), [`Portable`] and
-/// [`Masked`]; hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
+/// Implemented by [`Native`](crate::Native) (std), [`Portable`](crate::Portable) and
+/// [`Masked`](crate::Masked); hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
 pub trait Platform: Sync + Sized + sealed::Sealed {
     /// Sets what this platform needs in the control block of a pool that is being made.
     #[doc(hidden)]
@@ -216,9 +216,9 @@ pub(crate) mod sealed {
 
 /// What a host tells the pool at every call.
 ///
-/// Both answers are hints: a wrong one costs statuses and speed, never memory safety. Both are
-/// asked at every allocate and free, from wherever those are called, so they must be
-/// interrupt-safe and cheap.
+/// To [`Portable`](crate::Portable), both answers are hints: a wrong one costs statuses and speed, never memory
+/// safety. To [`Masked`](crate::Masked) the CPU's number is more than that: see [`MaskInterrupts`]. Both are asked at
+/// every allocate and free, from wherever those are called, so they must be interrupt-safe and cheap.
 pub trait Host: Sync {
     /// The number of the CPU that this code runs on. Numbers at or above
     /// [`Config::cpus`](crate::Config::cpus) are served by a slower, shared path.
@@ -231,7 +231,9 @@ pub trait Host: Sync {
 /// A host that can keep a CPU to itself for a few instructions.
 ///
 /// # Safety
-/// From `mask` to `unmask`, the code runs on one CPU, whose number [`Host::cpu`] returns, and no
+/// From `mask` to `unmask`, the code runs on one CPU, and [`Host::cpu`] returns its number, which no other CPU has at
+/// that time: two CPUs that share a number would hand blocks out twice. (With debug assertions, the pool checks that
+/// no two masked sections with one number run at once, for numbers below 32.) And no
 /// other code that calls the pool runs on that CPU: interrupts that might call it are masked, and
 /// the thread is not preempted. `fence(cpu)` returns only when every masked section that began on
 /// that CPU before the call has ended, and what it wrote is visible to the caller; every section that

@@ -95,7 +95,7 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
     }
     let (block, rest) = meta.take_id(cursor);
     if !counted {
-        // ORDERING: Relaxed - read after the walk; the header's Release follows (I8).
+        // ORDERING: Relaxed - read after the walk; the state's Release follows (I8).
         meta.cell(cpu, account, class).fetch_add(1, Ordering::Relaxed);
     }
     unclaim(word, rest);

@@ -15,7 +15,7 @@ use crate::sync::Ordering;
 
 impl<P: Platform> Pool<P> {
     /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
-    /// may have to walk the headers for accounts that can be used again.
+    /// may have to walk the states for accounts that can be used again.
     ///
     /// # Errors
     /// [`AdapterError`], when as many live as the pool was made for, or no account is left.
@@ -34,12 +34,13 @@ impl<P: Platform> Pool<P> {
         self.meta.adapter_name(adapter)
     }
 
-    /// Removes an adapter and reports what it still has, by tag. `report` must not unwind: the adapter would
-    /// stay half removed. The blocks stay allocated and
-    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them.
+    /// Removes an adapter and reports what it still has, by tag. The blocks stay allocated and
+    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them. `report` must not unwind: the
+    /// adapter would stay half removed.
     ///
-    /// May run while others allocate: from its start, the adapter's calls get `INVALID_PARAMETER`.
-    /// PASSIVE; walks all headers.
+    /// May run while others allocate and free. From its start, the adapter's allocations get `INVALID_PARAMETER`. A
+    /// free of one of its blocks either comes first, and then the block is not reported, or gets `INVALID_PARAMETER`.
+    /// PASSIVE; walks all states.
     ///
     /// # Errors
     /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.

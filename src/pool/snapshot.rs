@@ -177,7 +177,7 @@ struct Sums {
     occupied: u64,
 }
 
-/// What a walk over all headers found.
+/// What a walk over all states found.
 struct Walk {
     by_account: Vec<Sums>,
     by_class: [u64; CLASSES],
@@ -222,7 +222,7 @@ fn place(account: Account) -> usize {
 
 impl<P: Platform> Pool<P> {
     /// Who has what. Exact when no call is in flight; frees are never negative at any time.
-    /// PASSIVE; walks all headers.
+    /// PASSIVE; walks all states.
     pub fn snapshot(&self) -> Snapshot {
         let meta = &self.meta;
         let control = meta.control();

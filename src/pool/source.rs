@@ -83,7 +83,7 @@ impl PoolOptions {
 
     /// Makes range and metadata resident at once, as nonpaged pool is: no call faults afterwards (unless the
     /// system swaps, or the process forks; lock the process's memory to rule the former out),
-    /// and [`Pool::trim`] gives nothing back. The header tables take nearly `16 / min_block` of the
+    /// and [`Pool::trim`] gives nothing back. Blocks' states and records take about `8 / min_block` of the
     /// range, so a resident pool wants a larger [`min_block`](Self::min_block).
     pub fn resident(mut self, resident: bool) -> PoolOptions {
         self.resident = resident;
@@ -148,7 +148,7 @@ impl<P: Platform> Pool<P> {
     /// Returns empty slabs to the common stock, and the memory of free spans to the operating
     /// system. A resident pool, and one over the caller's range, gives nothing back. The metadata stays
     /// resident where it was touched: at worst, when every part of the range has served blocks of every
-    /// size, nearly `16 / min_block` of the range.
+    /// size, about `8 / min_block` of the range.
     ///
     /// # Errors
     /// [`Busy`], when another trim or drain is under way.

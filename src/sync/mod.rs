@@ -12,6 +12,10 @@ pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, f
 #[cfg(storport_pool_steps)]
 pub(crate) use steps::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
+/// For what tests must neither count nor interrupt.
+#[cfg(all(debug_assertions, not(storport_pool_loom)))]
+pub(crate) use core::sync::atomic::AtomicBool;
+
 #[cfg(storport_pool_loom)]
 pub(crate) use loom::{
     hint::spin_loop,
