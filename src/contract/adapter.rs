@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use static_assertions::{assert_eq_size, assert_impl_all};
+
 /// An adapter, as the routines take it: the stand-in for HwDeviceExtension.
 ///
 /// A plain number, free to copy. After [`Pool::remove_adapter`](crate::Pool::remove_adapter) it
@@ -17,6 +19,9 @@ pub(crate) const HANDLE_BITS: u32 = 19;
 /// Where the number lies in the value.
 const SHIFT: u32 = 31 - HANDLE_BITS;
 const TOP: u32 = 1 << 31;
+
+assert_eq_size!(AdapterId, u32);
+assert_impl_all!(AdapterId: Copy, Ord, core::hash::Hash, Send, Sync);
 
 impl AdapterId {
     /// Blocks whose adapter was removed without releasing them belong here.

@@ -3,13 +3,16 @@
 use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
-use super::geometry::{Config, Geometry, MAX_CPUS, PAGE_MAP};
+#[cfg(not(storport_pool_loom))]
+use super::geometry::MAX_CPUS;
+use super::geometry::{Config, Geometry, PAGE_MAP};
 use super::page_map::NO_STATES;
 use super::range::Range;
 use crate::contract::hook::HookRecord;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// How many negative numbers a restartable sequence may read as its CPU's.
+#[cfg(not(storport_pool_loom))]
 pub(crate) const NO_CPU: usize = 2;
 
 /// What the fast paths and all slow ones share. Fields without an atomic type are immutable

@@ -1,6 +1,8 @@
 //! What the pool knows of a block, in two words of four bytes out of line: its state, which is all that free
 //! reads, and its record, which allocate writes before the state and free leaves alone.
 
+use static_assertions::assert_eq_size;
+
 use super::block::{Account, BlockId};
 use super::classes::SPAN_GRAINS;
 use crate::contract::adapter::{AdapterId, HANDLE_BITS};
@@ -9,6 +11,8 @@ use crate::contract::adapter::{AdapterId, HANDLE_BITS};
 pub(crate) const LIVE: u32 = 1 << 31;
 const OFFSET: u32 = SPAN_GRAINS - 1;
 
+assert_eq_size!(State, u32);
+assert_eq_size!(AdapterId, State);
 const _: () = assert!(HANDLE_BITS + SPAN_GRAINS.ilog2() == 31, "live, owner and offset fill the word");
 
 /// A state word's value: live, the owner's handle, the block's offset in its slab.

@@ -7,6 +7,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use static_assertions::assert_not_impl_any;
+
 use crate::contract::irql::Irql;
 use crate::percpu::platform::DISPATCH;
 use crate::sync::{AtomicU32, Ordering, compiler_fence};
@@ -246,6 +248,9 @@ pub struct IrqlGuard {
     before: Irql,
     _not_send: PhantomData<*mut ()>,
 }
+
+// It restores the level of the thread that made it.
+assert_not_impl_any!(IrqlGuard: Send, Sync);
 
 impl Drop for IrqlGuard {
     fn drop(&mut self) {

@@ -2,6 +2,8 @@
 
 use core::ptr::NonNull;
 
+use static_assertions::{assert_eq_size, assert_impl_all};
+
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
@@ -44,6 +46,10 @@ pub struct Caller {
     meta: Meta,
     adapter: AdapterId,
 }
+
+// Two words of a table, for any thread.
+assert_eq_size!(Caller, [usize; 2]);
+assert_impl_all!(Caller: Copy, Send, Sync);
 
 impl Pool<Native> {
     /// The adapter, ready to call.

@@ -4,6 +4,8 @@ use core::fmt;
 #[cfg(not(storport_pool_loom))]
 use core::ptr::NonNull;
 
+use static_assertions::assert_impl_all;
+
 use crate::contract::adapter::AdapterId;
 use crate::contract::hook::HookRecord;
 use crate::contract::status::Status;
@@ -68,6 +70,8 @@ pub struct Pool<P: Platform = DefaultPlatform> {
     #[cfg(feature = "std")]
     pub(crate) backing: Option<super::backing::Backing>,
 }
+
+assert_impl_all!(Pool: Send, Sync);
 
 /// What [`Pool::trim`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use core::mem::ManuallyDrop;
 #[cfg(feature = "std")]
 use core::mem::MaybeUninit;
 
+use static_assertions::assert_impl_all;
+
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
@@ -35,6 +37,10 @@ pub struct Block<'a, P: Platform = DefaultPlatform> {
     address: u64,
     bytes: u32,
 }
+
+// A block may be freed on another thread, and an adapter used by several.
+assert_impl_all!(Adapter<'static>: Send, Sync);
+assert_impl_all!(Block<'static>: Send, Sync);
 
 impl<P: Platform> Pool<P> {
     /// Adds an adapter that owns its blocks by lifetime.
