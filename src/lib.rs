@@ -7,20 +7,8 @@
 //! * the safe layer: [`Adapter`] and [`Block`], which free themselves;
 //! * the host's side: [`Host`], [`MaskInterrupts`], [`Config`], snapshots, violations.
 //!
-//! Inside, data flows one way: contract checks, class, CPU cache, depot, slabs, source. Nothing below
-//! knows what is above.
-//!
-//! | folder | what it holds | may use |
-//! |---|---|---|
-//! | `contract` | statuses, IRQL, tags, violations: no allocator | nothing |
-//! | `layout` | size classes, headers, page map, metadata | `contract` |
-//! | `percpu` | the commit, three ways | `layout` |
-//! | `stock` | queues, magazines, spans, slabs, sweeps | `layout`, `percpu` |
-//! | `owners` | adapters and accounts | `layout` |
-//! | `allocate`, `free` | the two routines | all of the above |
-//! | `pool`, `caller`, `safe`, `snapshot`, `source` | what the host sees | all of the above |
-//!
-//! The invariants, who writes which word, and the bound of every path: `docs/CONCURRENCY.md`.
+//! How it is made: `docs/ARCHITECTURE.md` (the folders, and how to add things) and `docs/CONCURRENCY.md` (the
+//! invariants, who writes which word, and the bound of every path).
 #![no_std]
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
