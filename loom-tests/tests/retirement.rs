@@ -86,7 +86,9 @@ fn walker_against_retirement() {
                 assert!(row.totals.frees <= row.totals.allocs, "{row:?}");
             }
         });
-        caller.free(block);
+        // Beside the first one: a row shows only what was counted at all.
+        let second = caller.allocate(SMALL);
+        [block, second].into_iter().for_each(|block| caller.free(block));
         let got = caller.try_allocate(SPAN);
         walker.join().unwrap();
         settle_blocks(&caller, got.into_iter().collect(), SPAN);
