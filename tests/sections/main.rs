@@ -9,13 +9,15 @@ mod breakpoint;
 mod descriptors;
 mod functions;
 mod interruption;
+mod overtaken;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use descriptors::{Kind, Section, sections};
 use interruption::{Count, Interruption, run};
+use overtaken::{Came, Removal};
 use world::{Act, World};
 
 /// The larger ones have no fast path in allocate.
@@ -136,4 +138,25 @@ fn each_instruction_of_the_pool() {
     }
     println!("{reached} instructions");
     assert!(reached > 1000, "only {reached} instructions were reached");
+}
+
+/// An allocation stops at each instruction that it comes by, and at each of the sections, until its adapter was
+/// removed, its block given to somebody else, and all other memory too.
+#[test]
+fn an_overtaken_allocation_undoes_itself_alone() {
+    let (_turn, _) = prepare();
+    let in_sections = sections().into_iter().flat_map(|section| {
+        section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
+    });
+    let all: BTreeSet<u64> = functions::instructions().into_iter().chain(in_sections).collect();
+    // By the fast path, by the slow one, and a run of spans.
+    for bytes in [SIZES[0], SIZES[1], 40_000] {
+        let wanted = overtaken::wanted(bytes);
+        for removal in [Removal::Released, Removal::Kept] {
+            let mut came = Came::default();
+            all.iter().for_each(|&at| came.add(overtaken::run(at, bytes, removal, wanted)));
+            println!("{bytes} bytes, {removal:?}: {} instructions, {} undone", came.reached, came.undone);
+            assert!(came.reached > 50 && came.undone > 0);
+        }
+    }
 }
