@@ -3,12 +3,13 @@
 mod common;
 
 use std::cell::UnsafeCell;
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
 use common::*;
 use storport_pool::{
     AdapterId, BugCheck, Config, CreateError, Irql, Pool, PoolOptions, PoolTag, Portable, SingleCpu,
-    SizeCount, Status, TagError, ViolationKind, tag,
+    SizeCount, Snapshot, Status, TagError, ViolationKind, tag,
 };
 
 on_every_platform!(
@@ -88,6 +89,19 @@ fn a_snapshot_counts_everything<W: Way>() {
     let bytes: u64 = snapshot.classes.iter().map(|row| row.cached * u64::from(row.block_bytes)).sum();
     assert_eq!(bytes, snapshot.cpus.iter().map(|row| row.bytes).sum::<u64>());
     assert_eq!((snapshot.changing, snapshot.contended, snapshot.other, snapshot.violations), (0, 0, 0, 0));
+    every_field_is_looked_at(&snapshot);
+}
+
+/// A field that nobody fills is 0 for ever, and no test would tell: a new one is named here when this test checks it.
+fn every_field_is_looked_at(snapshot: &Snapshot) {
+    let text = format!("{snapshot:#?}");
+    let fields: BTreeSet<_> =
+        text.lines().filter_map(|line| line.trim().split_once(": ").map(|(field, _)| field)).collect();
+    let known = "accounts adapter allocs block_bytes blocks bytes bytes_occupied bytes_requested cached \
+                 changing classes contended cpu cpus free free_bytes frees histogram live name other range_bytes \
+                 slabs tag tags totals violations";
+    let known: BTreeSet<_> = known.split_whitespace().collect();
+    assert_eq!(fields, known);
 }
 
 fn totals_outlive_frees_and_adapters<W: Way>() {
