@@ -15,8 +15,10 @@ use crate::common::*;
 pub enum Removal {
     /// It is released, with its blocks.
     Released,
-    /// It is removed; the host frees what it left.
+    /// It is removed; the host frees what it left before the call goes on.
     Kept,
+    /// It is removed, and what it left is let alone.
+    Left,
 }
 
 /// What came of a call.
@@ -77,7 +79,7 @@ impl Scene {
         let found = match self.removal {
             // SAFETY: nobody uses A's blocks, and no free of one is in flight.
             Removal::Released => unsafe { pool.release_adapter(self.a) },
-            Removal::Kept => pool.remove_adapter(self.a),
+            Removal::Kept | Removal::Left => pool.remove_adapter(self.a),
         };
         self.found.set(found.unwrap().blocks());
         if self.removal == Removal::Kept && self.found.get() == 1 {
@@ -99,7 +101,12 @@ impl Scene {
         let pool = &self.pool;
         let (found, taken) = (self.found.get(), self.taken.take());
         match answer {
-            Ok(block) => assert_eq!((block, found), (self.wanted, 1), "the removal must find what A got"),
+            Ok(block) => {
+                assert_eq!((block, found), (self.wanted, 1), "the removal must find what A got");
+                if self.removal == Removal::Left {
+                    must_free(pool, AdapterId::ORPHANS, block);
+                }
+            }
             // The second one: it stopped before it looked for memory, and B has all of that.
             Err(status) => {
                 assert!([Status::INVALID_PARAMETER, Status::INSUFFICIENT_RESOURCES].contains(&status));
