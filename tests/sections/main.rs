@@ -9,14 +9,17 @@ mod breakpoint;
 mod descriptors;
 mod functions;
 mod interruption;
+mod loose;
 mod overtaken;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::pin;
 use descriptors::{Kind, Section, sections};
 use interruption::{Count, Interruption, run};
+use loose::Case;
 use overtaken::{Came, Removal};
 use world::{Act, World};
 
@@ -164,5 +167,22 @@ fn an_overtaken_allocation_undoes_itself_alone() {
             println!("{bytes} bytes, {removal:?}: {} instructions, {} undone", came.reached, came.undone);
             assert!(came.reached > 50 && came.undone > 0);
         }
+    }
+}
+
+/// Blocks in no magazine are put and taken, and their slab retired, by calls that stop at each instruction.
+#[test]
+fn loose_blocks_while_others_look_for_them() {
+    let (_turn, rseq) = prepare();
+    pin(1);
+    // The twin has a cache for each thread.
+    if !rseq || nix::sched::sched_getcpu() == Ok(0) {
+        return println!("no CPU is without a cache");
+    }
+    let all = functions::instructions();
+    for case in Case::ALL {
+        let reached = all.iter().filter(|&&at| loose::run(at, case)).count();
+        println!("{case:?}: {reached} instructions");
+        assert!(reached > 50);
     }
 }
