@@ -3,12 +3,13 @@
 mod common;
 
 use std::cell::UnsafeCell;
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
 use common::*;
 use storport_pool::{
     AdapterId, BugCheck, Config, CreateError, Irql, Pool, PoolOptions, PoolTag, Portable, SingleCpu,
-    SizeCount, Status, TagError, ViolationKind, tag,
+    SizeCount, Snapshot, Status, TagError, ViolationKind, tag,
 };
 
 on_every_platform!(
@@ -18,6 +19,7 @@ on_every_platform!(
     tags_without_an_account_share_the_other_row,
     removal_keeps_the_blocks,
     removal_releases_the_blocks,
+    a_double_free_names_the_last_owner_though_it_is_gone,
     removal_while_not_implemented,
     a_resident_pool,
 );
@@ -87,6 +89,19 @@ fn a_snapshot_counts_everything<W: Way>() {
     let bytes: u64 = snapshot.classes.iter().map(|row| row.cached * u64::from(row.block_bytes)).sum();
     assert_eq!(bytes, snapshot.cpus.iter().map(|row| row.bytes).sum::<u64>());
     assert_eq!((snapshot.changing, snapshot.contended, snapshot.other, snapshot.violations), (0, 0, 0, 0));
+    every_field_is_looked_at(&snapshot);
+}
+
+/// A field that nobody fills is 0 for ever, and no test would tell: a new one is named here when this test checks it.
+fn every_field_is_looked_at(snapshot: &Snapshot) {
+    let text = format!("{snapshot:#?}");
+    let fields: BTreeSet<_> =
+        text.lines().filter_map(|line| line.trim().split_once(": ").map(|(field, _)| field)).collect();
+    let known = "accounts adapter allocs block_bytes blocks bytes bytes_occupied bytes_requested cached \
+                 changing classes contended cpu cpus free free_bytes frees histogram live name other range_bytes \
+                 slabs tag tags totals violations";
+    let known: BTreeSet<_> = known.split_whitespace().collect();
+    assert_eq!(fields, known);
 }
 
 fn totals_outlive_frees_and_adapters<W: Way>() {
@@ -216,6 +231,42 @@ fn removal_releases_the_blocks<W: Way>() {
     let again = pool.add_adapter("again").unwrap();
     let whole = alloc(&pool, again, 1 << 20).unwrap();
     must_free(&pool, again, whole);
+}
+
+/// However many adapters came since, and whatever became of its account: a freed block's last owner is told, or the
+/// orphans if those had it, and never another adapter's tag.
+fn a_double_free_names_the_last_owner_though_it_is_gone<W: Way>() {
+    for (between, kept) in (0..40).flat_map(|between| [(between, false), (between, true)]) {
+        let pool = W::build(PoolOptions::new(1 << 20).cpus(1).accounts(16).adapters(4));
+        let heard = Heard::of(&pool);
+        // The tag's totals have a keeper already.
+        let first = pool.add_adapter("first").unwrap();
+        must_free(&pool, first, alloc_tag(&pool, first, 100, ONE).unwrap());
+        pool.remove_adapter(first).unwrap();
+        let a = pool.add_adapter("A").unwrap();
+        let block = alloc_tag(&pool, a, 100, ONE).unwrap();
+        if !kept {
+            must_free(&pool, a, block);
+        }
+        assert_eq!(pool.remove_adapter(a).unwrap().blocks(), u64::from(kept));
+        if kept {
+            must_free(&pool, AdapterId::ORPHANS, block);
+        }
+        for _ in 0..between {
+            let id = pool.add_adapter("between").unwrap();
+            pool.remove_adapter(id).unwrap();
+        }
+        // Of another size and tag: B never had anything to do with the block.
+        let b = pool.add_adapter("B").unwrap();
+        alloc_tag(&pool, b, 1000, TWO).unwrap();
+        heard.take();
+        assert_eq!(free(&pool, b, block), Status::INVALID_PARAMETER);
+        let told = heard.one();
+        assert_eq!((told.kind, told.address, told.caller), (ViolationKind::DoubleFree, block, b));
+        let last = if kept { AdapterId::ORPHANS } else { a };
+        assert!([None, Some(last)].contains(&told.owner), "after {between}, {kept}: {told:?}, not {last}");
+        assert!([None, Some(ONE)].contains(&told.tag), "after {between}, {kept}: {told:?}");
+    }
 }
 
 /// The host's switch stays down for the orphans too.

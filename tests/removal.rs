@@ -101,10 +101,8 @@ fn removals<W: Way>() {
             let did = std::mem::take(&mut *done.lock().unwrap());
             let kept: u64 = did.iter().map(|did| did.kept.len() as u64).sum();
             assert!(did.iter().all(|did| did.refused == Some(Status::INVALID_PARAMETER)), "round {round}");
-            let refused = did.len() as u64;
-            // A block whose allocation was overtaken may be among them; its thread was refused. And when
-            // blocks are kept, one that was freed after it was seen.
-            let late = if keeps(round) { refused + THREADS as u64 } else { refused };
+            // A block whose allocation was overtaken may be among them; its thread was refused.
+            let late = did.len() as u64;
             assert!((kept..=kept + late).contains(&reported), "round {round}: {reported}, {kept} are kept");
             for address in did.into_iter().flat_map(|did| did.kept) {
                 let expected = if keeps(round) { Status::SUCCESS } else { Status::INVALID_PARAMETER };

@@ -209,7 +209,7 @@ fn forked(options: PoolOptions) {
         let hammer = scope.spawn(|| {
             let mut rounds = 0u64;
             while !stop.load(Ordering::Relaxed) {
-                let size = SIZES[(rounds / 7) as usize % 36];
+                let size = SIZES[(rounds / 7) as usize % SIZES.len()];
                 let blocks: Vec<u64> = (0..40).map_while(|_| alloc(&pool, id, size).ok()).collect();
                 for address in blocks {
                     must_free(&pool, id, address);

@@ -18,11 +18,29 @@ use storport_pool::{
 pub const SPAN: u64 = 64 << 10;
 pub const TAG: PoolTag = tag!("Test");
 
-/// The block sizes that the documentation promises.
-pub const SIZES: [u32; 36] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 272, 288, 304, 336, 368, 400,
-    448, 512, 576, 672, 816, 1024, 1360, 2048, 4096, 8192, 12288, 16384, 20480, 32768,
-];
+/// The largest block of a slab: two fill a span.
+pub const MAX_SLAB: u32 = SPAN as u32 / 2;
+
+/// The rule of the block sizes: up to a page the multiples of 16 of which more fit a page than of the next one; above,
+/// the multiples of a page of which more fit a span. The first `N`, and how many there are.
+const fn sizes<const N: usize>() -> ([u32; N], usize) {
+    let (mut sizes, mut count, mut size) = ([0; N], 0, 16);
+    while size <= MAX_SLAB {
+        let whole = if size <= 4096 { 4096 } else { SPAN as u32 };
+        let next = size + if size < 4096 { 16 } else { 4096 };
+        if size == 4096 || whole / size > whole / next {
+            if count < N {
+                sizes[count] = size;
+            }
+            count += 1;
+        }
+        size = next;
+    }
+    (sizes, count)
+}
+
+/// The block sizes that the documentation promises, by their rule. (tests/contract.rs compares them with the pool's.)
+pub const SIZES: [u32; sizes::<0>().1] = sizes().0;
 
 /// Blocks of this size in a span, when none up to a page crosses a page.
 pub fn per_slab(size: u32) -> u64 {
@@ -96,7 +114,7 @@ impl Spans {
     /// Whether a request fits: into a slab of its size, or into spans without any block.
     pub fn fits(&self, bytes: u32) -> bool {
         let size = self.occupied(bytes);
-        if bytes > 32_768 {
+        if bytes > MAX_SLAB {
             let want = (size / SPAN) as usize;
             return self
                 .used

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use storport_pool::{AdapterId, Platform, Pool, PoolOptions, Status, Violation};
 
 use crate::board::{Board, point};
-use crate::common::{SPAN, TAG, alloc, free, occupied, per_slab};
+use crate::common::{SIZES, SPAN, TAG, alloc, free, occupied, per_slab};
 use crate::ledger::{Adapter, Block, Doubt, Ledger, Life};
 
 /// Owns no block, and frees everybody's.
@@ -14,8 +14,9 @@ const STRANGER: usize = 0;
 /// Frees twice; is never removed.
 const CARELESS: usize = 1;
 const ADAPTERS: u32 = 5;
-const SIZES: [u32; 9] = [1024, 1360, 2048, 4096, 8192, 12288, 16384, 20480, 32768];
-/// Of one k: their slabs share headers.
+/// The pool's smallest block.
+const LEAST: u32 = 1024;
+/// Of one k: their slabs share states.
 const OF_ONE_K: [[u32; 2]; 3] = [[1024, 1360], [8192, 12288], [16384, 20480]];
 const LARGE: u32 = 70_000;
 const DISPATCH: u8 = 2;
@@ -50,12 +51,13 @@ impl<P: Platform + 'static> Work<P> {
     pub fn new(board: &Rc<Board>, cpus: u32, platform: P, claims: Claims) -> Work<P> {
         let random = &board.random;
         let spans = 1 + random.below(6);
+        let sizes: Vec<u32> = SIZES.into_iter().filter(|&size| size >= LEAST).collect();
         let magazines = random.pick(&[0, 0, 0, 1, 2, 5]).unwrap();
         let pool = PoolOptions::new(spans * SPAN)
             .cpus(cpus)
             .adapters(ADAPTERS)
             .accounts(32)
-            .min_block(1024)
+            .min_block(LEAST)
             .magazines(magazines)
             .build_on(platform)
             .unwrap();
@@ -64,8 +66,8 @@ impl<P: Platform + 'static> Work<P> {
             pool,
             claims,
             sizes: match random.below(4) {
-                0 => vec![random.pick(&SIZES).unwrap()],
-                1 => (0..3).map(|_| random.pick(&SIZES).unwrap()).collect(),
+                0 => vec![random.pick(&sizes).unwrap()],
+                1 => (0..3).map(|_| random.pick(&sizes).unwrap()).collect(),
                 _ => random.pick(&OF_ONE_K).unwrap().to_vec(),
             },
             ledger: RefCell::default(),
@@ -285,7 +287,7 @@ impl<P: Platform + 'static> Work<P> {
         let live: Vec<u64> = ledger.slots.keys().copied().collect();
         drop(ledger);
         self.undisturbed(|| {
-            assert_eq!(alloc(&self.pool, id, 1024), Err(Status::INVALID_PARAMETER));
+            assert_eq!(alloc(&self.pool, id, LEAST), Err(Status::INVALID_PARAMETER));
             if let Some(address) = random.pick(&live) {
                 assert_eq!(free(&self.pool, id, address), Status::INVALID_PARAMETER);
             }

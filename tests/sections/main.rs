@@ -9,13 +9,18 @@ mod breakpoint;
 mod descriptors;
 mod functions;
 mod interruption;
+mod loose;
+mod overtaken;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::pin;
 use descriptors::{Kind, Section, sections};
 use interruption::{Count, Interruption, run};
+use loose::Case;
+use overtaken::{Came, Removal};
 use world::{Act, World};
 
 /// The larger ones have no fast path in allocate.
@@ -136,4 +141,48 @@ fn each_instruction_of_the_pool() {
     }
     println!("{reached} instructions");
     assert!(reached > 1000, "only {reached} instructions were reached");
+}
+
+/// An allocation stops at each instruction that it comes by, and at each of the sections, until its adapter was
+/// removed, its block given to somebody else, and all other memory too.
+#[test]
+fn an_overtaken_allocation_undoes_itself_alone() {
+    let (_turn, _) = prepare();
+    let in_sections = sections().into_iter().flat_map(|section| {
+        section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
+    });
+    let all: BTreeSet<u64> = functions::instructions().into_iter().chain(in_sections).collect();
+    // By the fast path, by the slow one, and a run of spans.
+    for bytes in [SIZES[0], SIZES[1], 40_000] {
+        let wanted = overtaken::wanted(bytes);
+        // What the first call does not come by, the others do not either.
+        let mut on_its_way = all.clone();
+        for removal in [Removal::Released, Removal::Kept, Removal::Left] {
+            let mut came = Came::default();
+            on_its_way.retain(|&at| {
+                let one = overtaken::run(at, bytes, removal, wanted);
+                came.add(one);
+                one.reached > 0
+            });
+            println!("{bytes} bytes, {removal:?}: {} instructions, {} undone", came.reached, came.undone);
+            assert!(came.reached > 50 && came.undone > 0);
+        }
+    }
+}
+
+/// Blocks in no magazine are put and taken, and their slab retired, by calls that stop at each instruction.
+#[test]
+fn loose_blocks_while_others_look_for_them() {
+    let (_turn, rseq) = prepare();
+    pin(1);
+    // The twin has a cache for each thread.
+    if !rseq || nix::sched::sched_getcpu() == Ok(0) {
+        return println!("no CPU is without a cache");
+    }
+    let all = functions::instructions();
+    for case in Case::ALL {
+        let reached = all.iter().filter(|&&at| loose::run(at, case)).count();
+        println!("{case:?}: {reached} instructions");
+        assert!(reached > 50);
+    }
 }

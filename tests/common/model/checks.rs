@@ -79,7 +79,8 @@ impl<W: Way> Model<W> {
     fn check_classes(&self, snapshot: &Snapshot) {
         let mut live = BTreeMap::<u64, u64>::new();
         self.live.values().for_each(|block| *live.entry(self.spans.occupied(block.bytes)).or_default() += 1);
-        let large: u64 = live.iter().filter(|row| *row.0 > 32_768).map(|(size, count)| size * count).sum();
+        let large: u64 =
+            live.iter().filter(|row| *row.0 > u64::from(MAX_SLAB)).map(|(size, count)| size * count).sum();
         let mut slabs = 0;
         for row in &snapshot.classes {
             slabs += u64::from(row.slabs);
@@ -87,7 +88,7 @@ impl<W: Way> Model<W> {
             assert_eq!(row.live + row.free, u64::from(row.slabs) * per_slab(row.block_bytes), "{row:?}");
             assert!(row.cached <= row.free, "{row:?}");
         }
-        assert!(live.keys().all(|&size| size > 32_768), "sizes without a slab: {live:?}");
+        assert!(live.keys().all(|&size| size > u64::from(MAX_SLAB)), "sizes without a slab: {live:?}");
         // Freed runs may not have been collected yet.
         assert!(slabs * SPAN + large + snapshot.free_bytes <= snapshot.range_bytes);
         assert!(snapshot.free_bytes <= self.spans.empty() * SPAN);
