@@ -104,6 +104,42 @@ fn by_class(c: &mut Criterion) {
     }
 }
 
+/// By calls for many blocks, per block; the single calls of that size are in the groups above.
+fn bulk(c: &mut Criterion) {
+    const BYTES: u32 = 208;
+    let ground = Ground::native();
+    let mut group = c.benchmark_group("bulk");
+    group.throughput(Throughput::Elements(1));
+    let mut blocks = [0; BATCH];
+    for at_once in [8, 32, 64] {
+        group.bench_function(BenchmarkId::new("free_bulk", at_once), |b| {
+            b.iter_custom(|rounds| {
+                timed(rounds, |count| {
+                    blocks[..count].fill_with(|| ground.allocate(BYTES));
+                    let begin = Instant::now();
+                    blocks[..count]
+                        .chunks(at_once)
+                        .for_each(|part| assert_eq!(ground.free_bulk(part), part.len()));
+                    begin.elapsed()
+                })
+            });
+        });
+    }
+    let at_once = 32;
+    group.bench_function(BenchmarkId::new("allocate_bulk", at_once), |b| {
+        b.iter_custom(|rounds| {
+            timed(rounds, |count| {
+                let begin = Instant::now();
+                blocks[..count].chunks_mut(at_once).for_each(|part| ground.allocate_bulk(BYTES, part));
+                let time = begin.elapsed();
+                blocks[..count].iter().for_each(|&block| assert_eq!(ground.free(block), Status::SUCCESS));
+                time
+            })
+        });
+    });
+    group.finish();
+}
+
 /// More than a CPU keeps: every fourth free of a class whose magazines have four places hands one on.
 fn overflow(c: &mut Criterion) {
     const BYTES: u32 = 32_768;
@@ -197,6 +233,6 @@ criterion_group! {
         .sample_size(30)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600));
-    targets = by_class, overflow, remote, checks, accounts
+    targets = by_class, bulk, overflow, remote, checks, accounts
 }
 criterion_main!(benches);
