@@ -73,6 +73,18 @@ impl<P: Platform> Ground<P> {
         block
     }
 
+    /// As many blocks as there is room for.
+    pub fn allocate_bulk(&self, bytes: u32, blocks: &mut [u64]) {
+        let status = self.pool.allocate_bulk(self.owner, bytes, TAG, blocks);
+        assert_eq!(status, Status::SUCCESS);
+    }
+
+    /// Frees them in the owner's name; says how many that did.
+    pub fn free_bulk(&self, blocks: &[u64]) -> usize {
+        // SAFETY: no benchmark uses a block's memory.
+        unsafe { self.pool.free_bulk(self.owner, blocks, &mut []) }
+    }
+
     /// Frees in the owner's name.
     #[inline(always)]
     pub fn free(&self, block: u64) -> Status {

@@ -104,6 +104,51 @@ fn by_class(c: &mut Criterion) {
     }
 }
 
+/// By calls for many blocks, and one by one; per block. No call goes through a pointer here.
+fn bulk(c: &mut Criterion) {
+    const BYTES: u32 = 208;
+    let ground = Ground::native();
+    let mut group = c.benchmark_group("bulk");
+    group.throughput(Throughput::Elements(1));
+    let allocate = |blocks: &mut [u64]| blocks.fill_with(|| ground.allocate(BYTES));
+    let free = |blocks: &[u64]| {
+        blocks.iter().for_each(|&block| assert_eq!(ground.free(block), Status::SUCCESS));
+    };
+    let mut bench = |name: &str, most: usize, what: &dyn Fn(&mut [u64]) -> Duration| {
+        group.bench_function(BenchmarkId::new(name, most), |b| {
+            b.iter_custom(|rounds| timed(rounds, |count| what(&mut [0; BATCH][..count])));
+        });
+    };
+    for most in [1, 8, 32, 64] {
+        let name = if most == 1 { "free" } else { "free_bulk" };
+        bench(name, most, &|blocks| {
+            allocate(blocks);
+            let begin = Instant::now();
+            if most == 1 {
+                free(blocks);
+            } else {
+                blocks.chunks(most).for_each(|part| assert_eq!(ground.free_bulk(part), part.len()));
+            }
+            begin.elapsed()
+        });
+    }
+    for most in [1, 32] {
+        let name = if most == 1 { "allocate" } else { "allocate_bulk" };
+        bench(name, most, &|blocks| {
+            let begin = Instant::now();
+            if most == 1 {
+                allocate(blocks);
+            } else {
+                blocks.chunks_mut(most).for_each(|part| ground.allocate_bulk(BYTES, part));
+            }
+            let time = begin.elapsed();
+            free(black_box(blocks));
+            time
+        });
+    }
+    group.finish();
+}
+
 /// More than a CPU keeps: every fourth free of a class whose magazines have four places hands one on.
 fn overflow(c: &mut Criterion) {
     const BYTES: u32 = 32_768;
@@ -197,6 +242,6 @@ criterion_group! {
         .sample_size(30)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600));
-    targets = by_class, overflow, remote, checks, accounts
+    targets = by_class, bulk, overflow, remote, checks, accounts
 }
 criterion_main!(benches);

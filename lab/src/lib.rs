@@ -1,7 +1,8 @@
 //! `storport-pool`, the program: what the pool does and what it costs, shown live. A library only so that
-//! other programs can lend it allocators to compare with, or compare with its own: see [`worker`], [`subjects`] and
-//! [`textbook`].
+//! other programs can lend it allocators to compare with, or compare with its own: see [`worker`], [`subjects`],
+//! [`bulk`] and [`textbook`].
 
+pub mod bulk;
 mod cli;
 mod contract;
 mod latency;

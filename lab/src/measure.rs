@@ -1,15 +1,16 @@
 //! All scenarios, for all allocators, in turns.
 
+use crate::bulk::{self, Row};
 use crate::latency::Collected;
 use crate::meter;
 use crate::peers::Allocator;
 use crate::pinning::Cpus;
 use crate::results::{Latency, Measured, Scenario};
-use crate::scenarios::{About, Effort};
+use crate::scenarios::{About, Effort, Timed};
 use crate::subjects::{Mimalloc, Subject, System};
 use crate::textbook::Textbook;
 use crate::timer::Clock;
-use crate::worker::{Args, Work, Worker, pool_worker};
+use crate::worker::{Args, Program, Work, Worker, bulk_worker, pool_worker};
 
 /// What the scenarios found.
 #[derive(Debug)]
@@ -36,7 +37,10 @@ pub(crate) fn work(args: Args) -> Result<(), String> {
         "textbook-tagged" => textbook::<true>(work),
         name if name == System.name() => work.run(&System),
         name if name == Mimalloc.name() => work.run(&Mimalloc),
-        name => Err(format!("there is no allocator {name:?}")),
+        name => match bulk::split(name) {
+            Some(("storport-pool", way)) => bulk_worker(work, way),
+            _ => Err(format!("there is no allocator {name:?}")),
+        },
     }
 }
 
@@ -87,23 +91,45 @@ pub(crate) fn run(
     let mut found = Vec::new();
     for (place, about) in scenarios.iter().enumerate() {
         progress(place * turns, steps, about.name);
-        let start = |allocator: &Allocator| {
-            Worker::start(&allocator.program, allocator.name, about.name, effort, clock)
-        };
-        let mut workers = allocators.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+        let start = |program: &Program, name: &str| Worker::start(program, name, about.name, effort, clock);
+        let mut bulk = Vec::new();
+        for (row, program) in bulk_rows(about, allocators) {
+            bulk.push((timed(row, about), start(program, &row.name())?));
+        }
+        let workers = allocators.iter().map(|allocator| start(&allocator.program, allocator.name));
+        let mut workers = workers.collect::<Result<Vec<_>, _>>()?;
         for turn in 0..turns {
             progress(place * turns + turn, steps, about.name);
-            for worker in &mut workers {
+            // The pool's own turn comes between those of its bulk calls and those of the others.
+            for worker in bulk.iter_mut().map(|(_, worker)| worker).chain(&mut workers) {
                 worker.turn(length);
             }
         }
         let measured: Vec<Measured> = workers.into_iter().map(|worker| worker.end(about.timed)).collect();
+        let bulk = bulk.into_iter().map(|(timed, worker)| worker.end(timed)).collect();
         if let Some(why) = measured.first().and_then(|pool| pool.cannot.as_ref()) {
             return Err(format!("the pool in scenario {}: {why}", about.name));
         }
         let (name, about) = (about.name.to_owned(), about.about.to_owned());
-        found.push(Scenario { name, about, allocators: measured });
+        found.push(Scenario { name, about, allocators: measured, bulk });
     }
     progress(steps, steps, "done");
     Ok(Outcome { timer: timer.latency().unwrap_or_default(), scenarios: found, notes, pinned })
+}
+
+/// A scenario's rows of bulk calls, of allocators that take part, and the programs that have them.
+fn bulk_rows<'a>(about: &About, allocators: &'a [Allocator]) -> impl Iterator<Item = (Row, &'a Program)> {
+    bulk::rows(about.bulk).filter_map(|row| {
+        let whose = allocators.iter().find(|allocator| allocator.name == row.allocator)?;
+        Some((row, &whose.program))
+    })
+}
+
+/// Only what is done in bulk.
+fn timed(row: Row, about: &About) -> Timed {
+    match row.times(about.bulk) {
+        [true, true] => Timed::Both,
+        [true, false] => Timed::Free,
+        [false, _] => Timed::Allocate,
+    }
 }

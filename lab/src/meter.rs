@@ -1,5 +1,7 @@
 //! Meters time operations; series collect what the meters of one turn saw.
 
+use std::ops::Range;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -49,20 +51,34 @@ impl Meter {
 
     /// Calls `op` with 0 .. `count`.
     #[inline(always)]
-    pub(crate) fn time(&mut self, count: usize, mut op: impl FnMut(usize)) {
+    pub(crate) fn time(&mut self, count: usize, op: impl FnMut(usize)) {
+        self.calls(count, count, op);
+    }
+
+    /// Calls `call` with 0 .. `count` in parts of `most`; the last one may be smaller. Means are by block all the same,
+    /// but a call that is timed by itself counts whole.
+    #[inline(always)]
+    pub(crate) fn time_parts(&mut self, count: usize, most: usize, mut call: impl FnMut(Range<usize>)) {
+        let part = |index| call(index * most..count.min((index + 1) * most));
+        self.calls(count, count.div_ceil(most), part);
+    }
+
+    /// Calls `op` with 0 .. `calls`, for `blocks` blocks in all.
+    #[inline(always)]
+    fn calls(&mut self, blocks: usize, calls: usize, mut op: impl FnMut(usize)) {
         match self.mode {
-            _ if count == 0 => {}
-            Mode::Warm => (0..count).for_each(op),
+            _ if blocks == 0 => {}
+            Mode::Warm => (0..calls).for_each(op),
             Mode::Whole => {
                 let begin = timer::start();
-                (0..count).for_each(op);
-                self.batch(begin, timer::stop(), count);
+                (0..calls).for_each(op);
+                self.batch(begin, timer::stop(), blocks);
             }
             Mode::Each => {
                 self.ticks.clear();
-                self.ticks.reserve(count);
+                self.ticks.reserve(calls);
                 let first = timer::start();
-                for index in 0..count {
+                for index in 0..calls {
                     let begin = timer::start();
                     op(index);
                     let ticks = timer::stop().wrapping_sub(begin);
@@ -206,6 +222,21 @@ mod tests {
         series.absorb([&mut near, &mut far], 4);
         assert_eq!(series.means, [20.0, 20.0]);
         assert!(near.batches.is_empty() && far.batches.is_empty());
+    }
+
+    #[test]
+    fn parts_are_whole_but_the_last() {
+        let mut meter = meter(&[]);
+        for (mode, timed) in [(Mode::Warm, 0), (Mode::Whole, 0), (Mode::Each, 3)] {
+            let mut parts = Vec::new();
+            meter.mode = mode;
+            meter.time_parts(70, 32, |part| parts.push(part));
+            assert_eq!(parts, [0..32, 32..64, 64..70], "{mode:?}");
+            assert_eq!(meter.ticks.len(), timed, "{mode:?}");
+        }
+        meter.time_parts(0, 32, |_| unreachable!("there is nothing to do"));
+        let blocks: Vec<_> = meter.batches.iter().map(|batch| batch.blocks).collect();
+        assert_eq!((blocks, meter.ops.len()), (vec![70], 3));
     }
 
     #[test]

@@ -109,6 +109,10 @@ pub(crate) struct Scenario {
     /// A sentence for a newcomer.
     pub(crate) about: String,
     pub(crate) allocators: Vec<Measured>,
+    /// Bulk calls: "storport-pool bulk 8" and so on, with what was done in bulk alone. They are compared with their
+    /// allocator's single calls, and with nobody else's. Times are by block, but percentiles by call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bulk: Vec<Measured>,
 }
 
 /// One allocator in one scenario. What a scenario does not time is absent.

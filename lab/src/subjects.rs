@@ -28,6 +28,41 @@ pub trait Subject: Sync {
     /// The block came from `alloc` of this subject, for so many bytes, and is live.
     unsafe fn free(&self, block: *mut u8, bytes: u32);
 
+    /// How many blocks a call of [`alloc_many`](Subject::alloc_many) takes at most; 1: the subject allocates one by one.
+    #[inline(always)]
+    fn allocs_at_once(&self) -> usize {
+        1
+    }
+
+    /// How many blocks a call of [`free_many`](Subject::free_many) takes at most; 1: the subject frees one by one.
+    #[inline(always)]
+    fn frees_at_once(&self) -> usize {
+        1
+    }
+
+    /// Blocks of `bytes` bytes; some are null when there are too few.
+    ///
+    /// # Safety
+    /// As [`alloc`](Subject::alloc). No more than [`allocs_at_once`](Subject::allocs_at_once).
+    #[inline(always)]
+    unsafe fn alloc_many(&self, bytes: u32, blocks: &mut [*mut u8]) {
+        // SAFETY: the caller's promise.
+        blocks.fill_with(|| unsafe { self.alloc(bytes) });
+    }
+
+    /// Frees blocks.
+    ///
+    /// # Safety
+    /// As [`free`](Subject::free), for each block and its bytes, as many of the one as of the other. No more than
+    /// [`frees_at_once`](Subject::frees_at_once).
+    #[inline(always)]
+    unsafe fn free_many(&self, blocks: &[*mut u8], bytes: &[u32]) {
+        for (&block, &bytes) in blocks.iter().zip(bytes) {
+            // SAFETY: the caller's promise.
+            unsafe { self.free(block, bytes) };
+        }
+    }
+
     /// Each thread calls it before its first call.
     fn enter(&self) {}
 
@@ -181,7 +216,7 @@ impl Subject for ManyOwners<'_> {
 
 #[cold]
 #[inline(never)]
-fn refused(status: Status) -> ! {
+pub(crate) fn refused(status: Status) -> ! {
     panic!("the pool refused to free a live block: {status:?}")
 }
 
@@ -257,6 +292,20 @@ pub(crate) fn alloc_touched<S: Subject>(subject: &S, bytes: u32) -> *mut u8 {
     // SAFETY: just allocated.
     unsafe { touch(block) };
     block
+}
+
+/// The same of many blocks of one size, no more than the subject allocates at once.
+#[inline(always)]
+pub(crate) fn alloc_many_touched<S: Subject>(subject: &S, bytes: u32, blocks: &mut [*mut u8]) {
+    // SAFETY: no workload has a size of 0.
+    unsafe { subject.alloc_many(bytes, black_box(&mut *blocks)) };
+    for &block in black_box(&*blocks) {
+        if block.is_null() {
+            exhausted(bytes);
+        }
+        // SAFETY: just allocated.
+        unsafe { touch(block) };
+    }
 }
 
 /// Writes a block's first byte.

@@ -172,6 +172,60 @@ fn latency_writes_what_it_measured() {
     }
 }
 
+/// Rows of their own, with what was done in bulk alone.
+#[test]
+fn bulk_calls_stand_beside_the_single_ones() {
+    let folder = folder("bulk");
+    let mut arguments = vec!["latency", "--quick", "--peers", "system", "--json", "run.json"];
+    let scenarios = [
+        "burst-512",
+        "burst-4224",
+        "teardown",
+        "remote-25",
+        "remote-100",
+        "remote-n1",
+        "remote-1n",
+        "remote-proxy",
+        "storport-b1",
+        "pair",
+    ];
+    arguments.extend(scenarios.iter().flat_map(|name| ["--scenario", name]));
+    let output = run(&folder, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&folder.join("run.json"));
+    let measured = report["scenarios"].as_array().unwrap();
+    assert_eq!(measured.len(), scenarios.len());
+    for scenario in measured {
+        let name = scenario["name"].as_str().unwrap();
+        assert_eq!(scenario["allocators"].as_array().unwrap().len(), 2, "{name}");
+        let Some(rows) = scenario["bulk"].as_array() else {
+            assert_eq!(name, "pair");
+            continue;
+        };
+        let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+        let mut wanted = vec!["storport-pool bulk 8", "storport-pool bulk 32", "storport-pool bulk 64"];
+        if name.starts_with("remote") || name.starts_with("storport") {
+            wanted.push("storport-pool hint");
+        }
+        assert_eq!(names, wanted, "{name}");
+        for row in rows {
+            assert_eq!(row["cannot"], Value::Null, "{name}: {row}");
+            assert!(row["free"]["mean_median"].as_f64().unwrap() > 0.0, "{name}: {row}");
+            assert_eq!(row["alloc"]["mean_median"].is_number(), name.starts_with("burst"), "{name}: {row}");
+        }
+    }
+    let shown = text(&output.stdout);
+    let section = shown.split("\nBULK CALLS\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for name in scenarios {
+        assert_eq!(section.contains(&format!(" {name} ")), name != "pair", "{name} in {section}");
+    }
+    assert!(section.lines().all(|line| line.chars().count() <= 120), "{section}");
+    // The tables of ratios know nothing of them.
+    assert!(!shown.replace(section, "").contains("bulk 8"), "{shown}");
+    let page = std::fs::read_to_string(folder.join("run.html")).unwrap();
+    assert_eq!((page.matches("<h2>Bulk calls</h2>").count(), page.matches("bulk 8").count()), (1, 1));
+}
+
 /// Also where a signal handler frees, if it may be called there.
 #[test]
 fn the_textbook_takes_part() {

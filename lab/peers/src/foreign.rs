@@ -35,29 +35,6 @@ macro_rules! subject {
 
 #[cfg(not(feature = "checking"))]
 subject! {
-    /// jemalloc, as its users on Linux have it.
-    Jemalloc, "jemalloc": tikv_jemalloc_sys::malloc, |block, _| tikv_jemalloc_sys::free(block);
-
-    fn trim(&self) {
-        /// All arenas, in jemalloc's own numbering: MALLCTL_ARENAS_ALL.
-        const PURGE: &std::ffi::CStr = c"arena.4096.purge";
-        for name in [c"thread.tcache.flush", PURGE] {
-            // SAFETY: neither reads or writes through what it is given.
-            unsafe {
-                tikv_jemalloc_sys::mallctl(
-                    name.as_ptr(),
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    0,
-                )
-            };
-        }
-    }
-}
-
-#[cfg(not(feature = "checking"))]
-subject! {
     /// rpmalloc. Each thread tells it when it comes and when it goes.
     Rpmalloc, "rpmalloc": rpmalloc_sys::rpmalloc, |block, _| rpmalloc_sys::rpfree(block);
 

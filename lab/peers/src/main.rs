@@ -7,10 +7,14 @@
 #[cfg(not(feature = "checking"))]
 mod embedded;
 mod foreign;
+#[cfg(not(feature = "checking"))]
+mod jemalloc;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+#[cfg(not(feature = "checking"))]
+use storport_pool_lab::bulk;
 use storport_pool_lab::worker::{Args, Work};
 
 /// A worker of `storport-pool`, which starts it.
@@ -36,12 +40,15 @@ fn main() -> ExitCode {
 fn serve(name: &str, work: Work) -> Result<(), String> {
     let range = work.pool_bytes()?;
     match name {
-        "jemalloc" => work.run(&foreign::Jemalloc),
+        "jemalloc" => work.run(&jemalloc::Jemalloc),
         "rpmalloc" => work.run(&foreign::Rpmalloc::new()),
         "snmalloc" => work.run(&foreign::Snmalloc),
         "smalloc" => work.run(&embedded::Smalloc::new()),
         "talc" => work.run(&embedded::Talc::new(range)?),
-        name => Err(format!("there is no allocator {name:?} here")),
+        name => match bulk::split(name) {
+            Some(("jemalloc", way)) => work.run(&jemalloc::Batches::new(way)?),
+            _ => Err(format!("there is no allocator {name:?} here")),
+        },
     }
 }
 

@@ -298,6 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn bulk_calls_are_in_no_grid() {
+        let run = |bulk| {
+            let allocators = vec![frees("pool", 4.0, &TURNS), frees("b", 8.0, &TURNS)];
+            made_up::report(vec![Scenario { bulk, ..scenario("hot", allocators) }])
+        };
+        let (plain, bulk) = (run(vec![]), run(vec![frees("pool bulk 8", 1.0, &TURNS)]));
+        assert_eq!(allocators(&bulk), ["pool", "b"]);
+        for (measure, quantity) in [(Measure::Free, Quantity::Mean), (Measure::Free, Quantity::Tail)] {
+            let grid = Grid::standing(&bulk, measure, quantity);
+            assert_eq!((grid.columns.len(), grid.overall(0)), (1, Some((0.5, 1))));
+            assert_eq!(Grid::changes(&plain, &bulk, measure, quantity).found().len(), 2);
+        }
+    }
+
+    #[test]
     fn changes_are_of_what_both_have() {
         let run = |mean, extra: &str| {
             made_up::report(vec![

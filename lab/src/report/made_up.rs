@@ -38,14 +38,14 @@ pub(super) fn cannot(name: &str, why: &str) -> Measured {
 }
 
 pub(super) fn scenario(name: &str, allocators: Vec<Measured>) -> Scenario {
-    Scenario { name: name.to_owned(), about: format!("What {name} does."), allocators }
+    Scenario { name: name.to_owned(), about: format!("What {name} does."), allocators, bulk: Vec::new() }
 }
 
 pub(super) fn report(scenarios: Vec<Scenario>) -> Report {
     Report { schema: SCHEMA, timer: latency(1.0, &[1.0]), scenarios, ..Report::default() }
 }
 
-/// Every shape a report may have: peers that cannot, one allocator alone, no turns, a quick run, nothing.
+/// Every shape a report may have: peers that cannot, one allocator alone, no turns, bulk calls, a quick run, nothing.
 pub(super) fn shapes() -> Vec<Report> {
     let memory =
         Memory { payload: 1 << 20, before: 1 << 20, peak: 4 << 20, freed: 3 << 20, trimmed: 2 << 20 };
@@ -64,6 +64,10 @@ pub(super) fn shapes() -> Vec<Report> {
             scenario("hot", many.collect()),
             scenario("cold", vec![with_memory(frees("peer <0>", 9.0, &TURNS)), cannot("peer <3>", "x < y")]),
         ]),
+        report(vec![Scenario {
+            bulk: vec![frees("pool bulk 8", 1.0, &TURNS), cannot("pool hint", "x < y")],
+            ..scenario("bulk", vec![frees("pool", 2.0, &TURNS), frees("b", 3.0, &TURNS)])
+        }]),
         Report {
             machine: quick,
             ..report(vec![scenario("hot", vec![frees("pool", 2.0, &[1.0]), frees("b", 3.0, &[1.0])])])

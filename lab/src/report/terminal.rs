@@ -6,7 +6,7 @@ use std::path::Path;
 use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
-use super::sheets::{Sheet, latency as times, replay as acts};
+use super::sheets::{Sheet, bulk, latency as times, replay as acts};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
 use super::versus::{CHANGED, CHANGES, Versus};
 use crate::results::Report;
@@ -107,6 +107,7 @@ pub(crate) fn latency(report: &Report) {
         show(&times::ratios(grid, "Latency", &about));
     }
     show(&times::tails(report));
+    show(&bulk::calls(report));
     show(&times::memory(report));
     show(&times::overall(&grids));
     print("\n");

@@ -1,6 +1,7 @@
 //! The scenarios: the same work for each allocator.
 
 mod bleeding;
+mod calls;
 mod crowd;
 mod hotspot;
 mod interrupts;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::bulk::Use;
 use crate::subjects::{Need, Subject};
 use crate::workloads::{SEED, flat_mix};
 use single::{Burst, Cold, Fill, Order, Pair};
@@ -56,6 +58,8 @@ impl Effort {
 pub(crate) enum Timed {
     /// Allocate and free, each by itself.
     Both,
+    /// Allocate alone.
+    Allocate,
     /// The two together.
     Pair,
     /// Free alone.
@@ -74,14 +78,26 @@ pub(crate) struct About {
     pub(crate) pool_bytes: u64,
     /// How many adapters, and tags of each, its blocks are spread over.
     pub(crate) owners: (u32, u32),
+    /// Which bulk calls have rows of their own beside it.
+    pub(crate) bulk: &'static [Use],
 }
 
 const fn about(name: &'static str, about: &'static str) -> About {
-    About { name, about, timed: Timed::Both, needs: &[], pool_bytes: 512 << 20, owners: (1, 1) }
+    About { name, about, timed: Timed::Both, needs: &[], pool_bytes: 512 << 20, owners: (1, 1), bulk: &[] }
 }
 
 const fn threads(name: &'static str, about: &'static str) -> About {
     About { needs: &[Need::Threads], ..self::about(name, about) }
+}
+
+/// Blocks of one size, all allocated, then all freed.
+const fn burst(name: &'static str, about: &'static str) -> About {
+    About { bulk: &[Use::Free, Use::Allocate], ..self::about(name, about) }
+}
+
+/// Another CPU frees what it gets in batches.
+const fn batches(name: &'static str, about: &'static str) -> About {
+    About { bulk: &[Use::Free, Use::Hint], ..threads(name, about) }
 }
 
 /// What `fill` takes at most, and the range of the pool that it exhausts.
@@ -98,8 +114,8 @@ pub(crate) const ALL: [About; 25] = [
         "1000 blocks of mixed sizes, allocated, then freed in a random order; all of it fits the caches.",
     ),
     about("cold", "200,000 blocks of 64 bytes live; a random 1000 of them are freed, then allocated again."),
-    about("burst-512", "512 blocks of 256 bytes, allocated, then all freed."),
-    about("burst-4224", "4224 blocks of 256 bytes, allocated, then all freed."),
+    burst("burst-512", "512 blocks of 256 bytes, allocated, then all freed."),
+    burst("burst-4224", "4224 blocks of 256 bytes, allocated, then all freed."),
     about("fifo", "2000 blocks of mixed sizes, freed in the order of their allocation."),
     about("lifo", "2000 blocks of mixed sizes, the last one freed first."),
     about("random", "2000 blocks of mixed sizes, freed in a random order."),
@@ -110,7 +126,10 @@ pub(crate) const ALL: [About; 25] = [
             "256 blocks of 32 KiB, allocated, then freed: more than a CPU may keep, so free takes its slow way again and again.",
         )
     },
-    about("teardown", "What the start of four adapters and 2000 requests left, freed at once."),
+    About {
+        bulk: &[Use::Free],
+        ..about("teardown", "What the start of four adapters and 2000 requests left, freed at once.")
+    },
     About {
         pool_bytes: FILL_BYTES,
         ..about(
@@ -118,11 +137,11 @@ pub(crate) const ALL: [About; 25] = [
             "64 MiB of mixed sizes, or until the pool is exhausted; then all freed in a random order.",
         )
     },
-    threads("remote-25", "One CPU allocates batches of 64 blocks; another one frees a quarter of them."),
-    threads("remote-100", "One CPU allocates batches of 64 blocks; another one frees them all."),
-    threads("remote-n1", "Three threads allocate; one on another CPU frees all of it."),
-    threads("remote-1n", "One thread allocates; three on another CPU free, a batch each in turn."),
-    threads(
+    batches("remote-25", "One CPU allocates batches of 64 blocks; another one frees a quarter of them."),
+    batches("remote-100", "One CPU allocates batches of 64 blocks; another one frees them all."),
+    batches("remote-n1", "Three threads allocate; one on another CPU frees all of it."),
+    batches("remote-1n", "One thread allocates; three on another CPU free, a batch each in turn."),
+    batches(
         "remote-proxy",
         "One thread allocates, a second one looks at the blocks and passes them on, a third one frees them.",
     ),
@@ -152,7 +171,7 @@ pub(crate) const ALL: [About; 25] = [
             "A signal handler frees 64 blocks, while the code below it allocates and frees.",
         )
     },
-    threads(
+    batches(
         "storport-b1",
         "Two submitters allocate 80 and 32 bytes per request; another CPU frees both when the request completes.",
     ),

@@ -1,5 +1,6 @@
 //! Blocks on their way to another thread.
 
+use super::calls;
 use crate::meter::{Meter, Mode};
 use crate::subjects::{Subject, look};
 
@@ -67,6 +68,6 @@ impl Parcel {
             unsafe { look(block) };
         }
         // SAFETY: as above.
-        meter.time(self.count, |index| unsafe { subject.free(self.blocks[index], self.bytes[index]) });
+        unsafe { calls::free(subject, meter, self.blocks(), &self.bytes[..self.count]) };
     }
 }

@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 
+use super::calls;
 use super::turn::{Bench, Turn};
 use crate::subjects::{Subject, alloc_touched, touch};
 use crate::workloads::{SEED, adapter_sets, flat_mix, order};
@@ -40,6 +41,8 @@ pub(super) enum Order {
 /// All are allocated, then all freed.
 pub(super) struct Burst {
     sizes: Vec<u32>,
+    /// They are all the same.
+    equal: bool,
     order: Vec<usize>,
 }
 
@@ -50,7 +53,7 @@ impl Burst {
             Order::Lifo => (0..sizes.len()).rev().collect(),
             Order::Random => order(sizes.len(), &mut Rng::with_seed(SEED)),
         };
-        Burst { sizes, order }
+        Burst { sizes, equal: false, order }
     }
 
     /// The flat mix.
@@ -60,7 +63,7 @@ impl Burst {
 
     /// Blocks of one size, in the order of their allocation.
     pub(super) fn equal(count: usize, bytes: u32) -> Burst {
-        Burst::new(vec![bytes; count], &Order::Fifo)
+        Burst { equal: true, ..Burst::new(vec![bytes; count], &Order::Fifo) }
     }
 
     /// What the start of all adapters and 2000 requests have left.
@@ -78,19 +81,15 @@ impl Bench for Burst {
 
     fn turn<S: Subject>(&self, subject: &S, (): &mut (), turn: &mut Turn<'_>) {
         let mut blocks = vec![std::ptr::null_mut(); self.sizes.len()];
-        let mut leaving = vec![(std::ptr::null_mut(), 0); self.sizes.len()];
+        let mut leaving = blocks.clone();
+        let bytes: Vec<_> = self.order.iter().map(|&index| self.sizes[index]).collect();
         turn.drive(40_000 / blocks.len(), |meters| {
-            meters
-                .alloc
-                .time(blocks.len(), |index| blocks[index] = alloc_touched(subject, self.sizes[index]));
+            calls::allocate(subject, &mut meters.alloc, &self.sizes, self.equal, &mut blocks);
             for (leaving, &index) in leaving.iter_mut().zip(&self.order) {
-                *leaving = (blocks[index], self.sizes[index]);
+                *leaving = blocks[index];
             }
-            meters.free.time(leaving.len(), |index| {
-                let (block, bytes) = leaving[index];
-                // SAFETY: the order has each block of this batch once.
-                unsafe { subject.free(block, bytes) };
-            });
+            // SAFETY: the order has each block of this batch once.
+            unsafe { calls::free(subject, &mut meters.free, &leaving, &bytes) };
         });
     }
 

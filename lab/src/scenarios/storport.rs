@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::calls;
 use super::parcel::{BATCH, Parcel};
 use super::remote::SEGMENT;
 use super::ring::{Receiver, Sender, ring};
@@ -71,6 +72,7 @@ impl Storport {
         let mut meters = Meters::new();
         let mut table = vec![(std::ptr::null_mut::<u8>(), 0); self.schedule.slots];
         let mut due = Vec::with_capacity(self.schedule.slots);
+        let mut sizes = Vec::with_capacity(self.schedule.slots);
         let mut ended = [false; SUBMITTERS];
         for (submits, slots) in self.schedule.submits.iter().zip(&self.schedule.due).cycle() {
             let now = pace.lead(&mut phases);
@@ -88,15 +90,17 @@ impl Storport {
                 }
             }
             due.clear();
+            sizes.clear();
             for &slot in slots {
-                let block = std::mem::replace(&mut table[slot as usize], (std::ptr::null_mut(), 0));
-                if !block.0.is_null() {
+                let (block, bytes) = std::mem::replace(&mut table[slot as usize], (std::ptr::null_mut(), 0));
+                if !block.is_null() {
                     due.push(block);
+                    sizes.push(bytes);
                 }
             }
             meters.free.mode = now.unwrap_or(Mode::Warm);
             // SAFETY: the table had them, each once.
-            meters.free.time(due.len(), |index| unsafe { subject.free(due[index].0, due[index].1) });
+            unsafe { calls::free(subject, &mut meters.free, &due, &sizes) };
             if ended == [true; SUBMITTERS] {
                 break;
             }

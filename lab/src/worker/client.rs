@@ -121,6 +121,7 @@ impl Worker {
         match timed {
             Timed::Pair => measured.pair = alloc.latency(),
             Timed::Both => (measured.alloc, measured.free) = (alloc.latency(), free.latency()),
+            Timed::Allocate => measured.alloc = alloc.latency(),
             Timed::Free => measured.free = free.latency(),
         }
         measured

@@ -3,9 +3,10 @@
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
-use storport_pool::PoolOptions;
+use storport_pool::{Pool, PoolOptions};
 
 use super::talk::{Answer, Ask};
+use crate::bulk::PoolInBulk;
 use crate::meter::Series;
 use crate::pinning::Cpus;
 use crate::resident;
@@ -73,15 +74,33 @@ impl Work {
 /// A sentence.
 pub fn pool_worker(work: Work) -> Result<(), String> {
     let about = work.about()?;
-    // As many as the scenarios with the most owners need.
-    let pool = PoolOptions::new(about.pool_bytes).adapters(1000).accounts(4096).build();
-    let pool = pool.map_err(|error| format!("the scenario's pool: {error}"))?;
+    let pool = pool(about)?;
     if about.needs != [Need::Owners] {
-        let adapter = pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
-        return work.run(&PoolSubject { pool: &pool, adapter, tag: LAB });
+        return work.run(&one_owner(&pool)?);
     }
     let (adapters, tags) = about.owners;
     work.run(&ManyOwners::new(&pool, adapters, tags)?)
+}
+
+/// Does the work with a pool, by bulk calls.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn bulk_worker(work: Work, way: &str) -> Result<(), String> {
+    let pool = pool(work.about()?)?;
+    let subject = PoolInBulk::new(one_owner(&pool)?, way);
+    work.run(&subject.ok_or_else(|| format!("there are no bulk calls {way:?}"))?)
+}
+
+fn pool(about: &About) -> Result<Pool, String> {
+    // As many as the scenarios with the most owners need.
+    let pool = PoolOptions::new(about.pool_bytes).adapters(1000).accounts(4096).build();
+    pool.map_err(|error| format!("the scenario's pool: {error}"))
+}
+
+fn one_owner(pool: &Pool) -> Result<PoolSubject<'_>, String> {
+    let adapter = pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
+    Ok(PoolSubject { pool, adapter, tag: LAB })
 }
 
 /// Takes turns.

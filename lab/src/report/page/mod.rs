@@ -7,7 +7,7 @@ mod markup;
 use super::charts::ratios as ratios_chart;
 use super::grid::{Grid, allocators};
 use super::ratio::Measure;
-use super::sheets::{latency, replay};
+use super::sheets::{bulk, latency, replay};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
 use super::versus::{CHANGED, CHANGES, Versus};
 use crate::results::Report;
@@ -32,6 +32,7 @@ pub(super) fn render(report: &Report) -> Result<String, String> {
         body += &drawn::resident_bytes(report)?;
         body += &section(&latency::memory(report));
         body += &losses(&grids);
+        body += &section(&bulk::calls(report));
         body += &section(&latency::scenarios(report));
     }
     let mut sheets = vec![replay::phases(report), replay::leaks(report), replay::tags(report)];

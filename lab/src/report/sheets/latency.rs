@@ -67,7 +67,7 @@ pub(in super::super) fn ratios(grid: &Grid, heading: &str, about: &str) -> Sheet
 }
 
 /// A ratio; with a wave, one that tells nothing.
-fn marked(value: f64, verdict: Verdict) -> Cell {
+pub(super) fn marked(value: f64, verdict: Verdict) -> Cell {
     match verdict {
         Verdict::Faster => Cell::new(ratio(value), Tone::Good),
         Verdict::Slower => Cell::new(ratio(value), Tone::Bad),

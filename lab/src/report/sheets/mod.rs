@@ -1,5 +1,6 @@
 //! Each table once, as rows of text; terminal and page draw them.
 
+pub(super) mod bulk;
 pub(super) mod latency;
 pub(super) mod replay;
 
