@@ -22,9 +22,10 @@ fn no_other_number_frees<W: Way>() {
     let others = [live[2] + SPAN, pool.range().0 + 15 * SPAN];
     let before = picture(&pool);
     let too_large = (BITS..32).flat_map(|bit| [1 << bit, (1 << bit) + id.raw()]);
-    for caller in (0..1 << BITS).chain(too_large).map(AdapterId::from_raw).filter(|&caller| caller != id) {
+    for number in (0..1 << BITS).chain(too_large).filter(|&number| number != id.raw()) {
+        let caller = AdapterId::from_raw(number);
         for &address in live.iter().chain(&freed).chain(&others) {
-            assert_eq!(free(&pool, caller, address), Status::INVALID_PARAMETER, "{caller}, {address:#x}");
+            assert_eq!(free(&pool, caller, address), Status::INVALID_PARAMETER, "{number:#x}, {address:#x}");
         }
     }
     assert_eq!(picture(&pool), before);
