@@ -94,10 +94,9 @@ fn removal_against_free_portable() {
     removal_against_free(portable);
 }
 
-/// (Loom lets the section's store come before the remover's exchange that read what was there before it: so this
-/// needs `store_swapped` in `Masked::free`. Then, without the second fence in `Pool::remove`, it fails.)
+/// (Loom would let a plain store of the section's come before the remover's exchange, which read what was there before
+/// it. So `Masked::free` claims by `store_swapped`.)
 #[test]
-#[ignore = "waits for store_swapped in src/percpu/masked.rs"]
 fn removal_against_free_masked() {
     removal_against_free(masked);
 }

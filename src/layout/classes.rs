@@ -66,12 +66,15 @@ pub(crate) const SMALL: [u8; (PAGE / GRAIN) as usize] = {
 const _: () = {
     let mut i = 0;
     while i < SLAB_CLASSES {
-        assert!(SIZES[i].is_multiple_of(GRAIN));
-        assert!(i == 0 || SIZES[i] > SIZES[i - 1]);
-        assert!(SIZES[i] <= PAGE || SIZES[i].is_multiple_of(PAGE));
+        assert!(SIZES[i].is_multiple_of(GRAIN), "SIZES: each a multiple of 16");
+        assert!(i == 0 || SIZES[i] > SIZES[i - 1], "SIZES: in ascending order");
+        assert!(SIZES[i] <= PAGE || SIZES[i].is_multiple_of(PAGE), "SIZES: above a page, multiples of a page");
         i += 1;
     }
-    assert!(CLASSES < CLASS_SLOTS);
+    assert!(
+        CLASSES < CLASS_SLOTS,
+        "more classes than CLASS_SLOTS: enlarge it, and CELL_SHIFT in percpu/rseq.rs with it"
+    );
 };
 
 impl Class {

@@ -110,7 +110,10 @@ pub(crate) struct ConsumerSide {
 
 const _: () = {
     assert!(offset_of!(Control, no_states) == 0, "what is no block has its states at the base");
-    assert!(size_of::<Control>() <= PAGE_MAP || cfg!(storport_pool_loom));
+    assert!(
+        size_of::<Control>() <= PAGE_MAP || cfg!(storport_pool_loom),
+        "the control block has outgrown PAGE_MAP"
+    );
 };
 
 /// Bits that tell so many adapters' slots apart, of which the first has number 1. At least two: handles below 4

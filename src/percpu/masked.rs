@@ -134,8 +134,9 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
                     return Freed::Missed;
                 }
             } else {
+                // A remover may exchange the word meanwhile; it ends freed, whoever comes first.
                 // ORDERING: Release - the caller's use of the block ended before it is free.
-                found.word.store(expected.freed().0, Ordering::Release);
+                store_swapped(found.word, expected.freed().0, Ordering::Release);
             }
             // No slab whose entry we have read is used anew before we unmask: `fence_sections`.
             if push_masked(meta, cpu, found.entry.class(), block) { Freed::Done } else { Freed::Claimed }

@@ -259,7 +259,10 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
 
 /// log2 of a fifth of the bytes of an account's counter cells.
 const CELL_SHIFT: u32 = {
-    assert!(crate::layout::geometry::CELL_ROW == 5 << 6);
+    assert!(
+        crate::layout::geometry::CELL_ROW == 5 << 6,
+        "CELL_ROW must be five times a power of two, as the section's lea and shl compute it"
+    );
     6
 };
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 mod bulk;
 mod call;
 
-pub use call::{Address, Call, Size, Statuses};
+pub use call::{Address, Call};
 
 type Pointer = *mut c_void;
 
