@@ -25,5 +25,14 @@ for scenario in report["scenarios"]:
         else:
             assert measured, (scenario["name"], name, allocator.get("cannot"))
             assert all(latency["mean"] > 0 for latency in measured), (scenario["name"], name)
+    rows = {row["name"]: row for row in scenario.get("bulk", [])}
+    for row in rows.values():
+        measured = [row[side] for side in ("alloc", "free") if side in row]
+        assert measured, (scenario["name"], row["name"], row.get("cannot"))
+        assert all(latency["mean"] > 0 for latency in measured), (scenario["name"], row["name"])
+    batches = [name for name in rows if name.startswith("jemalloc bulk ")]
+    assert len(batches) == 3 * scenario["name"].startswith("burst-"), (scenario["name"], batches)
+    if batches:
+        assert all("alloc" in rows[name] and "free" not in rows[name] for name in batches), scenario["name"]
 print("all of", *allocators)
 CHECK
