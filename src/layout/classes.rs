@@ -68,7 +68,10 @@ const _: () = {
     while i < SLAB_CLASSES {
         assert!(SIZES[i].is_multiple_of(GRAIN), "SIZES: each a multiple of 16");
         assert!(i == 0 || SIZES[i] > SIZES[i - 1], "SIZES: in ascending order");
-        assert!(SIZES[i] <= PAGE || SIZES[i].is_multiple_of(PAGE), "SIZES: above a page, multiples of a page");
+        assert!(
+            SIZES[i] <= PAGE || SIZES[i].is_multiple_of(PAGE),
+            "SIZES: above a page, multiples of a page"
+        );
         i += 1;
     }
     assert!(

@@ -83,14 +83,22 @@ impl<P: Platform> Pool<P> {
         // And no section is left that may still count.
         self.platform.fence_sections(meta);
         let orphans = meta.orphans_of(adapter).filter(|_| !release);
-        if let Some(orphans) = orphans {
+        // What was never counted was never made live (I8).
+        let mut any = meta
+            .accounts()
+            .any(|account| meta.account_key(account).owner() == adapter && meta.ever_counted(account));
+        if let Some(orphans) = orphans.filter(|_| any) {
+            any = false;
             meta.walk(|live| {
                 if live.state.owner() == adapter {
+                    any = true;
                     orphan(meta, live, orphans);
                 }
             });
-            // No section is left that found the adapter's state: what is live now stays so.
-            self.platform.fence_sections(meta);
+            if any {
+                // No section is left that found the adapter's state: what is live now stays so.
+                self.platform.fence_sections(meta);
+            }
         }
         for account in meta.accounts() {
             let key = meta.account_key(account);
@@ -98,7 +106,7 @@ impl<P: Platform> Pool<P> {
                 continue;
             }
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            if meta.ever_counted(account) {
+            if any && meta.ever_counted(account) {
                 meta.walk(|live| {
                     let mine =
                         live.record.account == account && live.state.owner() == orphans.unwrap_or(adapter);

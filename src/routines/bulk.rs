@@ -109,6 +109,8 @@ fn some<P: Platform>(
         let block = BlockId(block);
         meta.make_live(class, block, request.live(block), request.account, bytes);
         *address = meta.range().address(block);
+        // The caller will touch it first.
+        prefetch_for_write(*address);
     }
     // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the states, or we the word.
     fence(Ordering::SeqCst);

@@ -5,7 +5,7 @@ use super::large::spans_for;
 use super::queue::Popped;
 use super::span::Miss;
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, SLAB_CLASSES};
+use crate::layout::classes::{Class, LARGE, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::percpu::platform::Platform;
@@ -38,7 +38,10 @@ fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockI
             contended |= reclaim(meta, platform, None) == Err(Miss::Contended);
         }
         // Before untouched spans: they are resident, and the longer they wait the more there are.
-        meta.collect_large();
+        // Without the hint, before it fails.
+        if swept || meta.hints_loose(LARGE) {
+            meta.collect_large();
+        }
         match meta.take_large(bytes) {
             Ok(block) => return Ok(block),
             Err(miss) => contended |= miss == Miss::Contended,
