@@ -273,7 +273,8 @@ extern "C" {
 
 // Adds an adapter and returns its HwDeviceExtension: zeroed memory of its own, which `StorPortAllocatePool`
 // and `StorPortFreePool` know. No other adapter gets this address while the pool lives. NULL on failure: the
-// pool has as many adapters as it was made for, or 65535 extensions (of 64 KiB each) are in use. PASSIVE.
+// pool has as many adapters as it was made for, the pool's handles are used up, or 65535 extensions (of
+// 64 KiB each) are in use, those of removed adapters among them until their pool ends. PASSIVE.
 //
 // The caller promises:
 // `pool` is NULL or a pool that lives; `name` is NULL or a string.
@@ -295,15 +296,15 @@ size_t sp_adapter_remove(PVOID extension,
 // As there; and nobody uses the blocks any more, nor is a free of one under way.
 size_t sp_adapter_release(PVOID extension, sp_leak_callback leaks, void *context);
 
-// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order, at a fraction of its cost.
-// Returns how many were freed. `statuses[n]` is set to the status of `blocks[n]`; `statuses` may be NULL. A refused
+// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order. docs/BENCHMARKS.md says from how
+// many blocks on that is faster. Returns how many were freed. `statuses[n]` is set to the status of `blocks[n]`; `statuses` may be NULL. A refused
 // block changes nothing for the others. A block that stands there twice is freed once and refused once. NULL for
 // `blocks` stands for `count` NULL pointers. The two arrays may be the same memory.
 //
 // IRQL <= DISPATCH_LEVEL. Bounded: `count` times the bound of StorPortFreePool, and a constant each.
 //
 // The caller promises:
-// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many; nobody uses the blocks any
+// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many, both aligned as C aligns them; nobody uses the blocks any
 // more.
 size_t sp_free_bulk(PVOID extension,
                     const PVOID *blocks,
@@ -324,8 +325,8 @@ ULONG sp_allocate_bulk(PVOID extension,
                        PVOID *blocks,
                        size_t count);
 
-// Says that this block will be freed soon: what StorPortFreePool will look at is drawn into the cache. Worth it
-// where another CPU allocated the block, some hundred cycles before. Any address, any IRQL, no effect on any status.
+// Says that this block will be freed soon: what StorPortFreePool will look at is drawn into the cache. It can pay where
+// another CPU allocated the block, some hundred cycles before the free. Any address, any IRQL, no effect on any status.
 void sp_hint_free(PVOID extension,
                   PVOID block);
 

@@ -29,7 +29,8 @@ unsafe fn text(string: *const c_char) -> String {
 
 /// Adds an adapter and returns its HwDeviceExtension: zeroed memory of its own, which `StorPortAllocatePool`
 /// and `StorPortFreePool` know. No other adapter gets this address while the pool lives. NULL on failure: the
-/// pool has as many adapters as it was made for, or 65535 extensions (of 64 KiB each) are in use. PASSIVE.
+/// pool has as many adapters as it was made for, the pool's handles are used up, or 65535 extensions (of
+/// 64 KiB each) are in use, those of removed adapters among them until their pool ends. PASSIVE.
 ///
 /// # Safety
 /// `pool` is NULL or a pool that lives; `name` is NULL or a string.

@@ -1,5 +1,7 @@
 //! Many blocks in one call.
 
+use core::slice::{from_raw_parts, from_raw_parts_mut};
+
 use pool::{PoolTag, Status};
 
 use crate::kind::with_pool;
@@ -9,18 +11,42 @@ use crate::types::{PVOID, ULONG};
 /// How many addresses are read before their statuses are written.
 const AT_ONCE: usize = 32;
 
-/// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order, at a fraction of its cost.
-/// Returns how many were freed. `statuses[n]` is set to the status of `blocks[n]`; `statuses` may be NULL. A refused
+/// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order. docs/BENCHMARKS.md says from how
+/// many blocks on that is faster. Returns how many were freed. `statuses[n]` is set to the status of `blocks[n]`; `statuses` may be NULL. A refused
 /// block changes nothing for the others. A block that stands there twice is freed once and refused once. NULL for
 /// `blocks` stands for `count` NULL pointers. The two arrays may be the same memory.
 ///
 /// IRQL <= DISPATCH_LEVEL. Bounded: `count` times the bound of StorPortFreePool, and a constant each.
 ///
 /// # Safety
-/// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many; nobody uses the blocks any
+/// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many, both aligned as C aligns them; nobody uses the blocks any
 /// more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_free_bulk(
+    extension: PVOID,
+    blocks: *const PVOID,
+    count: usize,
+    statuses: *mut ULONG,
+) -> usize {
+    let bytes = count.saturating_mul(size_of::<PVOID>());
+    let apart = statuses.is_null() || statuses.addr().abs_diff(blocks.addr()) >= bytes;
+    if blocks.is_null() || !apart {
+        // SAFETY: the caller's promise.
+        return unsafe { free_by_copies(extension, blocks, count, statuses) };
+    }
+    // SAFETY: the caller's promise; the arrays do not overlap. A status is a ULONG.
+    unsafe {
+        let told = if statuses.is_null() { &mut [] } else { from_raw_parts_mut(statuses.cast(), count) };
+        free_some(extension, from_raw_parts(blocks.cast(), count), told)
+    }
+}
+
+/// Reached with NULL for `blocks`, and with arrays that overlap: addresses are read before statuses are written.
+///
+/// # Safety
+/// As `sp_free_bulk`.
+#[cold]
+unsafe fn free_by_copies(
     extension: PVOID,
     blocks: *const PVOID,
     count: usize,
@@ -51,6 +77,8 @@ pub unsafe extern "C" fn sp_free_bulk(
     freed
 }
 
+const _: () = assert!(size_of::<Status>() == size_of::<ULONG>());
+
 /// # Safety
 /// Nobody uses the blocks any more.
 unsafe fn free_some(extension: PVOID, addresses: &[u64], statuses: &mut [Status]) -> usize {
@@ -58,7 +86,10 @@ unsafe fn free_some(extension: PVOID, addresses: &[u64], statuses: &mut [Status]
         // SAFETY: the caller's promise, and a pool whose extension is known lives.
         return unsafe { caller.free_bulk(addresses, statuses) };
     }
-    let Some((handle, adapter)) = registry::find(extension) else { return 0 };
+    let Some((handle, adapter)) = registry::find(extension) else {
+        statuses.fill(Status::INVALID_PARAMETER);
+        return 0;
+    };
     // SAFETY: as above.
     unsafe { with_pool!(handle.as_ref(), pool => pool.free_bulk(adapter, addresses, statuses)) }
 }
@@ -89,7 +120,7 @@ pub unsafe extern "C" fn sp_allocate_bulk(
         if let Some(caller) = registry::caller(extension) {
             // SAFETY: as above, written just now; and a pool whose extension is known lives.
             return unsafe {
-                caller.allocate_bulk(bytes, tag, core::slice::from_raw_parts_mut(blocks.cast(), count)).code()
+                caller.allocate_bulk(bytes, tag, from_raw_parts_mut(blocks.cast(), count)).code()
             };
         }
     }
@@ -102,12 +133,12 @@ pub unsafe extern "C" fn sp_allocate_bulk(
         return with_pool!(handle, pool => pool.allocate(adapter, bytes, tag, None)).code();
     }
     // SAFETY: as above.
-    let blocks = unsafe { core::slice::from_raw_parts_mut(blocks.cast(), count) };
+    let blocks = unsafe { from_raw_parts_mut(blocks.cast(), count) };
     with_pool!(handle, pool => pool.allocate_bulk(adapter, bytes, tag, blocks)).code()
 }
 
-/// Says that this block will be freed soon: what StorPortFreePool will look at is drawn into the cache. Worth it
-/// where another CPU allocated the block, some hundred cycles before. Any address, any IRQL, no effect on any status.
+/// Says that this block will be freed soon: what StorPortFreePool will look at is drawn into the cache. It can pay where
+/// another CPU allocated the block, some hundred cycles before the free. Any address, any IRQL, no effect on any status.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_hint_free(extension: PVOID, block: PVOID) {
     let address = block.addr() as u64;

@@ -36,7 +36,7 @@ impl AdapterId {
         AdapterId(TOP | number << SHIFT)
     }
 
-    /// The handle with this number; for 0, a made-up one, or one above 2^19 the routines answer
+    /// The handle with this number; for 0, a made-up one, or one from 2^19 on the routines answer
     /// `INVALID_PARAMETER`.
     #[must_use]
     pub const fn from_raw(raw: u32) -> AdapterId {

@@ -85,12 +85,20 @@ pub struct Control {
 pub(crate) struct Depot {
     /// Last magazine of the queue; 0 = empty. Written by pushers (swap) and the consumer (CAS).
     pub(crate) magazine_tail: AtomicU32,
-    /// 1: some of the class's free blocks may lie in no magazine; of large runs, some may be freed. A hint.
-    /// Written by frees; cleared by who found none.
-    pub(crate) loose: AtomicU32,
+    /// By part of the range, 1: some of the class's free blocks may lie in no magazine; of large runs, some may be
+    /// freed. Hints. Written by frees; cleared by who found none.
+    pub(crate) loose: LooseHints,
     /// The consumer's line begins here, away from the pushers'.
     pub(crate) consumer: ConsumerSide,
 }
+
+/// How many parts of the range have a hint of their own. (Loom: few words.)
+pub(crate) const LOOSE_HINTS: usize = if cfg!(storport_pool_loom) { 1 } else { 16 };
+
+/// A line of hints.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(crate) struct LooseHints(pub(crate) [AtomicU32; LOOSE_HINTS]);
 
 /// What only allocate's side of a depot writes, but for a push onto an empty queue.
 #[repr(C, align(64))]

@@ -22,7 +22,7 @@ const CPU_WORDS: usize = 2 * CLASS_SLOTS * 4;
 pub(crate) const ADAPTER_BYTES: usize = 64;
 /// The page map begins here, behind the control block.
 /// (Loom: its control block lies elsewhere.)
-pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { 10 << 10 };
+pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { 12 << 10 };
 /// CPUs that can have a cache.
 pub(crate) const MAX_CPUS: usize = 512;
 
@@ -139,10 +139,24 @@ impl Config {
         self
     }
 
-    /// How many adapters may live at once, 1 to 1023. A handle has 19 bits, for this and for the lives of each
-    /// place: with up to 3, 7, 15, 31, 63, 127, 255, 511, 1023 at once a place has 65535, 32767, 16383, 8191,
-    /// 4095, 2047, 1023, 511, 255 lives, some 260,000 in all. Afterwards
-    /// [`AdapterError::WornOut`](crate::AdapterError::WornOut).
+    /// How many adapters may live at once, 1 to 1023.
+    ///
+    /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 19 bits, for the
+    /// place and for its life. When every free place has had all its lives,
+    /// [`add_adapter`](crate::Pool::add_adapter) answers [`WornOut`](crate::AdapterError::WornOut). A number just below a
+    /// power of two gives the most lives.
+    ///
+    /// | at once | lives of a place | lives of the pool, at the most adapters of the row |
+    /// |---|---|---|
+    /// | 1 to 3 | 65,535 | 196,605 |
+    /// | 4 to 7 | 32,767 | 229,369 |
+    /// | 8 to 15 | 16,383 | 245,745 |
+    /// | 16 to 31 | 8,191 | 253,921 |
+    /// | 32 to 63 | 4,095 | 257,985 |
+    /// | 64 (the default) to 127 | 2,047 | 259,969 (131,008 at 64) |
+    /// | 128 to 255 | 1,023 | 260,865 |
+    /// | 256 to 511 | 511 | 261,121 |
+    /// | 512 to 1023 | 255 | 260,865 |
     #[must_use]
     pub const fn adapters(mut self, adapters: u32) -> Config {
         self.adapters = adapters;
@@ -283,6 +297,11 @@ const fn align(offset: usize, to: usize) -> usize {
 impl Geometry {
     pub(crate) const fn bitmap_words(&self) -> usize {
         self.spans.div_ceil(64) as usize
+    }
+
+    /// Words of a bitmap to each of [`LOOSE_HINTS`](super::control::LOOSE_HINTS) parts of the range.
+    pub(crate) const fn words_to_a_hint(&self, hints: usize) -> usize {
+        self.bitmap_words().div_ceil(hints)
     }
 
     /// Offset of a CPU's block: its cursors; its counter cells lie below. CPU number `cpus` is the shared row.

@@ -60,7 +60,7 @@ pub enum AdapterError {
     /// No account is left for the adapter's *other* row.
     NoAccount,
     /// Every free place has had as many adapters as there are handles for it
-    /// ([`Config::adapters`](crate::Config::adapters) says how many).
+    /// ([`Config::adapters`](crate::Config::adapters) says how many). Only a new pool has more.
     WornOut,
 }
 

@@ -250,6 +250,6 @@ pub unsafe trait MaskInterrupts: Host {
 
     /// Waits until masked sections that began on `cpu` before the call have ended. Called by
     /// allocate's slowest path and by host calls, unmasked; never by free. Several CPUs may fence each
-    /// other at once, at DISPATCH: it must not wait for one that waits.
+    /// other at once, at DISPATCH: while it waits, it must answer the fences of others.
     fn fence(&self, cpu: u32);
 }

@@ -236,8 +236,8 @@ impl<P: Platform> Pool<P> {
         free(self.meta, &self.platform, place, expected(adapter, place))
     }
 
-    /// Frees many blocks of one adapter: what [`free`](Pool::free) does to each, in the order of `addresses`, at a
-    /// fraction of its cost. Answers how many were freed.
+    /// Frees many blocks of one adapter: what [`free`](Pool::free) does to each, in the order of `addresses`. Answers how
+    /// many were freed. docs/BENCHMARKS.md says from how many blocks on that is faster.
     ///
     /// `statuses[n]` is set to the status of `addresses[n]`, as far as `statuses` reaches; it may be empty. A refused
     /// address changes nothing for the others, and the violation hook hears of it while the pool holds none of them.
@@ -273,7 +273,7 @@ impl<P: Platform> Pool<P> {
     }
 
     /// Says that the block at this address will be freed soon: what [`free`](Pool::free) will look at is drawn into
-    /// the cache. Worth it where another CPU allocated the block, some hundred cycles before the free. A hint: any
+    /// the cache. It can pay where another CPU allocated the block, some hundred cycles before the free. A hint: any
     /// address, any IRQL, no effect on any status. Two loads and a prefetch.
     #[inline]
     pub fn hint_free(&self, address: u64) {
@@ -340,7 +340,7 @@ impl<P: Platform> Pool<P> {
         let claim = meta.try_reclaim().ok_or(Busy)?;
         let slabs = u64::from(meta.sweep_all(&self.platform, &claim));
         // A gap or another consumer leaves runs for the next time.
-        let _ = meta.collect_large();
+        let _ = meta.collect_large(true);
         let span = u64::from(SPAN);
         let base = self.base.0;
         let given = meta

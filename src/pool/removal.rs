@@ -18,7 +18,7 @@ impl<P: Platform> Pool<P> {
     /// may have to walk the states for accounts that can be used again.
     ///
     /// # Errors
-    /// [`AdapterError`], when as many live as the pool was made for, or no account is left.
+    /// [`AdapterError`], when as many live as the pool was made for, no account is left, or the pool's handles are used up.
     pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
         match self.meta.add_adapter(name) {
             Err(AdapterError::NoAccount) => {
@@ -35,8 +35,8 @@ impl<P: Platform> Pool<P> {
     }
 
     /// Removes an adapter and reports what it still has, by tag. The blocks stay allocated and
-    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them. `report` must not unwind: the
-    /// adapter would stay half removed.
+    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them. The violation hook hears of them too, as
+    /// [`Leak`](crate::ViolationKind::Leak). `report` must not unwind: the adapter would stay half removed.
     ///
     /// May run while others allocate and free. From its start, the adapter's allocations get `INVALID_PARAMETER`. A
     /// free of one of its blocks either comes first, and then the block is not reported, or gets `INVALID_PARAMETER`.

@@ -95,7 +95,8 @@ impl<P: Platform> Adapter<'_, P> {
     }
 
     /// Frees these blocks at once, and says how many were freed: all, unless the call is refused above DISPATCH, or
-    /// by the host's switch. Then they stay allocated, and the adapter's removal reports them.
+    /// by the host's switch. Then they stay allocated, and the adapter's removal reports them. Blocks of another adapter
+    /// are freed in its name, one by one.
     ///
     /// IRQL <= DISPATCH; bounded by their number.
     pub fn free_bulk<const N: usize>(&self, blocks: [Block<'_, P>; N]) -> usize {

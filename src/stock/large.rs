@@ -29,9 +29,9 @@ impl Meta {
         Ok(BlockId(start * SPAN_GRAINS))
     }
 
-    /// Returns the spans of freed runs to the bitmap. Says whether any came.
-    pub(crate) fn collect_large(&self) -> bool {
-        self.take_freed_runs(|start| self.give_large(start))
+    /// Returns the spans of freed runs to the bitmap: of all, or of those that hints tell. Says whether any came.
+    pub(crate) fn collect_large(&self, all: bool) -> bool {
+        self.take_freed_runs(all, |start| self.give_large(start))
     }
 
     /// Returns the spans of a run in hand.

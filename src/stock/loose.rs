@@ -6,8 +6,9 @@
 
 use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, LARGE, SPAN_GRAINS};
+use crate::layout::control::LOOSE_HINTS;
 use crate::layout::meta::Meta;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Words of a slab's bitmap at most.
 const MOST_WORDS: usize = SPAN_GRAINS as usize / 64;
@@ -56,22 +57,48 @@ impl Meta {
         // ORDERING: Release - the bit in the slab's bitmap; pairs with the Acquire in `take_loose`.
         self.loose_spans(class, span as usize / 64).fetch_or(1 << (span % 64), Ordering::Release);
         // ORDERING: Relaxed - a hint.
-        self.depot(class).loose.store(1, Ordering::Relaxed);
+        self.loose_hint(class, span as usize / 64 / self.words_to_a_hint()).store(1, Ordering::Relaxed);
     }
 
-    /// Whether a class is said to have loose blocks. It may have some although it is not; never for good.
-    pub(crate) fn hints_loose(&self, class: Class) -> bool {
+    fn words_to_a_hint(&self) -> usize {
+        self.control().geometry.words_to_a_hint(LOOSE_HINTS)
+    }
+
+    /// The hint of a part of the range; of a number too high, the last one's, so that free has no panic to reach.
+    fn loose_hint(&self, class: Class, part: usize) -> &AtomicU32 {
+        &self.depot(class).loose.0[part.min(LOOSE_HINTS - 1)]
+    }
+
+    /// The parts of the range that may have loose blocks: all, or those that are said to. Others may have some too; never
+    /// for good.
+    fn loose_parts(&self, class: Class, all: bool) -> impl Iterator<Item = usize> {
         // ORDERING: Relaxed - a hint.
-        self.depot(class).loose.load(Ordering::Relaxed) != 0
+        (0..LOOSE_HINTS).filter(move |&part| all || self.loose_hint(class, part).load(Ordering::Relaxed) != 0)
     }
 
-    /// The spans that may have loose blocks of a class, as they are found.
-    pub(crate) fn spans_with_loose(&self, class: Class) -> impl Iterator<Item = u32> {
-        (0..self.control().geometry.bitmap_words()).flat_map(move |word| {
+    /// Whether it is worth to look for loose blocks of a class.
+    pub(crate) fn may_have_loose(&self, class: Class, all: bool) -> bool {
+        self.loose_parts(class, all).next().is_some()
+    }
+
+    /// The words of a part of a class's bitmap of spans.
+    fn words_of(&self, part: usize) -> core::ops::Range<usize> {
+        let (len, end) = (self.words_to_a_hint(), self.control().geometry.bitmap_words());
+        (part * len).min(end)..((part + 1) * len).min(end)
+    }
+
+    /// The spans of a part that may have loose blocks of a class, as they are found.
+    fn spans_in(&self, class: Class, part: usize) -> impl Iterator<Item = u32> {
+        self.words_of(part).flat_map(move |word| {
             // ORDERING: Relaxed - a first look.
             each_bit(self.loose_spans(class, word).load(Ordering::Relaxed))
                 .map(move |bit| word as u32 * 64 + bit)
         })
+    }
+
+    /// All spans that may have loose blocks of a class, as they are found.
+    pub(crate) fn spans_with_loose(&self, class: Class) -> impl Iterator<Item = u32> {
+        (0..LOOSE_HINTS).flat_map(move |part| self.spans_in(class, part))
     }
 
     /// The words of a slab's bitmap.
@@ -79,41 +106,54 @@ impl Meta {
         (0..class.slots().div_ceil(64) as usize).map(move |n| self.loose_word(span, n))
     }
 
-    /// Takes up to `most` loose blocks of a class; how many.
+    /// Takes up to `most` loose blocks of a class, from all parts of the range or those that are said to have some; how
+    /// many.
     ///
     /// A mark may be older than its slab: then the span's bits are another class's. A block in hand pins its slab
     /// (I5), so the entry as it is read after the bits were taken tells whose they are.
-    pub(crate) fn take_loose(&self, class: Class, most: u32, mut each: impl FnMut(BlockId)) -> u32 {
+    pub(crate) fn take_loose(
+        &self,
+        class: Class,
+        all: bool,
+        most: u32,
+        mut each: impl FnMut(BlockId),
+    ) -> u32 {
         let mut taken = 0;
-        for span in self.spans_with_loose(class) {
-            for (n, word) in self.loose_words(class, span).enumerate() {
-                // ORDERING: Relaxed - a first look.
-                let wanted = lowest(word.load(Ordering::Relaxed), most - taken);
-                if wanted == 0 || !self.is_slab_of(class, span) {
-                    continue;
+        for part in self.loose_parts(class, all) {
+            for span in self.spans_in(class, part) {
+                for (n, word) in self.loose_words(class, span).enumerate() {
+                    let got = self.take_bits(class, span, word, most - taken);
+                    taken += got.count_ones();
+                    each_bit(got).for_each(|bit| {
+                        each(BlockId(span * SPAN_GRAINS + class.grain_at(n as u32 * 64 + bit)));
+                    });
                 }
-                // ORDERING: Acquire - the last owner's use of the blocks; pairs with the Release in `put_loose`.
-                let got = word.fetch_and(!wanted, Ordering::Acquire) & wanted;
-                if got != 0 && !self.is_slab_of(class, span) {
-                    // ORDERING: Release - as in `put_loose`.
-                    word.fetch_or(got, Ordering::Release);
-                    self.mark_loose(self.read_entry(span as usize).class(), span);
-                    continue;
+                if taken == most {
+                    return taken;
                 }
-                taken += got.count_ones();
-                each_bit(got).for_each(|bit| {
-                    each(BlockId(span * SPAN_GRAINS + class.grain_at(n as u32 * 64 + bit)));
-                });
+                self.unmark_loose(class, span);
             }
-            if taken == most {
-                return taken;
-            }
-            self.unmark_loose(class, span);
-        }
-        if taken == 0 {
-            self.unhint_loose(class);
+            self.unhint_loose(class, part);
         }
         taken
+    }
+
+    /// Takes up to `most` bits of a word of a slab's bitmap.
+    fn take_bits(&self, class: Class, span: u32, word: &AtomicU64, most: u32) -> u64 {
+        // ORDERING: Relaxed - a first look.
+        let wanted = lowest(word.load(Ordering::Relaxed), most);
+        if wanted == 0 || !self.is_slab_of(class, span) {
+            return 0;
+        }
+        // ORDERING: Acquire - the last owner's use of the blocks; pairs with the Release in `put_loose`.
+        let got = word.fetch_and(!wanted, Ordering::Acquire) & wanted;
+        if got != 0 && !self.is_slab_of(class, span) {
+            // ORDERING: Release - as in `put_loose`.
+            word.fetch_or(got, Ordering::Release);
+            self.mark_loose(self.read_entry(span as usize).class(), span);
+            return 0;
+        }
+        got
     }
 
     /// Whether a span is a slab of this class.
@@ -170,33 +210,33 @@ impl Meta {
         self.loose_words(class, span).map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
     }
 
-    /// Says that a class has no loose blocks, unless it has.
-    fn unhint_loose(&self, class: Class) {
-        let hint = &self.depot(class).loose;
-        // ORDERING: Relaxed, both - a hint. Who must not miss a block looks without it.
+    /// Says that a part of the range has no loose blocks of a class, unless it has.
+    fn unhint_loose(&self, class: Class, part: usize) {
+        let hint = self.loose_hint(class, part);
+        // ORDERING: Relaxed, all - a hint. Who must not miss a block looks without it.
         if hint.load(Ordering::Relaxed) != 0 {
             hint.store(0, Ordering::Relaxed);
-            if self.spans_with_loose(class).next().is_some() {
+            if self.spans_in(class, part).next().is_some() {
                 hint.store(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Takes the freed large runs, as they are found; whether there were any.
-    pub(crate) fn take_freed_runs(&self, mut each: impl FnMut(u32)) -> bool {
+    /// Takes the freed large runs, all or those that are said to be there, as they are found; whether there were any.
+    pub(crate) fn take_freed_runs(&self, all: bool, mut each: impl FnMut(u32)) -> bool {
         let mut any = false;
-        for n in 0..self.control().geometry.bitmap_words() {
-            let word = self.loose_spans(LARGE, n);
-            // ORDERING: Relaxed - a first look.
-            if word.load(Ordering::Relaxed) != 0 {
-                // ORDERING: Acquire - the last owner's use of the run; pairs with the Release in `mark_loose`.
-                let got = word.swap(0, Ordering::Acquire);
-                any |= got != 0;
-                each_bit(got).for_each(|bit| each(n as u32 * 64 + bit));
+        for part in self.loose_parts(LARGE, all) {
+            for n in self.words_of(part) {
+                let word = self.loose_spans(LARGE, n);
+                // ORDERING: Relaxed - a first look.
+                if word.load(Ordering::Relaxed) != 0 {
+                    // ORDERING: Acquire - the last owner's use of the run; pairs with the Release in `mark_loose`.
+                    let got = word.swap(0, Ordering::Acquire);
+                    any |= got != 0;
+                    each_bit(got).for_each(|bit| each(n as u32 * 64 + bit));
+                }
             }
-        }
-        if !any {
-            self.unhint_loose(LARGE);
+            self.unhint_loose(LARGE, part);
         }
         any
     }

@@ -5,7 +5,7 @@ use super::large::spans_for;
 use super::queue::Popped;
 use super::span::Miss;
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, LARGE, SLAB_CLASSES};
+use crate::layout::classes::{Class, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::percpu::platform::Platform;
@@ -38,10 +38,8 @@ fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockI
             contended |= reclaim(meta, platform, None) == Err(Miss::Contended);
         }
         // Before untouched spans: they are resident, and the longer they wait the more there are.
-        // Without the hint, before it fails.
-        if swept || meta.hints_loose(LARGE) {
-            meta.collect_large();
-        }
+        // Without the hints, before it fails.
+        meta.collect_large(swept);
         match meta.take_large(bytes) {
             Ok(block) => return Ok(block),
             Err(miss) => contended |= miss == Miss::Contended,
@@ -58,7 +56,7 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
             return Ok(block);
         }
         // A new slab, from a free span or a freed run.
-        if let Some(span) = meta.take_span().or_else(|| meta.collect_large().then(|| meta.take_span())?) {
+        if let Some(span) = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?) {
             if !meta.adopt_slab(class, span) {
                 // A free of a stale address may have read the entry meanwhile (I5).
                 platform.fence_sections(meta);
@@ -129,7 +127,7 @@ fn from_shared<P: Platform>(
     let magazine = cpu
         .and_then(|cpu| take_spare(meta, cpu, class))
         .or_else(|| from_depot(meta, class, contended))
-        .or_else(|| (all || meta.hints_loose(class)).then(|| from_loose(meta, class))?);
+        .or_else(|| from_loose(meta, class, all));
     let magazine = match magazine {
         Some(Source::Magazine(magazine)) => magazine,
         Some(Source::Block(block)) => return Some(block),
@@ -192,10 +190,13 @@ fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source>
 }
 
 /// A magazine of loose blocks; one block, when no magazine is left.
-fn from_loose(meta: &Meta, class: Class) -> Option<Source> {
+fn from_loose(meta: &Meta, class: Class, all: bool) -> Option<Source> {
+    if !meta.may_have_loose(class, all) {
+        return None;
+    }
     let empty = meta.take_empty(class);
     let (mut magazine, mut block) = (empty, None);
-    meta.take_loose(class, empty.map_or(1, |_| meta.capacity(class)), |next| match magazine {
+    meta.take_loose(class, all, empty.map_or(1, |_| meta.capacity(class)), |next| match magazine {
         Some(open) => magazine = Some(meta.put_id(open, next)),
         None => block = Some(next),
     });
