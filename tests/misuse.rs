@@ -13,6 +13,8 @@ on_every_platform!(
     addresses_that_are_no_block,
     foreign_addresses,
     wrong_owner,
+    a_made_up_adapter_frees_no_orphan,
+    an_owner_of_long_ago,
     large_runs,
     a_trimmed_slab,
     a_slab_reused_by_another_class,
@@ -209,6 +211,48 @@ fn wrong_owner<W: Way>() {
         must_free(&pool, id, address);
         let violation = trap.expect_of(thief, address, ViolationKind::DoubleFree, id);
         assert_eq!(violation.bytes, u64::from(bytes));
+    }
+}
+
+/// Whatever number a host makes up, what a removed adapter left is not freed by it.
+fn a_made_up_adapter_frees_no_orphan<W: Way>() {
+    let pool = W::build(PoolOptions::new(1 << 20));
+    let id = pool.add_adapter("disk").unwrap();
+    let blocks = [alloc(&pool, id, 208).unwrap(), alloc(&pool, id, 70_000).unwrap()];
+    pool.remove_adapter(id).unwrap();
+    let words = (0..20).map(|bit| id.word() ^ 1 << (12 + bit)).map(AdapterId::from_word);
+    let numbers = (0..1 << 19).map(AdapterId::from_raw);
+    for caller in numbers.chain(words).filter(|&id| id != AdapterId::ORPHANS) {
+        for block in blocks {
+            assert_eq!(free(&pool, caller, block), Status::INVALID_PARAMETER, "{caller}");
+        }
+    }
+    blocks.iter().for_each(|&block| must_free(&pool, AdapterId::ORPHANS, block));
+}
+
+/// A block of a slab that has been one of the same size before, but not in between: whoever freed it then is not its
+/// last owner.
+fn an_owner_of_long_ago<W: Way>() {
+    let pool = W::build(PoolOptions::new(SPAN).cpus(1));
+    let trap = Trap::<W>::new(&pool);
+    let [long_ago, last, now] = ["x", "y", "z"].map(|name| pool.add_adapter(name).unwrap());
+    let mut small = Vec::new();
+    fill(&pool, long_ago, 16, &mut small);
+    small.iter().for_each(|&block| must_free(&pool, long_ago, block));
+    let mut pages = Vec::new();
+    fill(&pool, last, 4096, &mut pages);
+    pages.iter().for_each(|&block| must_free(&pool, last, block));
+    let one = alloc(&pool, now, 16).unwrap();
+    for &page in pages.iter().filter(|&&page| page != one) {
+        trap.expect(last, page, ViolationKind::Wild);
+    }
+    // And of a run that became a slab.
+    must_free(&pool, now, one);
+    let run = alloc(&pool, last, 65_536).unwrap();
+    must_free(&pool, last, run);
+    let page = alloc(&pool, now, 4096).unwrap();
+    if page != run {
+        trap.expect(last, run, ViolationKind::Wild);
     }
 }
 

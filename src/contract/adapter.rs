@@ -14,11 +14,16 @@ use static_assertions::{assert_eq_size, assert_impl_all};
 // expects there in two instructions: the top bit is set and the low `SHIFT` bits are 0, whatever a host passes.
 pub struct AdapterId(pub(crate) u32);
 
-/// Bits of a handle's number.
+/// Bits of a handle in the value: of its number, and one that says "what that adapter left".
 pub(crate) const HANDLE_BITS: u32 = 19;
+/// Bits of a handle's number.
+pub(crate) const NUMBER_BITS: u32 = HANDLE_BITS - 1;
 /// Where the number lies in the value.
 const SHIFT: u32 = 31 - HANDLE_BITS;
 const TOP: u32 = 1 << 31;
+/// What an adapter left belongs to its own handle with this bit: no other life's orphans have that. No host can make
+/// it up.
+const LEFT: u32 = 1 << 30;
 
 assert_eq_size!(AdapterId, u32);
 assert_impl_all!(AdapterId: Copy, Ord, core::hash::Hash, Send, Sync);
@@ -31,16 +36,31 @@ impl AdapterId {
     /// No adapter, and no block's owner.
     pub(crate) const NOBODY: AdapterId = AdapterId::numbered(0);
 
-    /// The handle with a number below 2^[`HANDLE_BITS`].
+    /// The handle with a number below 2^[`NUMBER_BITS`].
     pub(crate) const fn numbered(number: u32) -> AdapterId {
         AdapterId(TOP | number << SHIFT)
     }
 
-    /// The handle with this number; for 0, a made-up one, or one from 2^19 on the routines answer
+    /// The owner of what this adapter left.
+    pub(crate) const fn left(self) -> AdapterId {
+        AdapterId(self.0 | LEFT)
+    }
+
+    /// Whether this is the owner of what some adapter left.
+    pub(crate) const fn is_left(self) -> bool {
+        self.0 & LEFT != 0
+    }
+
+    /// The handle as hosts know it: whatever adapters left belongs to the orphans.
+    pub(crate) const fn known(self) -> AdapterId {
+        if self.is_left() { AdapterId::ORPHANS } else { self }
+    }
+
+    /// The handle with this number; for 0, a made-up one, or one from 2^18 on the routines answer
     /// `INVALID_PARAMETER`.
     #[must_use]
     pub const fn from_raw(raw: u32) -> AdapterId {
-        if raw >> HANDLE_BITS == 0 { AdapterId::numbered(raw) } else { AdapterId::NOBODY }
+        if raw >> NUMBER_BITS == 0 { AdapterId::numbered(raw) } else { AdapterId::NOBODY }
     }
 
     /// The handle as [`Caller`](crate::Caller) keeps it in a table, for [`from_word`](AdapterId::from_word).
@@ -52,13 +72,13 @@ impl AdapterId {
     /// The handle with this [`word`](AdapterId::word); of another number, some handle.
     #[must_use]
     pub const fn from_word(word: u32) -> AdapterId {
-        AdapterId(TOP | word & !((1 << SHIFT) - 1))
+        AdapterId(TOP | word & !LEFT & !((1 << SHIFT) - 1))
     }
 
     /// The handle's number; not 0 for those that the pool gives out.
     #[must_use]
     pub const fn raw(self) -> u32 {
-        (self.0 & !TOP) >> SHIFT
+        (self.0 & !TOP & !LEFT) >> SHIFT
     }
 }
 
@@ -84,16 +104,18 @@ mod tests {
     /// Whatever number a host passes: the value keeps its shape, and numbers that no handle has are nobody's.
     #[test]
     fn a_made_up_number_is_nobodys_or_itself() {
-        for raw in (0..1 << HANDLE_BITS).chain((HANDLE_BITS..32).flat_map(|bit| [1 << bit, (1 << bit) + 5])) {
+        for raw in (0..1 << NUMBER_BITS).chain((NUMBER_BITS..32).flat_map(|bit| [1 << bit, (1 << bit) + 5])) {
             let id = AdapterId::from_raw(raw);
-            assert_eq!(id.0 & TOP, TOP);
+            assert_eq!(id.0 & (TOP | LEFT), TOP);
             assert_eq!(id.0 & ((1 << SHIFT) - 1), 0);
-            assert_eq!(id.raw(), if raw < 1 << HANDLE_BITS { raw } else { 0 });
+            assert_eq!(id.raw(), if raw < 1 << NUMBER_BITS { raw } else { 0 });
+            assert!(!id.is_left() && id.left().is_left());
+            assert_eq!((id.known(), id.left().known()), (id, AdapterId::ORPHANS));
         }
         assert_eq!(AdapterId::from_raw(u32::MAX), AdapterId::NOBODY);
         for word in [0, 1, 0xFFF, 0x8000_1FFF, u32::MAX] {
             let id = AdapterId::from_word(word);
-            assert_eq!((id.0 & TOP, id.0 & ((1 << SHIFT) - 1)), (TOP, 0));
+            assert_eq!((id.0 & (TOP | LEFT), id.0 & ((1 << SHIFT) - 1)), (TOP, 0));
             assert_eq!(AdapterId::from_word(id.word()), id);
         }
     }

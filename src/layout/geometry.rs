@@ -141,7 +141,7 @@ impl Config {
 
     /// How many adapters may live at once, 1 to 1023.
     ///
-    /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 19 bits, for the
+    /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 18 bits, for the
     /// place and for its life. When every free place has had all its lives,
     /// [`add_adapter`](crate::Pool::add_adapter) answers [`WornOut`](crate::AdapterError::WornOut). A number just below a
     /// power of two gives the most lives.
@@ -455,7 +455,7 @@ mod tests {
             let geometry = geometry(min_block);
             let classes = || (geometry.least_class..SLAB_CLASSES as u8).map(Class);
             for span in [0, 3, 7] {
-                let owner = AdapterId::from_raw(0x4_5678);
+                let owner = AdapterId::from_raw(0x2_5678);
                 // By word: the live blocks whose state it can be.
                 let mut words = std::collections::BTreeMap::<u64, std::vec::Vec<u32>>::new();
                 for class in classes() {

@@ -98,6 +98,20 @@ impl Meta {
         State(self.state_word(class, block).load(Ordering::Acquire))
     }
 
+    /// Forgets who had the blocks that a span's states told of, when it was last a slab of blocks about as large. The span
+    /// is in hand.
+    pub(crate) fn forget_states(&self, class: Class, span: u32) {
+        let first = self.state_index(class, BlockId(span * SPAN_GRAINS));
+        let words = if class == LARGE { 1 } else { u64::from(class.slots()) };
+        for index in first..first + words {
+            let word = self.state_at(index);
+            // ORDERING: Relaxed, both - published with the span's entry. Most of a fresh span's are 0, and stay untouched.
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn record_word(&self, index: u64) -> &AtomicU32 {
         self.word32(index as usize * 4 + RECORDS)
     }
@@ -213,11 +227,7 @@ impl Meta {
             return None;
         }
         let (span, in_slab, class) = match entry.class() {
-            LARGE_BODY => {
-                // ORDERING: Relaxed - ordered by the entry.
-                let head = self.span_word(grain.span()).load(Ordering::Relaxed);
-                (head, 0, LARGE)
-            }
+            LARGE_BODY => (self.head_of(grain.span())?, 0, LARGE),
             LARGE => (grain.span(), 0, LARGE),
             class => (grain.span(), class.block_of(grain.in_slab())?, class),
         };
@@ -226,6 +236,16 @@ impl Meta {
         }
         let start = BlockId(span * SPAN_GRAINS + in_slab);
         Some(Located { start, state: self.state(class, start), class, at_start: start == grain })
+    }
+
+    /// The first span of the large run that a span belongs to. `None`: the run is given back meanwhile.
+    fn head_of(&self, span: u32) -> Option<u32> {
+        // ORDERING: Relaxed, both - ordered by the entries.
+        let head = self.span_word(span).load(Ordering::Relaxed);
+        let known = head < self.control().geometry.spans
+            && self.read_entry(head as usize) == Entry::large(LARGE)
+            && span.wrapping_sub(head) < self.span_word(head).load(Ordering::Relaxed);
+        known.then_some(head)
     }
 
     /// An id that the magazine will hand out soon, whatever stands there; for prefetching only.

@@ -35,10 +35,10 @@ impl Range {
         Range { base: Base(base), limit: spans as u64 * SPAN_GRAINS as u64 }
     }
 
-    /// The address of a block.
+    /// The address of a block; of a made-up one, which is prefetched and no more, some address.
     #[inline(always)]
     pub(crate) const fn address(&self, block: BlockId) -> u64 {
-        self.base.0 + block.0 as u64 * GRAIN as u64
+        self.base.0.wrapping_add(block.0 as u64 * GRAIN as u64)
     }
 
     /// The block id of a place, if the range has it.

@@ -80,11 +80,12 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::adapter::NUMBER_BITS;
 
     #[test]
     fn fields_come_back() {
         let block = BlockId(0x0012_3FF7);
-        let owner = AdapterId::from_raw(0x5_4321);
+        let owner = AdapterId::from_raw(0x1_4321);
         let live = State::live(owner, block);
         assert!(live.is_live(block) && !live.is_freed(block));
         assert!(!live.is_live(BlockId(0x0012_3FF6)) && live.is_live(BlockId(0x0055_5FF7)));
@@ -105,11 +106,12 @@ mod tests {
     #[test]
     fn no_other_word_equals_what_free_expects() {
         let words = |owner: AdapterId, block| [State(0), State::live(owner, block).freed()];
-        for raw in (0..1 << HANDLE_BITS).chain([1 << HANDLE_BITS, 1 << 31, u32::MAX]) {
+        for raw in (0..1 << NUMBER_BITS).chain([1 << NUMBER_BITS, 1 << HANDLE_BITS, 1 << 31, u32::MAX]) {
             let caller = AdapterId::from_raw(raw);
             for grain in [0, 1, 0x7FF, 0xFFF] {
                 let expected = State::live(caller, BlockId(grain));
-                for owner in [1, 2, 3, 4, raw, 0x7_FFFF].map(AdapterId::from_raw) {
+                let owners = [1, 2, 3, 4, raw, 0x3_FFFF].map(AdapterId::from_raw);
+                for owner in owners.into_iter().chain(owners.map(AdapterId::left)) {
                     for block in [0, 1, 0x7FF, 0xFFF].map(BlockId) {
                         assert!(!words(owner, block).contains(&expected), "{raw:#x} {grain:#x}");
                         let same = owner == caller && block.0 == grain;

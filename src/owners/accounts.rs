@@ -40,7 +40,7 @@ impl Key {
     }
 
     /// The open word.
-    const fn open(self) -> Key {
+    pub(crate) const fn open(self) -> Key {
         Key(self.0 & !(CLOSED | OPENING))
     }
 

@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::accounts::{Key, OTHER_TAG};
-use crate::contract::adapter::{AdapterId, HANDLE_BITS};
+use crate::contract::adapter::{AdapterId, NUMBER_BITS};
 use crate::layout::block::Account;
 use crate::layout::meta::Meta;
 use crate::sync::{Ordering, fence};
@@ -106,31 +106,29 @@ const SLOT: usize = 0;
 const OTHER: usize = 1;
 const NAME: usize = 2;
 
-/// Whose life of which slot a handle is for. Each life has two generations of its slot: the adapter's, and that of
-/// what it leaves.
+/// Which life of which slot a handle is for: the number's upper bits and its lower ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     slot: u32,
     life: u32,
-    orphans: bool,
 }
 
 impl Meta {
+    /// The place of an adapter's own handle.
     fn place_of(&self, id: AdapterId) -> Option<Place> {
         let bits = self.control().slot_bits;
-        let (slot, generation) = (id.raw() & ((1 << bits) - 1), id.raw() >> bits);
-        let known = self.slots().contains(&slot) && generation > 1;
-        known.then_some(Place { slot, life: generation / 2, orphans: generation % 2 == 1 })
+        let (slot, life) = (id.raw() & ((1 << bits) - 1), id.raw() >> bits);
+        let known = !id.is_left() && self.slots().contains(&slot) && life > 0;
+        known.then_some(Place { slot, life })
     }
 
     fn handle(&self, place: Place) -> AdapterId {
-        let generation = place.life * 2 + u32::from(place.orphans);
-        AdapterId::numbered(generation << self.control().slot_bits | place.slot)
+        AdapterId::numbered(place.life << self.control().slot_bits | place.slot)
     }
 
     /// How many lives a slot has.
     fn lives(&self) -> u32 {
-        (1 << (HANDLE_BITS - self.control().slot_bits - 1)) - 1
+        (1 << (NUMBER_BITS - self.control().slot_bits)) - 1
     }
 
     fn slots(&self) -> core::ops::RangeInclusive<u32> {
@@ -161,7 +159,7 @@ impl Meta {
             if life > self.lives() {
                 error = AdapterError::WornOut;
             } else if self.change_slot(slot, seen, Slot::new(life, RESERVED)) {
-                return self.fill(Place { slot, life, orphans: false }, name);
+                return self.fill(Place { slot, life }, name);
             }
         }
         Err(error)
@@ -199,7 +197,7 @@ impl Meta {
 
     /// The state of the life that the handle is for; `None` when the slot is in another one.
     fn state_of(&self, id: AdapterId) -> Option<u64> {
-        let place = self.place_of(id).filter(|place| !place.orphans)?;
+        let place = self.place_of(id)?;
         let slot = self.slot(place.slot);
         (slot.life() == place.life).then_some(slot.state())
     }
@@ -216,23 +214,7 @@ impl Meta {
 
     /// Whether the handle is one of a removed adapter.
     pub(crate) fn adapter_removed(&self, id: AdapterId) -> bool {
-        self.place_of(id).is_some_and(|place| !place.orphans)
-            && self.state_of(id).is_none_or(|state| state == VACANT)
-    }
-
-    /// The owner of what this adapter leaves, by a handle of its own: no other life's orphans have it.
-    pub(crate) fn orphans_of(&self, id: AdapterId) -> Option<AdapterId> {
-        Some(self.handle(Place { orphans: true, ..self.place_of(id)? }))
-    }
-
-    /// Whether the handle is one of what some adapter left.
-    pub(crate) fn is_orphans(&self, id: AdapterId) -> bool {
-        self.place_of(id).is_some_and(|place| place.orphans)
-    }
-
-    /// The handle as hosts know it: whatever adapters left belongs to the orphans.
-    pub(crate) fn known_as(&self, id: AdapterId) -> AdapterId {
-        if self.is_orphans(id) { AdapterId::ORPHANS } else { id }
+        self.place_of(id).is_some() && self.state_of(id).is_none_or(|state| state == VACANT)
     }
 
     /// The adapter's *other* account.
@@ -263,7 +245,7 @@ impl Meta {
 
     /// Begins the removal of a live adapter: one caller wins, new calls are refused from here on.
     pub(crate) fn begin_removal(&self, id: AdapterId) -> bool {
-        self.place_of(id).filter(|place| !place.orphans).is_some_and(|Place { slot, life, .. }| {
+        self.place_of(id).is_some_and(|Place { slot, life }| {
             self.change_slot(slot, Slot::new(life, LIVE), Slot::new(life, REMOVING))
         })
     }
@@ -280,7 +262,7 @@ impl Meta {
     pub(crate) fn live_adapters(&self) -> impl Iterator<Item = AdapterId> {
         self.slots().filter_map(|slot| {
             let seen = self.slot(slot);
-            let place = Place { slot, life: seen.life(), orphans: false };
+            let place = Place { slot, life: seen.life() };
             (seen.state() == LIVE).then(|| self.handle(place))
         })
     }

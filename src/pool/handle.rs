@@ -297,8 +297,8 @@ impl<P: Platform> Pool<P> {
     }
 
     /// The host's switch: while it is set, both routines (and so a dropped [`Block`](crate::Block)) return
-    /// `NOT_IMPLEMENTED`, as they do on an old system or in dump mode. Calls that began before may still succeed
-    /// while it is being set, and not afterwards, but for allocations that were under way. PASSIVE; one call at a time.
+    /// `NOT_IMPLEMENTED`, as they do on an old system or in dump mode. A call that began before may still succeed.
+    /// PASSIVE; one call at a time.
     pub fn set_not_implemented(&self, set: bool) {
         // ORDERING: SeqCst - before the sections are fenced; the slow paths look at it first.
         self.meta.control().not_implemented.store(u32::from(set), Ordering::SeqCst);

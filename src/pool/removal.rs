@@ -82,7 +82,7 @@ impl<P: Platform> Pool<P> {
         self.platform.fence_all(meta);
         // And no section is left that may still count.
         self.platform.fence_sections(meta);
-        let orphans = meta.orphans_of(adapter).filter(|_| !release);
+        let orphans = (!release).then(|| adapter.left());
         // What was never counted was never made live (I8).
         let mut any = meta
             .accounts()
@@ -149,7 +149,12 @@ impl<P: Platform> Pool<P> {
         for account in meta.accounts() {
             let key = meta.account_key(account);
             let owner = key.owner();
-            if key == UNUSED || !meta.is_orphans(owner) && !meta.adapter_removed(owner) {
+            if key == UNUSED || !owner.is_left() && !meta.adapter_removed(owner) {
+                continue;
+            }
+            // Looked at before its adapter was seen to be gone, it may have another owner by now. From here on it
+            // keeps this one: nobody else buries, and the removal is over.
+            if meta.account_key(account).open() != key.open() {
                 continue;
             }
             // Both kinds are closed, so no block of theirs comes up while we look.

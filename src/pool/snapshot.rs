@@ -278,7 +278,7 @@ impl<P: Platform> Pool<P> {
             Some(row) => row.totals.add(&totals),
             None => snapshot.tags.push(TagRow { tag: key.tag(), totals: totals.clone() }),
         }
-        let adapter = (key.owner() != AdapterId::GONE).then_some(meta.known_as(key.owner()));
+        let adapter = (key.owner() != AdapterId::GONE).then_some(key.owner().known());
         let tag = (!other).then_some(key.tag());
         // Two CPUs that interned one pair at once may have made two accounts of it.
         match snapshot.accounts.iter_mut().find(|row| row.adapter == adapter && row.tag == tag) {

@@ -258,8 +258,7 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: Blo
 pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) {
     let live = request.live(block);
     let word = meta.state_word(request.class, block);
-    let orphaned =
-        || meta.orphans_of(request.key.owner()).is_some_and(|owner| claim(word, live.owned_by(owner)));
+    let orphaned = || claim(word, live.owned_by(request.key.owner().left()));
     if claim(word, live) || orphaned() {
         let _ = put_claimed_slow(meta, platform, block);
     }

@@ -28,15 +28,17 @@ pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterI
         return Status::INVALID_IRQL;
     }
     let call = Call { caller: owner, irql };
-    match inspect(&meta, owner, address) {
-        Ok(found) => {
-            if claim(meta.state_word(found.class, found.start), found.state) {
-                return put_claimed_slow(meta, platform, found.start);
-            }
-            // Another free of this block won between our look and our claim.
-            meta.refuse_free(call, ViolationKind::DoubleFree, address, Some(found));
+    let (kind, found) = match inspect(&meta, owner, address) {
+        Ok(found) if claim(meta.state_word(found.class, found.start), found.state) => {
+            return put_claimed_slow(meta, platform, found.start);
         }
-        Err((kind, found)) => meta.refuse_free(call, kind, address, found),
+        // Another free of this block won between our look and our claim.
+        Ok(found) => (ViolationKind::DoubleFree, Some(found)),
+        Err(wrong) => wrong,
+    };
+    // The adapter's removal may have come first: that is nobody's misuse.
+    if meta.may_free(owner) {
+        meta.refuse_free(call, kind, address, found);
     }
     Status::INVALID_PARAMETER
 }
@@ -79,7 +81,7 @@ fn inspect(meta: &Meta, owner: AdapterId, address: u64) -> Result<Located, (Viol
     if found.state.is_live(found.start) {
         if !at_start {
             Err((ViolationKind::Interior, Some(found)))
-        } else if meta.known_as(found.state.owner()) != owner {
+        } else if found.state.owner().known() != owner {
             Err((ViolationKind::WrongOwner, Some(found)))
         } else {
             Ok(found)

@@ -51,7 +51,7 @@ impl Meta {
             blocks: 0,
             tag: found.and_then(|(state, record)| Some(self.key_of(state, record)?.tag())),
             given_tag: None,
-            owner: found.map(|(state, _)| self.known_as(state.owner())),
+            owner: found.map(|(state, _)| state.owner().known()),
             caller: call.caller,
             irql: level(call.irql),
         }
@@ -88,7 +88,7 @@ impl Meta {
                 }
             });
             if found.blocks > 0 {
-                self.report_leak(self.known_as(key.owner()), found);
+                self.report_leak(key.owner().known(), found);
             }
         }
     }

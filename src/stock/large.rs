@@ -17,6 +17,7 @@ impl Meta {
     pub(crate) fn take_large(&self, bytes: u32) -> Result<BlockId, Miss> {
         let len = spans_for(bytes);
         let start = self.take_run(len)?;
+        self.forget_states(LARGE, start);
         for span in start..start + len {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.

@@ -98,6 +98,7 @@ impl Meta {
             self.give_spans(span, 1);
             return true;
         }
+        self.forget_states(class, span);
         #[cfg(storport_pool_asan)]
         self.poison_span(span);
         // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
