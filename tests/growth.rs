@@ -260,6 +260,8 @@ fn free_costs_the_same_on_each_machine() {
 /// From the machine on which a block's neighbours are as good as never one's own, more CPUs change nothing.
 fn check(rows: &[Row]) {
     const LARGE: u32 = 16;
+    /// A free's longest way, and its state: docs/BENCHMARKS.md, "Growth".
+    const MOST_LINES: u64 = 6;
     for large in rows.iter().filter(|row| row.cpus == LARGE) {
         let same = |row: &&Row| (row.platform, row.traffic) == (large.platform, large.traffic);
         for row in rows.iter().filter(same).filter(|row| row.cpus > LARGE) {
@@ -268,14 +270,15 @@ fn check(rows: &[Row]) {
                 [row, large].map(|row| (&row.costs[0], &row.costs[1]));
             assert_eq!(free.most.operations, free_16.most.operations, "{what}");
             assert_eq!(free.most.locked, free_16.most.locked, "{what}");
-            assert_eq!(free.most.lines, free_16.most.lines, "{what}");
+            // Which lines a rare way meets is chance; how many it may meet is not.
+            assert!(free.most.lines <= MOST_LINES, "{what}: {} lines", free.most.lines);
             for (more, less) in [(free, free_16), (allocate, allocate_16)] {
                 assert!(
                     more.mean(|cost| cost.operations) < less.mean(|cost| cost.operations) + 0.05,
                     "{what}"
                 );
                 assert!(more.mean(|cost| cost.locked) < less.mean(|cost| cost.locked) + 0.05, "{what}");
-                // The fewer of a line's headers are one's own, the more lines come from elsewhere; that ends.
+                // The fewer of a line's states are one's own, the more lines come from elsewhere; that ends.
                 assert!(more.mean(|cost| cost.lines) < less.mean(|cost| cost.lines) + 0.1, "{what}");
             }
         }

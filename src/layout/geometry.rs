@@ -242,6 +242,8 @@ pub(crate) struct Geometry {
     areas: Areas,
     /// Requested bytes of large runs, by their first span.
     pub(crate) large_bytes: usize,
+    /// By span: which kinds of its areas were ever used.
+    pub(crate) used_areas: usize,
     /// By span: a bit for each free block that lies in no magazine.
     pub(crate) loose: usize,
     /// Words of these to a span.
@@ -314,6 +316,11 @@ impl Geometry {
         Entry::slab(class, span, self.areas.word(level(class.grain_shift()), span))
     }
 
+    /// The bit of [`used_areas`](Self::used_areas) for the area that this class uses.
+    pub(crate) const fn area_bit(class: Class) -> u32 {
+        1 << if class.index() < SLAB_CLASSES { level(class.grain_shift()) } else { LEVELS - 1 }
+    }
+
     /// Which word from the base is the state of a slab's block.
     pub(crate) const fn state_index(&self, class: Class, block: BlockId) -> u64 {
         self.slab_entry(class, block.span()).state_index(block)
@@ -365,7 +372,8 @@ impl Geometry {
         let span_words = align(touched_spans + bitmap, 64);
         let cells = align(accounts * CELL_ROW, 128);
         let large_bytes = align(span_words + spans as usize * 4, 64);
-        let loose = align(large_bytes + spans as usize * 4, 64);
+        let used_areas = align(large_bytes + spans as usize * 4, 64);
+        let loose = align(used_areas + spans as usize * 4, 64);
         let least = Class(least_class).grain_shift();
         let loose_words = (SPAN_GRAINS >> least).div_ceil(64) as usize;
         let loose_spans = align(loose + spans as usize * loose_words * 8, 64);
@@ -428,6 +436,7 @@ impl Geometry {
             arena_end: (arena_end / 4) as u32,
             areas,
             large_bytes,
+            used_areas,
             loose,
             loose_words,
             loose_spans,

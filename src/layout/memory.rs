@@ -100,7 +100,7 @@ mod model {
             for at in [geometry.free_spans, geometry.touched_spans] {
                 words.add_wide(at as isize, (at + bitmap) as isize);
             }
-            for at in [geometry.span_words, geometry.large_bytes] {
+            for at in [geometry.span_words, geometry.large_bytes, geometry.used_areas] {
                 words.add_narrow(at, at + spans as usize * 4);
             }
             let loose = spans as usize * geometry.loose_words * 8;

@@ -98,14 +98,20 @@ impl Meta {
         State(self.state_word(class, block).load(Ordering::Acquire))
     }
 
-    /// Forgets who had the blocks that a span's states told of, when it was last a slab of blocks about as large. The span
-    /// is in hand.
+    /// Forgets who had the blocks that a span's states told of when its area of this kind was last used. The span is in
+    /// hand.
     pub(crate) fn forget_states(&self, class: Class, span: u32) {
+        let used = self.word32(self.control().geometry.used_areas + span as usize * 4);
+        // ORDERING: Relaxed, all - the span is ours; published with its entry.
+        let (seen, bit) = (used.load(Ordering::Relaxed), Geometry::area_bit(class));
+        if seen & bit == 0 {
+            used.store(seen | bit, Ordering::Relaxed);
+            return;
+        }
         let first = self.state_index(class, BlockId(span * SPAN_GRAINS));
         let words = if class == LARGE { 1 } else { u64::from(class.slots()) };
         for index in first..first + words {
             let word = self.state_at(index);
-            // ORDERING: Relaxed, both - published with the span's entry. Most of a fresh span's are 0, and stay untouched.
             if word.load(Ordering::Relaxed) != 0 {
                 word.store(0, Ordering::Relaxed);
             }

@@ -1,0 +1,142 @@
+//! Calls that something overtakes at each of their atomic operations, in turn: a removal, a run that is given back, an
+//! adapter that comes and goes. Needs `--cfg storport_pool_steps`; `ci/interrupts.sh` runs it.
+#![cfg(storport_pool_steps)]
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use common::*;
+use storport_pool::steps::{Step, install};
+use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions, PoolTag, Status, ViolationKind};
+
+thread_local! {
+    /// How many operations are left until the interruption.
+    static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    static WORK: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+fn on_step(_: Step, _: usize) {
+    match LEFT.get() {
+        None => {}
+        Some(0) => {
+            LEFT.set(None);
+            if let Some(work) = WORK.take() {
+                work();
+            }
+        }
+        Some(left) => LEFT.set(Some(left - 1)),
+    }
+}
+
+/// Makes `call`, with `work` before its operation number `at`; whether it has so many.
+fn overtaken<R>(at: u32, work: impl FnOnce() + 'static, call: impl FnOnce() -> R) -> (R, bool) {
+    install(on_step);
+    WORK.set(Some(Box::new(work)));
+    LEFT.set(Some(at));
+    let result = call();
+    let reached = LEFT.take().is_none();
+    WORK.set(None);
+    (result, reached)
+}
+
+/// Runs `turn` for each operation, until one has no more.
+fn at_each(turn: impl Fn(u32) -> bool) {
+    let operations = (0..).take_while(|&at| turn(at)).count();
+    println!("{operations} operations");
+    assert!(operations > 5, "only {operations}");
+}
+
+fn pool(spans: u64, accounts: u32) -> Rc<Pool<Native>> {
+    let options = PoolOptions::new(spans * SPAN).cpus(1).adapters(7).accounts(accounts);
+    Rc::new(options.commit(Commit::Portable).build().unwrap())
+}
+
+/// A free that its adapter's removal overtakes is refused, or comes first. It is nobody's misuse.
+#[test]
+fn a_free_and_its_adapters_removal() {
+    for bytes in [64, 100_000] {
+        at_each(|at| {
+            let pool = pool(4, 64);
+            let heard = Heard::of(&pool);
+            let id = pool.add_adapter("disk").unwrap();
+            let block = alloc(&pool, id, bytes).unwrap();
+            let other = pool.clone();
+            let remove = move || drop(other.remove_adapter(id).unwrap());
+            let (status, reached) = overtaken(at, remove, || free(&pool, id, block));
+            if status != Status::SUCCESS {
+                assert_eq!(status, Status::INVALID_PARAMETER);
+                must_free(&pool, AdapterId::ORPHANS, block);
+            }
+            let misuse: Vec<_> =
+                heard.take().into_iter().filter(|told| told.kind != ViolationKind::Leak).collect();
+            assert!(misuse.is_empty(), "{bytes} bytes, operation {at}: {misuse:?}");
+            reached
+        });
+    }
+}
+
+/// A free inside a large run, while that is given back, names its owner or nobody.
+#[test]
+fn a_free_inside_a_run_that_goes() {
+    at_each(|at| {
+        let pool = pool(3, 64);
+        let heard = Heard::of(&pool);
+        let [first, owner, caller] = ["x", "y", "z"].map(|name| pool.add_adapter(name).unwrap());
+        let page = alloc(&pool, first, 4096).unwrap();
+        assert_eq!(page - page % SPAN, pool.range().0);
+        let run = alloc(&pool, owner, 100_000).unwrap();
+        let other = pool.clone();
+        let give = move || {
+            must_free(&other, owner, run);
+            other.trim().unwrap();
+        };
+        let (status, reached) = overtaken(at, give, || free(&pool, caller, run + SPAN + 64));
+        assert_eq!(status, Status::INVALID_PARAMETER);
+        let told = heard.one().owner;
+        assert!(told.is_none_or(|told| told == owner), "operation {at}: {told:?}");
+        reached
+    });
+}
+
+fn numbered(n: u32) -> PoolTag {
+    PoolTag::from_raw(0x6161_6161 + n)
+}
+
+/// `add_adapter` looks for accounts that nobody needs. Meanwhile an adapter goes, and another one gets its accounts:
+/// those stay its.
+#[test]
+fn a_search_for_accounts_and_a_removal() {
+    at_each(|at| {
+        let pool = pool(1, 16);
+        let use_up = |tags: u32| {
+            let id = pool.add_adapter("a").unwrap();
+            for tag in 0..tags {
+                let block = alloc_tag(&pool, id, 64, numbered(tag)).unwrap();
+                must_free(&pool, id, block);
+            }
+            id
+        };
+        pool.remove_adapter(use_up(7)).unwrap();
+        let first = use_up(20);
+        let (other, second) = (pool.clone(), Rc::new(Cell::new(None)));
+        let found = second.clone();
+        let replace = move || {
+            other.remove_adapter(first).unwrap();
+            let Ok(id) = other.add_adapter("b") else { return };
+            found.set(Some(id));
+            (0..40).for_each(|tag| drop(alloc_tag(&other, id, 64, numbered(tag)).unwrap()));
+        };
+        let (_, reached) = overtaken(at, replace, || pool.add_adapter("c"));
+        if let Some(id) = second.get() {
+            let rows = pool.snapshot().accounts;
+            let live: u64 =
+                rows.iter().filter(|row| row.adapter == Some(id)).map(|row| row.totals.live).sum();
+            assert_eq!(live, 40, "operation {at}");
+            (0..60).for_each(|tag| drop(alloc_tag(&pool, id, 64, numbered(tag)).unwrap()));
+            assert_eq!(pool.remove_adapter(id).unwrap().blocks(), 100, "operation {at}");
+        }
+        reached
+    });
+}
