@@ -44,6 +44,8 @@ pub struct Control {
     pub(crate) cpu_blocks: [AtomicU64; NO_CPU + MAX_CPUS],
 
     pub(crate) geometry: Geometry,
+    /// log2 of the words of a class's bitmap of loose spans to each of its hints.
+    pub(crate) loose_part_shift: u32,
     pub(crate) strict_tags: bool,
     /// Whether free blocks are poisoned.
     #[cfg(storport_pool_asan)]
@@ -151,6 +153,7 @@ impl Control {
             #[cfg(not(storport_pool_loom))]
             cpu_blocks: [const { AtomicU64::new(0) }; NO_CPU + MAX_CPUS],
             geometry,
+            loose_part_shift: geometry.words_to_a_part(LOOSE_HINTS),
             strict_tags: config.strict_tags,
             #[cfg(storport_pool_asan)]
             poisons: false,

@@ -301,9 +301,9 @@ impl Geometry {
         self.spans.div_ceil(64) as usize
     }
 
-    /// Words of a bitmap to each of [`LOOSE_HINTS`](super::control::LOOSE_HINTS) parts of the range.
-    pub(crate) const fn words_to_a_hint(&self, hints: usize) -> usize {
-        self.bitmap_words().div_ceil(hints)
+    /// log2 of the words of a bitmap to each of so many parts of the range.
+    pub(crate) const fn words_to_a_part(&self, parts: usize) -> u32 {
+        self.bitmap_words().div_ceil(parts).next_power_of_two().ilog2()
     }
 
     /// Offset of a CPU's block: its cursors; its counter cells lie below. CPU number `cpus` is the shared row.

@@ -57,11 +57,12 @@ impl Meta {
         // ORDERING: Release - the bit in the slab's bitmap; pairs with the Acquire in `take_loose`.
         self.loose_spans(class, span as usize / 64).fetch_or(1 << (span % 64), Ordering::Release);
         // ORDERING: Relaxed - a hint.
-        self.loose_hint(class, span as usize / 64 / self.words_to_a_hint()).store(1, Ordering::Relaxed);
+        self.loose_hint(class, (span as usize / 64) >> self.part_shift()).store(1, Ordering::Relaxed);
     }
 
-    fn words_to_a_hint(&self) -> usize {
-        self.control().geometry.words_to_a_hint(LOOSE_HINTS)
+    /// log2 of the words of a class's bitmap to a part of the range.
+    fn part_shift(&self) -> u32 {
+        self.control().loose_part_shift
     }
 
     /// The hint of a part of the range; of a number too high, the last one's, so that free has no panic to reach.
@@ -83,8 +84,8 @@ impl Meta {
 
     /// The words of a part of a class's bitmap of spans.
     fn words_of(&self, part: usize) -> core::ops::Range<usize> {
-        let (len, end) = (self.words_to_a_hint(), self.control().geometry.bitmap_words());
-        (part * len).min(end)..((part + 1) * len).min(end)
+        let (shift, end) = (self.part_shift(), self.control().geometry.bitmap_words());
+        (part << shift).min(end)..((part + 1) << shift).min(end)
     }
 
     /// The spans of a part that may have loose blocks of a class, as they are found.
