@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fastrand::Rng;
-use storport_pool::{AdapterId, Native, Pool, PoolTag, Status, tag};
+use storport_pool::{AdapterError, AdapterId, Native, Pool, PoolTag, Status, tag};
 
 use super::block::Block;
 use super::done::Done;
@@ -207,9 +207,21 @@ impl Worker {
     }
 }
 
+/// A new adapter, until the pool's handles are used up: after an hour or so.
+fn newcomer(stage: &Stage<'_>, name: &str) -> Result<Option<AdapterId>, String> {
+    match stage.pool.add_adapter(name) {
+        Ok(id) => Ok(Some(id)),
+        Err(AdapterError::WornOut) => {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Adapters come and go. Their blocks stay, as the orphans'.
 pub(super) fn come_and_go(stage: &Stage<'_>, done: &mut Done) -> Step {
-    let id = stage.pool.add_adapter("passing").map_err(|error| error.to_string())?;
+    let Some(id) = newcomer(stage, "passing")? else { return Ok(()) };
     stage.passing.store(id.raw(), Ordering::Release);
     std::thread::sleep(std::time::Duration::from_millis(10));
     let removed = stage.pool.remove_adapter(id).map_err(|status| format!("a removal got {status}"))?;
@@ -220,7 +232,7 @@ pub(super) fn come_and_go(stage: &Stage<'_>, done: &mut Done) -> Step {
 
 /// An adapter of its own takes blocks that go with it.
 pub(super) fn release(stage: &Stage<'_>, done: &mut Done) -> Step {
-    let id = stage.pool.add_adapter("released").map_err(|error| error.to_string())?;
+    let Some(id) = newcomer(stage, "released")? else { return Ok(()) };
     let mut taken = 0;
     for bytes in [64, 64, 4096, 20_000, 100_000] {
         let block = Block::take(stage.pool, id, bytes, TAGS[1], 0).map_err(|status| status.to_string())?;

@@ -35,7 +35,11 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(commit: Commit, seed: u64) -> Result<World, String> {
         let workers = 4.max(2 * std::thread::available_parallelism().map_or(1, usize::from));
-        let pool = PoolOptions::new(BYTES).commit(commit).build().map_err(|error| error.to_string())?;
+        let pool = PoolOptions::new(BYTES)
+            .adapters(1023)
+            .commit(commit)
+            .build()
+            .map_err(|error| error.to_string())?;
         let pool = Box::new(pool);
         let adapter = |name: &str| pool.add_adapter(name).map_err(|error| error.to_string());
         let disks = (0..DISKS).map(|n| adapter(&format!("disk{n}"))).collect::<Result<_, _>>()?;
@@ -53,7 +57,7 @@ impl World {
         Ok(world)
     }
 
-    /// Has every part of the range serve blocks of every size. From then on no more of the headers becomes
+    /// Has every part of the range serve blocks of every size. From then on no more of the states becomes
     /// resident, and memory can be seen to be flat.
     fn warm_up(&mut self) -> Result<(), String> {
         for bytes in (4..16).map(|k| 1 << k) {
