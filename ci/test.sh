@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo test
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo test -p storport-pool
-cargo test -p storport-pool --features checked --test contract --test misuse --test model --test threads --test sections
+cargo test -p storport-pool --features checked --test contract --test misuse --test hook --test model --test threads --test sections
 cargo test --release -p storport-pool --test sections

@@ -4,8 +4,8 @@ use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
 #[cfg(not(storport_pool_loom))]
-use super::geometry::MAX_CPUS;
-use super::geometry::{Config, Geometry, PAGE_MAP};
+use super::config::{Config, MAX_CPUS};
+use super::geometry::{Geometry, PAGE_MAP};
 use super::page_map::NO_STATES;
 use super::range::Range;
 use crate::contract::hook::HookRecord;

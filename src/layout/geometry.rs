@@ -3,10 +3,9 @@
 //! Offsets count from the *base*. Account words lie below it; the control block, at the base, is
 //! followed by the page map, so the fast paths reach both at constant offsets.
 
-use core::fmt;
-
 use super::block::{Account, BlockId};
 use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN, SPAN_GRAINS};
+use super::config::{Config, CreateError};
 use super::cursor::MAGAZINE_WORDS;
 use super::page_map::Entry;
 use super::range::Range;
@@ -23,198 +22,6 @@ pub(crate) const ADAPTER_BYTES: usize = 64;
 /// The page map begins here, behind the control block.
 /// (Loom: its control block lies elsewhere.)
 pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { 12 << 10 };
-/// CPUs that can have a cache.
-pub(crate) const MAX_CPUS: usize = 512;
-
-/// The least range: one span.
-pub(crate) const MIN_RANGE: u64 = SPAN as u64;
-const MAX_RANGE: u64 = 64 << 30;
-/// A carve word holds a span + 1, so the last span of 64 GiB stays unused.
-const MAX_SPANS: u64 = (MAX_RANGE / SPAN as u64) - 1;
-/// (Loom: few words.)
-const MIN_ACCOUNTS: u32 = if cfg!(storport_pool_loom) { 4 } else { 16 };
-const MAX_ACCOUNTS: u32 = 1 << 15;
-pub(crate) const MAX_ADAPTERS: u32 = 1 << 10;
-
-/// What a pool is made of: its address range, and how many CPUs, accounts and adapters its
-/// metadata must hold. All of it is fixed at creation.
-///
-/// ```
-/// use storport_pool::Config;
-/// const GUEST: Config = Config::new(0x8000_0000, 64 << 20).cpus(4).min_block(64);
-/// const METADATA: usize = match GUEST.metadata_bytes() {
-///     Ok(bytes) => bytes,
-///     Err(_) => panic!("the configuration is out of bounds"),
-/// };
-/// assert!(METADATA < 32 << 20);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    pub(crate) base: u64,
-    pub(crate) bytes: u64,
-    pub(crate) cpus: u32,
-    pub(crate) accounts: u32,
-    pub(crate) adapters: u32,
-    pub(crate) min_block: u32,
-    pub(crate) magazines: u32,
-    pub(crate) strict_tags: bool,
-}
-
-/// Why no pool can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CreateError {
-    /// After the base was rounded up to 64 KiB, less than 64 KiB is left.
-    RangeTooSmall,
-    /// The range is larger than 64 GiB, or passes the end of the address space.
-    RangeTooLarge,
-    /// The number of CPUs is 0 or above 512.
-    Cpus,
-    /// The number of accounts is no power of two from 16 to 32768.
-    Accounts,
-    /// The number of adapters is 0 or above 1023.
-    Adapters,
-    /// The smallest block is no power of two from 16 to 4096.
-    MinBlock,
-    /// The metadata memory is smaller than [`Config::metadata_bytes`], or not aligned to 4096.
-    Metadata,
-    /// The operating system did not give the memory; its error number.
-    Os(i32),
-}
-
-impl fmt::Display for CreateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CreateError::RangeTooSmall => "the range holds no whole, aligned span of 64 KiB",
-            CreateError::RangeTooLarge => {
-                "the range is larger than 64 GiB or passes the end of the address space"
-            }
-            CreateError::Cpus => "the number of CPUs must be 1 to 512",
-            CreateError::Accounts => "the number of accounts must be a power of two from 16 to 32768",
-            CreateError::Adapters => "the number of adapters must be 1 to 1023",
-            CreateError::MinBlock => "the smallest block must be a power of two from 16 to 4096",
-            CreateError::Metadata => "the metadata memory is too small or not aligned to 4096 bytes",
-            CreateError::Os(code) => {
-                return write!(f, "the operating system refused the memory (error {code})");
-            }
-        })
-    }
-}
-
-impl core::error::Error for CreateError {}
-
-impl Config {
-    /// A pool over `bytes` bytes from address `base`: one CPU, 1024 accounts, 64 adapters,
-    /// blocks from 16 bytes up.
-    ///
-    /// The base is rounded up to 64 KiB, and address 0 is never handed out. The pool does not
-    /// touch the range, so it need not be memory of the host.
-    #[must_use]
-    pub const fn new(base: u64, bytes: u64) -> Config {
-        Config {
-            base,
-            bytes,
-            cpus: 1,
-            accounts: 1024,
-            adapters: 64,
-            min_block: 16,
-            magazines: 0,
-            strict_tags: false,
-        }
-    }
-
-    /// How many CPUs have a cache; count *possible* CPUs. Calls from CPU numbers at or above
-    /// this share one slower path. 1 to 512.
-    #[must_use]
-    pub const fn cpus(mut self, cpus: u32) -> Config {
-        self.cpus = cpus;
-        self
-    }
-
-    /// How many pairs of adapter and tag are told apart; a power of two from 16 to 32768. Beyond, an
-    /// allocation counts under its adapter's *other* row. Each costs 328 bytes per CPU.
-    #[must_use]
-    pub const fn accounts(mut self, accounts: u32) -> Config {
-        self.accounts = accounts;
-        self
-    }
-
-    /// How many adapters may live at once, 1 to 1023.
-    ///
-    /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 18 bits, for the
-    /// place and for its life. When every free place has had all its lives,
-    /// [`add_adapter`](crate::Pool::add_adapter) answers [`WornOut`](crate::AdapterError::WornOut). A number just below a
-    /// power of two gives the most lives.
-    ///
-    /// | at once | lives of a place | lives of the pool, at the most adapters of the row |
-    /// |---|---|---|
-    /// | 1 to 3 | 65,535 | 196,605 |
-    /// | 4 to 7 | 32,767 | 229,369 |
-    /// | 8 to 15 | 16,383 | 245,745 |
-    /// | 16 to 31 | 8,191 | 253,921 |
-    /// | 32 to 63 | 4,095 | 257,985 |
-    /// | 64 (the default) to 127 | 2,047 | 259,969 (131,008 at 64) |
-    /// | 128 to 255 | 1,023 | 260,865 |
-    /// | 256 to 511 | 511 | 261,121 |
-    /// | 512 to 1023 | 255 | 260,865 |
-    #[must_use]
-    pub const fn adapters(mut self, adapters: u32) -> Config {
-        self.adapters = adapters;
-        self
-    }
-
-    /// The smallest block: a power of two from 16 to 4096. It bounds the blocks' states and records, which
-    /// take about `8 / min_block` of the range in address space.
-    #[must_use]
-    pub const fn min_block(mut self, bytes: u32) -> Config {
-        self.min_block = bytes;
-        self
-    }
-
-    /// How many magazines (1024 bytes each) the metadata holds; 0, the default, means enough for
-    /// a pool that is all free. When they are spent, frees still succeed, through the queues.
-    #[must_use]
-    pub const fn magazines(mut self, magazines: u32) -> Config {
-        self.magazines = magazines;
-        self
-    }
-
-    /// Refuse the tags that Windows 1903 and later refuse: 0, "BIG", and those without a letter
-    /// or digit.
-    #[must_use]
-    pub const fn strict_tags(mut self, strict: bool) -> Config {
-        self.strict_tags = strict;
-        self
-    }
-
-    /// Bytes of metadata that this configuration needs, aligned to 4096.
-    ///
-    /// # Errors
-    /// The first [`CreateError`] that the configuration earns.
-    pub const fn metadata_bytes(&self) -> Result<usize, CreateError> {
-        match Geometry::new(self) {
-            Ok(geometry) => Ok(geometry.below + geometry.above),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The base, rounded up, and the number of spans.
-    const fn spans(&self) -> Result<(u64, u32), CreateError> {
-        let span = SPAN as u64;
-        let Some(end) = self.base.checked_add(self.bytes) else {
-            return Err(CreateError::RangeTooLarge);
-        };
-        if self.bytes > MAX_RANGE {
-            return Err(CreateError::RangeTooLarge);
-        }
-        let first = if self.base == 0 { span } else { self.base.div_ceil(span).saturating_mul(span) };
-        if end < first || end - first < MIN_RANGE {
-            return Err(CreateError::RangeTooSmall);
-        }
-        let spans = (end - first) / span;
-        Ok((first, if spans > MAX_SPANS { MAX_SPANS } else { spans } as u32))
-    }
-}
 
 /// Offsets of all tables, in bytes from the base.
 #[derive(Clone, Copy, Debug)]
@@ -296,6 +103,19 @@ const fn align(offset: usize, to: usize) -> usize {
     offset.next_multiple_of(to)
 }
 
+impl Config {
+    /// Bytes of metadata that this configuration needs, aligned to 4096.
+    ///
+    /// # Errors
+    /// The first [`CreateError`] that the configuration earns.
+    pub const fn metadata_bytes(&self) -> Result<usize, CreateError> {
+        match Geometry::new(self) {
+            Ok(geometry) => Ok(geometry.below + geometry.above),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl Geometry {
     pub(crate) const fn bitmap_words(&self) -> usize {
         self.spans.div_ceil(64) as usize
@@ -338,22 +158,7 @@ impl Geometry {
     }
 
     pub(crate) const fn new(config: &Config) -> Result<Geometry, CreateError> {
-        if config.cpus == 0 || config.cpus as usize > MAX_CPUS {
-            return Err(CreateError::Cpus);
-        }
-        if !config.accounts.is_power_of_two()
-            || config.accounts < MIN_ACCOUNTS
-            || config.accounts > MAX_ACCOUNTS
-        {
-            return Err(CreateError::Accounts);
-        }
-        if config.adapters == 0 || config.adapters >= MAX_ADAPTERS {
-            return Err(CreateError::Adapters);
-        }
-        if !config.min_block.is_power_of_two() || config.min_block < 16 || config.min_block > PAGE {
-            return Err(CreateError::MinBlock);
-        }
-        let (range_base, spans) = match config.spans() {
+        let (range_base, spans) = match config.checked_spans() {
             Ok(found) => found,
             Err(error) => return Err(error),
         };

@@ -2,6 +2,7 @@
 
 pub(crate) mod block;
 pub(crate) mod classes;
+pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod cursor;
 pub(crate) mod geometry;

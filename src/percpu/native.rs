@@ -51,8 +51,8 @@ impl Sealed for Native {}
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod commit {
     use super::*;
+    use crate::layout::config::MAX_CPUS;
     use crate::layout::control::NO_CPU;
-    use crate::layout::geometry::MAX_CPUS;
     use crate::percpu::platform::DISPATCH;
     use crate::percpu::steal::stop_and_take;
     use crate::percpu::{bulk, rseq};

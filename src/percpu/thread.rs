@@ -16,7 +16,7 @@ use crate::sync::{AtomicU32, Ordering, compiler_fence};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod words {
     use super::{DISPATCH, Ordering};
-    use crate::layout::geometry::MAX_CPUS;
+    use crate::layout::config::MAX_CPUS;
     use crate::sync::{AtomicU32, AtomicU64};
 
     // The sections find their area at the symbol's own offset from the thread pointer plus the word

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
-use crate::layout::geometry::CreateError;
+use crate::layout::config::CreateError;
 
 /// What a pool owns of the operating system's.
 pub(crate) struct Backing {
@@ -108,7 +108,7 @@ pub(crate) mod os {
             .ok()
             .and_then(|list| list.trim().rsplit([',', '-']).next()?.parse::<u32>().ok())
             .map(|last| last + 1);
-        listed.unwrap_or_else(usable_cpus).clamp(1, crate::layout::geometry::MAX_CPUS as u32)
+        listed.unwrap_or_else(usable_cpus).clamp(1, crate::layout::config::MAX_CPUS as u32)
     }
 }
 
@@ -164,7 +164,7 @@ pub(crate) mod os {
     }
 
     pub(crate) fn possible_cpus() -> u32 {
-        usable_cpus().clamp(1, crate::layout::geometry::MAX_CPUS as u32)
+        usable_cpus().clamp(1, crate::layout::config::MAX_CPUS as u32)
     }
 }
 

@@ -13,9 +13,10 @@ use crate::contract::tag::PoolTag;
 #[cfg(feature = "alloc")]
 use crate::contract::violation::Violation;
 use crate::layout::classes::{CLASS_SLOTS, Class, SPAN};
+use crate::layout::config::{Config, CreateError};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
-use crate::layout::geometry::{Config, CreateError, Geometry};
+use crate::layout::geometry::Geometry;
 use crate::layout::memory::Memory;
 #[cfg(storport_pool_loom)]
 use crate::layout::memory::Words;

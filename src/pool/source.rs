@@ -2,7 +2,7 @@
 
 use super::backing::{Backing, os};
 
-use crate::layout::geometry::{Config, CreateError};
+use crate::layout::config::{Config, CreateError};
 use crate::percpu::native::{self, Commit, Native};
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{Busy, Pool, Trimmed};
