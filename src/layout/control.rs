@@ -3,8 +3,9 @@
 use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
+use super::config::Config;
 #[cfg(not(storport_pool_loom))]
-use super::config::{Config, MAX_CPUS};
+use super::config::MAX_CPUS;
 use super::geometry::{Geometry, PAGE_MAP};
 use super::page_map::NO_STATES;
 use super::range::Range;
