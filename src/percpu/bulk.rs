@@ -48,29 +48,10 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
                 "mov qword ptr fs:[{area} + 8], {i}\n23:";      // area.rseq_cs: armed
                 "movsxd r10, dword ptr fs:[{area} + 4]";        // area.cpu_id
                 "mov rcx, qword ptr [{base} + rcx * 8 + {PAGE_MAP}]"; // rcx = page-map entry
-                block!("r10");
-                "mov {i:e}, {id:e}";
-                "shl {i}, cl";
-                "add {i}, rcx";
-                "shr {i}, {FIRST_SHIFT}";                       // i = index of the state
-                "cmp dword ptr [{base} + {i} * 4], {expected:e}";
-                "jne 26f";                                      // flags: not above, from here on
-                "movzx ecx, ch";                                // rcx = class
-                "mov {t:e}, dword ptr [r10 + rcx * 4]";         // t = cursor; not negative, from here on
-                "lea {t:e}, [{t} - 1]";                         // t = one entry more
-                "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
-                "ja 26f";
-                look_again!(block "r10");
-                "and dword ptr [{base} + {i} * 4], {FREED}";    // claimed; flags: above
-                "mov dword ptr [{base} + {t} * 4], {id:e}";     // the entry
-                "mov dword ptr [r10 + rcx * 4], {t:e}";         // commit
+                free_block!("26f");
             ),
             end!(),
-            "jbe 26f",
-            "test {t}, {t}",
-            "js 26f",
-            "cmp {t:l}, {MAX_ROOM} - 1",
-            "ja 26f",
+            unless_claimed!("26f"),
             "mov {expected:e}, {CLAIMED}",
             "jmp 31f",
             "26: mov {expected:e}, {MISSED}",

@@ -77,29 +77,10 @@ pub(crate) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
             steps!(
                 begin!("r10", "{i}");
                 "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]";   // rcx = page-map entry
-                block!("r10");
-                "mov {i:e}, {id:e}";
-                "shl {i}, cl";
-                "add {i}, rcx";
-                "shr {i}, {FIRST_SHIFT}";                       // i = index of the state
-                "cmp dword ptr [{base} + {i} * 4], {expected:e}"; // the start of a live block of this owner
-                "jne {missed}";                                 // flags: not above, from here on
-                "movzx ecx, ch";                                // rcx = class
-                "mov {t:e}, dword ptr [r10 + rcx * 4]";         // t = cursor; not negative, from here on
-                "lea {t:e}, [{t} - 1]";                         // t = one entry more
-                "cmp {t:l}, {MAX_ROOM} - 1";                    // was full, STOPPED, or NONE: no cache
-                "ja {missed}";
-                look_again!(block "r10");
-                "and dword ptr [{base} + {i} * 4], {FREED}";    // claimed; flags: above
-                "mov dword ptr [{base} + {t} * 4], {id:e}";     // the entry
-                "mov dword ptr [r10 + rcx * 4], {t:e}";         // commit
+                free_block!("{missed}");
             ),
             end!(),
-            "jbe {missed}",
-            "test {t}, {t}",
-            "js {missed}",
-            "cmp {t:l}, {MAX_ROOM} - 1",
-            "ja {missed}",
+            unless_claimed!("{missed}"),
             "jmp {claimed}",
             ".popsection",
             base = in(reg) meta.base(),

@@ -39,6 +39,43 @@ macro_rules! block {
     };
 }
 
+/// From the page-map entry (`rcx`) and the CPU's number (`r10`) to a block freed: finds its state, compares, claims,
+/// and pushes it. `rseq::free` says why each step stands where it does.
+#[rustfmt::skip]
+macro_rules! free_block {
+    ($missed:literal) => {
+        steps!(
+            block!("r10");
+            "mov {i:e}, {id:e}";
+            "shl {i}, cl";
+            "add {i}, rcx";
+            "shr {i}, {FIRST_SHIFT}";                           // i = index of the state
+            "cmp dword ptr [{base} + {i} * 4], {expected:e}";   // the start of a live block of this owner
+            "jne ", $missed;                                    // flags: not above, from here on
+            "movzx ecx, ch";                                    // rcx = class
+            "mov {t:e}, dword ptr [r10 + rcx * 4]";             // t = cursor; not negative, from here on
+            "lea {t:e}, [{t} - 1]";                             // t = one entry more
+            "cmp {t:l}, {MAX_ROOM} - 1";                        // was full, STOPPED, or NONE: no cache
+            "ja ", $missed;
+            look_again!(block "r10");
+            "and dword ptr [{base} + {i} * 4], {FREED}";        // claimed; flags: above
+            "mov dword ptr [{base} + {t} * 4], {id:e}";         // the entry
+            "mov dword ptr [r10 + rcx * 4], {t:e}";             // commit
+        )
+    };
+}
+
+/// What the abort handler of a section with `free_block` goes through: jumps unless the block was claimed.
+#[rustfmt::skip]
+macro_rules! unless_claimed {
+    ($missed:literal) => {
+        concat!(
+            "jbe ", $missed, "\ntest {t}, {t}\njs ", $missed,
+            "\ncmp {t:l}, {MAX_ROOM} - 1\nja ", $missed
+        )
+    };
+}
+
 /// Ends the section, and begins its abort handler.
 #[rustfmt::skip]
 macro_rules! end {
