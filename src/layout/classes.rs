@@ -198,29 +198,6 @@ impl Class {
     }
 }
 
-/// One class of slabs, or all.
-#[derive(Clone, Copy)]
-pub struct Classes {
-    first: u8,
-    end: u8,
-}
-
-impl Classes {
-    pub(crate) const ALL: Classes = Classes { first: 0, end: SLAB_CLASSES as u8 };
-
-    pub(crate) const fn one(class: Class) -> Classes {
-        Classes { first: class.0, end: class.0 + 1 }
-    }
-
-    pub(crate) const fn len(self) -> usize {
-        (self.end - self.first) as usize
-    }
-
-    pub(crate) fn iter(self) -> impl Iterator<Item = Class> {
-        (self.first..self.end).map(Class)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

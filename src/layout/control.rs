@@ -4,6 +4,7 @@ use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
 use super::config::Config;
+use super::cursor::STEALERS;
 #[cfg(not(storport_pool_loom))]
 use super::config::MAX_CPUS;
 use super::geometry::{Geometry, PAGE_MAP};
@@ -47,6 +48,8 @@ pub struct Control {
     pub(crate) geometry: Geometry,
     /// log2 of the words of a class's bitmap of loose spans to each of its hints.
     pub(crate) loose_part_shift: u32,
+    /// The same, of its bitmap of magazines.
+    pub(crate) full_part_shift: u32,
     pub(crate) strict_tags: bool,
     /// Whether free blocks are poisoned.
     #[cfg(storport_pool_asan)]
@@ -64,8 +67,10 @@ pub struct Control {
     pub(crate) hook: AtomicPtr<HookRecord>,
     /// Records that the pool made itself, dropped with it. Written by CAS.
     pub(crate) hooks: AtomicPtr<HookRecord>,
-    /// Try-claim of sweep and trim.
-    pub(crate) reclaim_claim: AtomicU32,
+    /// Try-claim of a trim.
+    pub(crate) trim_claim: AtomicU32,
+    /// Try-claims of those who stop cursors: who holds one has its number.
+    pub(crate) stealers: [AtomicU32; STEALERS],
     /// Try-claim of whoever looks for accounts that can be used again.
     pub(crate) bury_claim: AtomicU32,
     /// Word of the bitmap where the search for a free span begins. A hint; written by anyone.
@@ -86,35 +91,28 @@ pub struct Control {
 #[repr(C, align(64))]
 #[derive(Default)]
 pub(crate) struct Depot {
-    /// Last magazine of the queue; 0 = empty. Written by pushers (swap) and the consumer (CAS).
-    pub(crate) magazine_tail: AtomicU32,
+    /// By part of the class's bitmap of magazines, 1: some may lie there.
+    pub(crate) full: Hints,
     /// By part of the range, 1: some of the class's free blocks may lie in no magazine; of large runs, some may be
-    /// freed. Hints. Written by frees; cleared by who found none.
-    pub(crate) loose: LooseHints,
-    /// The consumer's line begins here, away from the pushers'.
-    pub(crate) consumer: ConsumerSide,
+    /// freed.
+    pub(crate) loose: Hints,
+    pub(crate) slabs: SlabSide,
 }
 
-/// How many parts of the range have a hint of their own. (Loom: few words.)
-pub(crate) const LOOSE_HINTS: usize = if cfg!(storport_pool_loom) { 1 } else { 16 };
+/// How many parts of a bitmap have a hint of their own. (Loom: few words.)
+pub(crate) const PARTS: usize = if cfg!(storport_pool_loom) { 1 } else { 16 };
 
-/// A line of hints.
+/// A line of hints. Written by who puts something there, and by who found nothing.
 #[repr(C, align(64))]
 #[derive(Default)]
-pub(crate) struct LooseHints(pub(crate) [AtomicU32; LOOSE_HINTS]);
+pub(crate) struct Hints(pub(crate) [AtomicU32; PARTS]);
 
-/// What only allocate's side of a depot writes, but for a push onto an empty queue.
+/// A class's slabs; written by allocate's side alone.
 #[repr(C, align(64))]
 #[derive(Default)]
-pub(crate) struct ConsumerSide {
-    /// First magazine of the queue.
-    pub(crate) magazine_head: AtomicU32,
-    /// Try-claim of the queue's consumer.
-    pub(crate) claim: AtomicU32,
-    /// Fork generation of the last consumer. Written under the claim.
-    pub(crate) generation: AtomicU32,
-    /// Slabs of this class. Written by `fetch_add` and `fetch_sub`.
-    pub(crate) slabs: AtomicU32,
+pub(crate) struct SlabSide {
+    /// How many there are. Written by `fetch_add` and `fetch_sub`.
+    pub(crate) count: AtomicU32,
     /// Span + 1 of the slab that is being carved, and its next block; 0 = none. Written by CAS.
     pub(crate) carve: AtomicU64,
 }
@@ -132,6 +130,11 @@ const _: () = {
 const fn slot_bits(adapters: u32) -> u32 {
     let bits = adapters.ilog2() + 1;
     if bits < 2 { 2 } else { bits }
+}
+
+/// log2 of the words to a part, of a bitmap of so many.
+fn words_to_a_part(words: usize) -> u32 {
+    words.div_ceil(PARTS).next_power_of_two().ilog2()
 }
 
 impl Control {
@@ -154,7 +157,8 @@ impl Control {
             #[cfg(not(storport_pool_loom))]
             cpu_blocks: [const { AtomicU64::new(0) }; NO_CPU + MAX_CPUS],
             geometry,
-            loose_part_shift: geometry.words_to_a_part(LOOSE_HINTS),
+            loose_part_shift: words_to_a_part(geometry.bitmap_words()),
+            full_part_shift: words_to_a_part(geometry.full_words),
             strict_tags: config.strict_tags,
             #[cfg(storport_pool_asan)]
             poisons: false,
@@ -164,17 +168,15 @@ impl Control {
             not_implemented: AtomicU32::new(0),
             hook: AtomicPtr::new(core::ptr::null_mut()),
             hooks: AtomicPtr::new(core::ptr::null_mut()),
-            reclaim_claim: AtomicU32::new(0),
+            trim_claim: AtomicU32::new(0),
+            stealers: [const { AtomicU32::new(0) }; STEALERS],
             bury_claim: AtomicU32::new(0),
             span_hint: AtomicU32::new(0),
             arena_next: AtomicU64::new(u64::from(geometry.arena)),
             empties: AtomicU64::new(0),
             contended: AtomicU64::new(0),
             violations: AtomicU64::new(0),
-            depots: core::array::from_fn(|_| Depot {
-                consumer: ConsumerSide { generation: AtomicU32::new(1), ..ConsumerSide::default() },
-                ..Depot::default()
-            }),
+            depots: core::array::from_fn(|_| Depot::default()),
         }
     }
 

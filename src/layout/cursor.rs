@@ -18,6 +18,11 @@ pub(crate) const LINK_WORD: u32 = MAGAZINE_WORDS - 1;
 /// The most room that a cursor can tell; above are the marks.
 pub(crate) const MAX_ROOM: u32 = MAGAZINE_WORDS - 4;
 const ROOM: u32 = MAGAZINE_WORDS - 1;
+/// How many stealers may stop cursors at once.
+pub(crate) const STEALERS: usize = 1 << STEALER_BITS;
+const STEALER_BITS: u32 = if cfg!(storport_pool_loom) { 1 } else { 5 };
+/// The highest fork generation that a stopped cursor can tell.
+pub(crate) const MAX_GENERATION: u32 = (1 << (24 - STEALER_BITS)) - 1;
 const TAG_NONE: u32 = MAX_ROOM + 1;
 const TAG_STOPPED: u32 = MAX_ROOM + 2;
 const TAG_CLAIMED: u32 = MAX_ROOM + 3;
@@ -26,9 +31,19 @@ impl Cursor {
     /// No magazine. Fails both compares of the fast paths, as do the other two marks.
     pub(crate) const NONE: Cursor = Cursor(TAG_NONE);
 
-    /// A stealer waits to see whether the owner's section committed.
-    pub(crate) const fn stopped(generation: u32) -> Cursor {
-        Cursor(generation << MAGAZINE_SHIFT | TAG_STOPPED)
+    /// A stealer waits to see whether the owner's section committed. Its number tells it from all others, so it knows
+    /// its own mark again.
+    pub(crate) const fn stopped(generation: u32, stealer: u32) -> Cursor {
+        Cursor((generation << STEALER_BITS | stealer) << MAGAZINE_SHIFT | TAG_STOPPED)
+    }
+
+    /// Whether a stealer stopped it that did not survive the fork: it is of another generation.
+    pub(crate) const fn is_stopped_before(self, generation: u32) -> bool {
+        self.is_stopped() && self.0 >> (MAGAZINE_SHIFT + STEALER_BITS) != generation
+    }
+
+    pub(crate) const fn is_stopped(self) -> bool {
+        self.0 & ROOM == TAG_STOPPED
     }
 
     /// The portable twin works on the magazine, which its hand holds.
@@ -75,10 +90,13 @@ mod tests {
     /// docs/CONCURRENCY.md, section 3: room in the low byte, three marks above the most room.
     #[test]
     fn marks_and_magazines_are_told_apart() {
-        for generation in [0, 1, 2, 0xFF_FFFF] {
-            let (stopped, claimed) = (Cursor::stopped(generation), Cursor::claimed(generation));
-            assert_eq!((stopped.0 >> 8, claimed.0 >> 8), (generation, generation));
+        assert_eq!((STEALERS, MAX_GENERATION), (32, 0x7_FFFF));
+        for generation in [0, 1, 2, MAX_GENERATION] {
+            let (stopped, claimed) = (Cursor::stopped(generation, 9), Cursor::claimed(generation));
+            assert_eq!((stopped.0 >> 8, claimed.0 >> 8), (generation << 5 | 9, generation));
             assert!(claimed.is_claimed() && !stopped.is_claimed());
+            assert!(stopped.is_stopped() && !claimed.is_stopped() && !Cursor::NONE.is_stopped());
+            assert!(!stopped.is_stopped_before(generation) && stopped.is_stopped_before(generation ^ 1));
             assert!(!stopped.is_none() && !claimed.is_none());
             assert_ne!(stopped, claimed);
             for mark in [stopped, claimed, Cursor::NONE] {

@@ -41,6 +41,10 @@ pub(crate) struct Geometry {
     pub(crate) span_words: usize,
     pub(crate) free_spans: usize,
     pub(crate) touched_spans: usize,
+    /// By class: a bit for each magazine that lies in the class's depot.
+    pub(crate) full: usize,
+    /// Words of these to a class.
+    pub(crate) full_words: usize,
     /// The first magazine, in words.
     pub(crate) arena: u32,
     /// The end of the last one, in words.
@@ -51,6 +55,8 @@ pub(crate) struct Geometry {
     pub(crate) large_bytes: usize,
     /// By span: which kinds of its areas were ever used.
     pub(crate) used_areas: usize,
+    /// By span: which of its slab's states was seen live last. A hint.
+    pub(crate) seen_live: usize,
     /// By span: a bit for each free block that lies in no magazine.
     pub(crate) loose: usize,
     /// Words of these to a span.
@@ -121,11 +127,6 @@ impl Geometry {
         self.spans.div_ceil(64) as usize
     }
 
-    /// log2 of the words of a bitmap to each of so many parts of the range.
-    pub(crate) const fn words_to_a_part(&self, parts: usize) -> u32 {
-        self.bitmap_words().div_ceil(parts).next_power_of_two().ilog2()
-    }
-
     /// Offset of a CPU's block: its cursors; its counter cells lie below. CPU number `cpus` is the shared row.
     pub(crate) const fn cpu_block(&self, cpu: u32) -> usize {
         self.cpu_blocks + cpu as usize * self.cpu_stride
@@ -178,18 +179,12 @@ impl Geometry {
         let cells = align(accounts * CELL_ROW, 128);
         let large_bytes = align(span_words + spans as usize * 4, 64);
         let used_areas = align(large_bytes + spans as usize * 4, 64);
-        let loose = align(used_areas + spans as usize * 4, 64);
+        let seen_live = align(used_areas + spans as usize * 4, 64);
+        let loose = align(seen_live + spans as usize * 4, 64);
         let least = Class(least_class).grain_shift();
         let loose_words = (SPAN_GRAINS >> least).div_ceil(64) as usize;
         let loose_spans = align(loose + spans as usize * loose_words * 8, 64);
-        let first_cpu = align(loose_spans + CLASSES * bitmap, 128);
-        let cpu_stride = align(cells + CPU_WORDS, 128);
-        let cpu_blocks = first_cpu + cells;
-        // One block more: the shared row.
-        let mut end = first_cpu + (config.cpus as usize + 1) * cpu_stride;
-
-        let magazine_bytes = MAGAZINE_WORDS as usize * 4;
-        let arena = align(end, magazine_bytes);
+        let full = align(loose_spans + CLASSES * bitmap, 64);
         let ids_per_span = SPAN / config.min_block;
         let needed = if config.magazines > 0 {
             config.magazines as usize
@@ -197,6 +192,15 @@ impl Geometry {
             spans as usize * (ids_per_span / MAGAZINE_ENTRIES + 1) as usize
                 + 2 * config.cpus as usize * SLAB_CLASSES
         };
+        let full_words = needed.div_ceil(64);
+        let first_cpu = align(full + SLAB_CLASSES * full_words * 8, 128);
+        let cpu_stride = align(cells + CPU_WORDS, 128);
+        let cpu_blocks = first_cpu + cells;
+        // One block more: the shared row.
+        let mut end = first_cpu + (config.cpus as usize + 1) * cpu_stride;
+
+        let magazine_bytes = MAGAZINE_WORDS as usize * 4;
+        let arena = align(end, magazine_bytes);
         // A magazine's place counts words, in 32 bits.
         let limit = (1 << 34) - magazine_bytes;
         if arena >= limit {
@@ -237,11 +241,14 @@ impl Geometry {
             span_words,
             free_spans,
             touched_spans,
+            full,
+            full_words,
             arena: (arena / 4) as u32,
             arena_end: (arena_end / 4) as u32,
             areas,
             large_bytes,
             used_areas,
+            seen_live,
             loose,
             loose_words,
             loose_spans,

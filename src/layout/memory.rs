@@ -100,11 +100,14 @@ mod model {
             for at in [geometry.free_spans, geometry.touched_spans] {
                 words.add_wide(at as isize, (at + bitmap) as isize);
             }
-            for at in [geometry.span_words, geometry.large_bytes, geometry.used_areas] {
+            for at in [geometry.span_words, geometry.large_bytes, geometry.used_areas, geometry.seen_live] {
                 words.add_narrow(at, at + spans as usize * 4);
             }
             let loose = spans as usize * geometry.loose_words * 8;
-            for (at, bytes) in [(geometry.loose, loose), (geometry.loose_spans, CLASSES * bitmap)] {
+            let full = SLAB_CLASSES * geometry.full_words * 8;
+            for (at, bytes) in
+                [(geometry.loose, loose), (geometry.loose_spans, CLASSES * bitmap), (geometry.full, full)]
+            {
                 words.add_wide(at as isize, (at + bytes) as isize);
             }
             for cpu in 0..=cpus {

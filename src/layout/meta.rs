@@ -1,9 +1,9 @@
 //! Typed access to the metadata: one base address, words of fixed width.
 
 use super::block::{Account, BlockId};
-use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SPAN_GRAINS};
+use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES, SPAN_GRAINS};
 use super::control::{Control, Depot};
-use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
+use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS, MAX_GENERATION};
 use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS, SPARES};
 use super::memory::Memory;
 use super::page_map::Entry;
@@ -79,7 +79,7 @@ impl Meta {
     }
 
     /// Which word from the base is the state of a block of a known class.
-    fn state_index(&self, class: Class, block: BlockId) -> u64 {
+    pub(crate) fn state_index(&self, class: Class, block: BlockId) -> u64 {
         let geometry = &self.control().geometry;
         if class == LARGE {
             geometry.large_state_index(block.span())
@@ -199,6 +199,19 @@ impl Meta {
         self.word64((geometry.loose_spans + (row + n) * 8) as isize)
     }
 
+    /// Word `n` of a class's bitmap of the magazines in its depot. Of a class that has no magazines, the last one's, so
+    /// that free has no panic to reach.
+    pub(crate) fn full_word(&self, class: Class, n: usize) -> &AtomicU64 {
+        let geometry = &self.control().geometry;
+        let row = class.index().min(SLAB_CLASSES - 1) * geometry.full_words;
+        self.word64((geometry.full + (row + n) * 8) as isize)
+    }
+
+    /// Which of a slab's states was seen live last.
+    pub(crate) fn seen_live(&self, span: u32) -> &AtomicU32 {
+        self.word32(self.control().geometry.seen_live + span as usize * 4)
+    }
+
     pub(crate) fn span_word(&self, span: u32) -> &AtomicU32 {
         self.word32(self.control().geometry.span_words + span as usize * 4)
     }
@@ -294,13 +307,19 @@ impl Meta {
     /// Reached by the first claim in a forked child, whose page was wiped.
     #[cold]
     fn renew_generation_slow(&self, word: &AtomicU32) -> u32 {
-        // ORDERING: Relaxed - only the value counts. 24 bits fit a cursor; 0 means wiped.
+        // ORDERING: Relaxed - only the value counts. A cursor has so many bits for it; 0 means wiped.
         let next = self.control().last_generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let next = (next & 0xFF_FFFF).max(1);
+        let next = (next & MAX_GENERATION).max(1);
         match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => next,
             Err(other) => other,
         }
+    }
+
+    /// A number for someone who stops cursors, which nobody else has meanwhile.
+    pub(crate) fn claim_stealer(&self) -> Option<(Claim<'_>, u32)> {
+        let stealers = self.control().stealers.iter();
+        stealers.zip(0..).find_map(|(word, number)| Some((self.try_claim(word)?, number)))
     }
 
     /// Tries to take a claim. Busy means that somebody of this process holds it.
@@ -313,7 +332,7 @@ impl Meta {
         }
         // ORDERING: Acquire - sees what the last holder did; pairs with the Release in `drop`.
         claim.compare_exchange(seen, generation, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(Claim { word: claim, inherited: seen != 0 })
+        Some(Claim { word: claim })
     }
 }
 
@@ -342,8 +361,6 @@ pub(crate) struct Located {
 /// A claim that is held; dropping it releases.
 pub(crate) struct Claim<'a> {
     word: &'a AtomicU32,
-    /// Its last holder did not survive a fork, and may have left things half done.
-    pub(crate) inherited: bool,
 }
 
 impl Drop for Claim<'_> {

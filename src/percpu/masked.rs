@@ -2,11 +2,11 @@
 
 use super::claim::{claim, find};
 use super::platform::sealed::Sealed;
-use super::platform::{Freed, MaskInterrupts, Platform, Pop, PoppedMany};
+use super::platform::{Freed, MaskInterrupts, Platform, Pop, PoppedMany, Stolen};
 use super::portable::take_ids;
 use super::steal::stop_and_take;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, Classes};
+use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
@@ -220,15 +220,23 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
         })
     }
 
-    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
-        stop_and_take(meta, classes, |cpus| self.fence(cpus), each);
+    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
+        stop_and_take(meta, cpu, class, || {
+            self.fence(cpu..cpu + 1);
+            true
+        })
+    }
+
+    fn relax(&self) {
+        self.host.relax();
     }
 
     fn switched(&self, meta: &Meta, _: bool) {
-        self.fence_sections(meta);
+        self.fence(0..meta.control().cpus);
     }
 
-    fn fence_sections(&self, meta: &Meta) {
+    fn fence_sections(&self, meta: &Meta) -> bool {
         self.fence(0..meta.control().cpus);
+        true
     }
 }

@@ -3,11 +3,11 @@
 use core::ptr::NonNull;
 
 use super::platform::sealed::Sealed;
-use super::platform::{Ask, Freed, Platform, Pop, PoppedMany, Taken};
+use super::platform::{Ask, Freed, Platform, Pop, PoppedMany, Stolen, Taken};
 use super::{portable, thread};
 use crate::contract::adapter::AdapterId;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, Classes};
+use crate::layout::classes::Class;
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
@@ -98,7 +98,7 @@ mod commit {
             // ORDERING: Relaxed - the fence behind it ends all sections that may have read the former value.
             control.cpu_blocks[NO_CPU + cpu as usize].store(block as u64, Ordering::Relaxed);
         }
-        fence_sections();
+        let _ = fence_sections();
     }
 
     #[inline(always)]
@@ -160,12 +160,13 @@ mod commit {
         rseq::exchange(meta, cpu, class, expected, new)
     }
 
-    pub(super) fn steal(meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
-        stop_and_take(meta, classes, |_| fence_sections(), each);
+    pub(super) fn steal(meta: &Meta, cpu: u32, class: Class) -> Stolen {
+        stop_and_take(meta, cpu, class, fence_sections)
     }
 
-    pub(super) fn fence_sections() {
+    pub(super) fn fence_sections() -> bool {
         fence(MembarrierCommand::PrivateExpeditedRseq);
+        true
     }
 
     pub(super) fn fence_all() {
@@ -231,11 +232,15 @@ mod commit {
         false
     }
 
-    pub(super) fn steal(_: &Meta, _: Classes, _: impl FnMut(Class, Option<Cursor>)) {}
+    pub(super) fn steal(_: &Meta, _: u32, _: Class) -> Stolen {
+        Stolen::Nothing
+    }
 
     pub(super) fn switch(_: &Meta, _: bool) {}
 
-    pub(super) fn fence_sections() {}
+    pub(super) fn fence_sections() -> bool {
+        true
+    }
 
     pub(super) fn fence_all() {}
 }
@@ -337,18 +342,21 @@ impl Platform for Native {
         }
     }
 
-    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
+    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
         if commit::active(meta) {
-            commit::steal(meta, classes, each);
+            commit::steal(meta, cpu, class)
         } else {
-            portable::steal(meta, classes, each);
+            portable::steal(meta, cpu, class)
         }
     }
 
-    fn fence_sections(&self, meta: &Meta) {
-        if commit::active(meta) {
-            commit::fence_sections();
-        }
+    fn relax(&self) {
+        // A system call, which a handler may make too.
+        if thread::irql() == 0 { std::thread::yield_now() } else { crate::sync::spin_loop() }
+    }
+
+    fn fence_sections(&self, meta: &Meta) -> bool {
+        !commit::active(meta) || commit::fence_sections()
     }
 
     fn switched(&self, meta: &Meta, down: bool) {

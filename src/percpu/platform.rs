@@ -5,12 +5,12 @@ use core::ptr::NonNull;
 use super::claim::find_and_claim;
 use crate::contract::adapter::AdapterId;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, Classes};
+use crate::layout::classes::Class;
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::{Meta, prefetch_for_write};
 use crate::layout::state::State;
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, fence, spin_loop};
 
 /// The highest IRQL at which the pool may be called.
 pub(crate) const DISPATCH: u32 = crate::contract::irql::Irql::DISPATCH.level() as u32;
@@ -80,6 +80,17 @@ pub struct PoppedMany {
     pub(crate) got: usize,
     /// How many allocations it counted: as many, or, after an abort, some without blocks.
     pub(crate) counted: u64,
+}
+
+/// How an attempt to take a CPU's loaded magazine ended.
+#[derive(Clone, Copy)]
+pub enum Stolen {
+    /// It is the caller's, with all its blocks.
+    Magazine(Cursor),
+    /// There are no blocks.
+    Nothing,
+    /// There may be some, in another one's hand.
+    Busy,
 }
 
 /// What a pool runs on: the CPU number, the IRQL, and the way of committing.
@@ -188,15 +199,23 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool;
 
-    /// Takes the loaded magazines of these classes from all CPUs; `None` for one that could not be had
-    /// now. The caller holds the reclaim claim.
+    /// Takes a CPU's loaded magazine of a class, if it has blocks.
     #[doc(hidden)]
-    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>));
+    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen;
+
+    /// Between two tries of an allocation that met what other calls hold: lets them go on.
+    #[doc(hidden)]
+    fn relax(&self) {
+        spin_loop();
+    }
 
     /// Between retiring slabs and giving their spans away: returns when no section of `free` is left
-    /// that may have read their page-map entries before.
+    /// that may have read their page-map entries before. `false`: it could not be done.
     #[doc(hidden)]
-    fn fence_sections(&self, _meta: &Meta) {}
+    #[must_use]
+    fn fence_sections(&self, _meta: &Meta) -> bool {
+        true
+    }
 
     /// When the host's switch went down or up: all sections miss, or run again.
     #[doc(hidden)]
@@ -226,6 +245,13 @@ pub trait Host: Sync {
 
     /// The caller's IRQL.
     fn irql(&self) -> crate::contract::irql::Irql;
+
+    /// Called by an allocation between two tries, at most 16 times, when what it wants may be in the hand of a call that
+    /// was interrupted or preempted. A host with a scheduler gives the CPU away here, if the IRQL allows it. Without
+    /// that, with more threads than CPUs, such an allocation may be refused while another thread holds what is free.
+    fn relax(&self) {
+        spin_loop();
+    }
 }
 
 /// A host that can keep a CPU to itself for a few instructions.

@@ -2,9 +2,9 @@
 //! (by the code it interrupted, or by another thread that shares the slot) goes elsewhere at once.
 
 use super::platform::sealed::Sealed;
-use super::platform::{Host, Platform, Pop, PoppedMany};
+use super::platform::{Host, Platform, Pop, PoppedMany, Stolen};
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, Classes};
+use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU32, Ordering, store_swapped};
@@ -109,22 +109,21 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
         .is_ok()
 }
 
-pub(crate) fn steal(meta: &Meta, classes: Classes, mut each: impl FnMut(Class, Option<Cursor>)) {
-    for (cpu, class) in (0..meta.control().cpus).flat_map(|cpu| classes.iter().map(move |class| (cpu, class)))
-    {
-        // ORDERING: Relaxed - a first look; what is in flight is excepted.
-        let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
-        if seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0 {
-            continue;
+pub(crate) fn steal(meta: &Meta, cpu: u32, class: Class) -> Stolen {
+    // ORDERING: Relaxed - a first look.
+    let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
+    if seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0 {
+        return Stolen::Nothing;
+    }
+    match claim(meta, cpu, class) {
+        None => Stolen::Busy,
+        Some((word, cursor)) if meta.entries(class, cursor) > 0 => {
+            unclaim(word, Cursor::NONE);
+            Stolen::Magazine(cursor)
         }
-        match claim(meta, cpu, class) {
-            None => each(class, None),
-            Some((word, cursor)) => {
-                unclaim(word, Cursor::NONE);
-                if cursor.is_magazine() {
-                    each(class, Some(cursor));
-                }
-            }
+        Some((word, cursor)) => {
+            unclaim(word, cursor);
+            Stolen::Nothing
         }
     }
 }
@@ -195,7 +194,11 @@ impl<H: Host> Platform for Portable<H> {
         exchange(meta, cpu, class, expected, new)
     }
 
-    fn steal(&self, meta: &Meta, classes: Classes, each: impl FnMut(Class, Option<Cursor>)) {
-        steal(meta, classes, each);
+    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
+        steal(meta, cpu, class)
+    }
+
+    fn relax(&self) {
+        self.host.relax();
     }
 }

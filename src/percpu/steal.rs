@@ -1,102 +1,64 @@
-//! Draining other CPUs' caches where their sections cannot be excluded: write STOPPED, fence,
-//! look whether it still stands (I7).
+//! Draining another CPU's cursor where its sections cannot be excluded: write STOPPED, fence, look whether it still
+//! stands (I7).
 
-use core::ops::Range;
-
-use crate::layout::classes::{Class, Classes};
+use super::platform::Stolen;
+use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
-use crate::sync::{AtomicU32, Ordering, store_swapped};
+use crate::sync::Ordering;
 
-/// Cursors stopped by one fence: as many CPUs' as fit. They lie on the stack of whoever allocates.
-const BATCH: usize = 256;
 /// How often a section may get in between.
 const TRIES: u32 = 4;
 
-/// Takes every CPU's loaded magazines of the classes. `fence` returns when each section that began
-/// on one of these CPUs before the call has ended or will restart.
+/// Takes a CPU's loaded magazine of a class, if that has blocks. `fence` returns when each section that began on this CPU
+/// before the call has ended or will restart; `false`: it could not.
 ///
-/// The caller holds the reclaim claim, so nobody else stops cursors.
-pub(crate) fn stop_and_take(
-    meta: &Meta,
-    classes: Classes,
-    mut fence: impl FnMut(Range<u32>),
-    mut each: impl FnMut(Class, Option<Cursor>),
-) {
-    // One value, though a handler may fork and let the child go on here.
-    let stopped = Cursor::stopped(meta.generation());
-    let cpus = meta.control().cpus;
-    let at_once = (BATCH / classes.len()) as u32;
-    let mut from = 0;
-    while from < cpus {
-        let to = cpus.min(from + at_once);
-        for attempt in 1..=TRIES {
-            let mut taken = [Cursor::NONE; BATCH];
-            if !stop(meta, from..to, classes, stopped, &mut taken) {
-                break;
-            }
-            fence(from..to);
-            let mut overtaken = false;
-            for ((cpu, class), magazine) in cursors(from..to, classes).zip(taken) {
-                if magazine.is_none() {
-                    continue;
-                }
-                if stands(meta.cursor(cpu, class), stopped) {
-                    each(class, Some(magazine));
-                } else {
-                    overtaken = true;
-                    if attempt == TRIES {
-                        each(class, None);
-                    }
-                }
-            }
-            if !overtaken {
-                break;
-            }
-        }
-        from = to;
+/// Each stealer has a number of its own while it is here, and so a mark of its own: nobody else writes that one, and
+/// nobody overwrites another one's.
+pub(crate) fn stop_and_take(meta: &Meta, cpu: u32, class: Class, mut fence: impl FnMut() -> bool) -> Stolen {
+    let word = meta.cursor(cpu, class);
+    // ORDERING: Relaxed - a first look.
+    let seen = Cursor(word.load(Ordering::Relaxed));
+    if !seen.is_stopped() && meta.entries(class, seen) == 0 {
+        return Stolen::Nothing;
     }
-}
-
-fn cursors(cpus: Range<u32>, classes: Classes) -> impl Iterator<Item = (u32, Class)> {
-    cpus.flat_map(move |cpu| classes.iter().map(move |class| (cpu, class)))
-}
-
-/// Stops the cursors that hold blocks, and says whether there is one.
-fn stop(
-    meta: &Meta,
-    cpus: Range<u32>,
-    classes: Classes,
-    stopped: Cursor,
-    taken: &mut [Cursor; BATCH],
-) -> bool {
-    let mut any = false;
-    for ((cpu, class), taken) in cursors(cpus, classes).zip(taken) {
-        let word = meta.cursor(cpu, class);
-        // ORDERING: Relaxed - a first look; what is in flight is excepted.
+    let Some((_claim, stealer)) = meta.claim_stealer() else {
+        return Stolen::Busy;
+    };
+    let generation = meta.generation();
+    let stopped = Cursor::stopped(generation, stealer);
+    for _ in 0..TRIES {
+        // ORDERING: Relaxed - the exchange decides.
         let seen = Cursor(word.load(Ordering::Relaxed));
-        if meta.entries(class, seen) > 0 {
-            // ORDERING: AcqRel - Acquire: the entries; Release: nothing of ours, but the
-            // swap stays before the fence.
-            *taken = Cursor(word.swap(stopped.0, Ordering::AcqRel));
-            any = true;
-        } else if !seen.is_magazine() && !seen.is_none() {
-            // Stopped by a thread that did not survive a fork; its hand kept the magazine.
-            // ORDERING: Relaxed - NONE publishes nothing.
-            store_swapped(word, Cursor::NONE.0, Ordering::Relaxed);
+        if seen.is_stopped_before(generation) {
+            // By a thread that did not survive a fork; its hand kept the magazine.
+            // ORDERING: Relaxed, twice - NONE publishes nothing.
+            let _ = word.compare_exchange(seen.0, Cursor::NONE.0, Ordering::Relaxed, Ordering::Relaxed);
+            return Stolen::Nothing;
+        }
+        if seen.is_stopped() {
+            return Stolen::Busy;
+        }
+        if meta.entries(class, seen) == 0 {
+            return Stolen::Nothing;
+        }
+        // ORDERING: AcqRel - Acquire: the entries; Release: nothing of ours, but it stays before the fence.
+        if word.compare_exchange(seen.0, stopped.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        let fenced = fence();
+        // Fenced, no section is left that could write here: if the mark stands, the magazine is ours. Not fenced, it goes
+        // back, unless a section has written over the mark: then it never left.
+        let to = if fenced { Cursor::NONE } else { seen };
+        // ORDERING: AcqRel - Acquire: the entries of a section that committed before the fence; Release: those of the
+        // magazine that goes back.
+        let stood = word.compare_exchange(stopped.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        match (stood, fenced) {
+            (true, true) => return Stolen::Magazine(seen),
+            (_, false) => return Stolen::Busy,
+            // A section had read the cursor before, and committed.
+            (false, true) => {}
         }
     }
-    any
-}
-
-/// After the fence: whether the cursor is still stopped. Then what it held is ours.
-fn stands(word: &AtomicU32, stopped: Cursor) -> bool {
-    // ORDERING: Acquire - the entries of a section that committed before the fence.
-    let stands = word.load(Ordering::Acquire) == stopped.0;
-    if stands {
-        // No section is left that could write here, and slow paths leave STOPPED alone.
-        // ORDERING: Release - NONE publishes nothing; keeps the load above it.
-        store_swapped(word, Cursor::NONE.0, Ordering::Release);
-    }
-    stands
+    Stolen::Busy
 }

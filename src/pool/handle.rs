@@ -84,13 +84,13 @@ pub struct Trimmed {
     pub bytes: u64,
 }
 
-/// Another trim or drain is under way; nothing was done.
+/// Another trim is under way; nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another trim or drain is under way")
+        f.write_str("another trim is under way")
     }
 }
 
@@ -335,13 +335,12 @@ impl<P: Platform> Pool<P> {
     /// unwind: its run would be lost. PASSIVE.
     ///
     /// # Errors
-    /// [`Busy`], when another trim or drain is under way.
+    /// [`Busy`], when another trim is under way.
     pub fn trim_with(&self, mut decommit: impl FnMut(u64, u64) -> bool) -> Result<Trimmed, Busy> {
         let meta = &self.meta;
-        let claim = meta.try_reclaim().ok_or(Busy)?;
-        let slabs = u64::from(meta.sweep_all(&self.platform, &claim));
-        // A gap or another consumer leaves runs for the next time.
-        let _ = meta.collect_large(true);
+        let claim = meta.try_claim(&meta.control().trim_claim).ok_or(Busy)?;
+        let slabs = meta.reclaim_all(&self.platform);
+        meta.collect_large(true);
         let span = u64::from(SPAN);
         let base = self.base.0;
         let given = meta

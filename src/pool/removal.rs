@@ -81,7 +81,7 @@ impl<P: Platform> Pool<P> {
         // From here on every allocation of this adapter has its state written, or undoes itself.
         self.platform.fence_all(meta);
         // And no section is left that may still count.
-        self.platform.fence_sections(meta);
+        let _ = self.platform.fence_sections(meta);
         let orphans = (!release).then(|| adapter.left());
         // What was never counted was never made live (I8).
         let mut any = meta
@@ -97,7 +97,7 @@ impl<P: Platform> Pool<P> {
             });
             if any {
                 // No section is left that found the adapter's state: what is live now stays so.
-                self.platform.fence_sections(meta);
+                let _ = self.platform.fence_sections(meta);
             }
         }
         for account in meta.accounts() {

@@ -257,7 +257,9 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: Blo
 /// adapter, so whatever happened meanwhile, no other block is taken for ours.
 pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) {
     let live = request.live(block);
-    let word = meta.state_word(request.class, block);
+    // The block may be of a larger class than the request's: its slab tells.
+    let class = meta.read_entry(block.span() as usize).class();
+    let word = meta.state_word(class, block);
     let orphaned = || claim(word, live.owned_by(request.key.owner().left()));
     if claim(word, live) || orphaned() {
         let _ = put_claimed_slow(meta, platform, block);

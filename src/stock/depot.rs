@@ -1,100 +1,62 @@
-//! The depot of one class: a queue of magazines.
+//! The depot of one class: the magazines that lie with no CPU. Each is a bit in its class's bitmap; how many blocks it
+//! has, it says itself, in its last word.
+//!
+//! To publish is one store and one `fetch_or`, whatever others do: no link, no gap, no memory. Who takes clears the bit.
+//! So nobody holds a claim that keeps others out, and whoever is stopped in here holds one magazine at most.
 
-use super::queue::{Links, Popped, Queue};
+use super::parts::Parts;
 use crate::layout::classes::Class;
-use crate::layout::cursor::Cursor;
-use crate::layout::meta::{Claim, Meta};
+use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
+use crate::layout::meta::Meta;
 use crate::sync::Ordering;
 
-/// Magazines are linked through their last word; a node is a cursor.
-struct MagazineLinks<'a>(&'a Meta);
-
-impl Links for MagazineLinks<'_> {
-    fn link(&self, node: u32) -> u32 {
-        // ORDERING: Acquire - the linked magazine's entries; pairs with `set_link`.
-        self.0.magazine_link(Cursor(node).magazine()).load(Ordering::Acquire)
-    }
-
-    fn set_link(&self, node: u32, link: u32) {
-        // ORDERING: Release - pairs with `link`.
-        self.0.magazine_link(Cursor(node).magazine()).store(link, Ordering::Release);
-    }
-}
-
-/// The right to take from a class's queue.
-pub(crate) struct Consumer<'a> {
-    meta: &'a Meta,
-    class: Class,
-    _claim: Claim<'a>,
-}
-
 impl Meta {
-    fn magazine_queue(&self, class: Class) -> Queue<'_, MagazineLinks<'_>> {
-        let depot = self.depot(class);
-        Queue { tail: &depot.magazine_tail, head: &depot.consumer.magazine_head, links: MagazineLinks(self) }
+    fn depot_parts(&self, class: Class) -> Parts<'_> {
+        let control = self.control();
+        Parts {
+            hints: &self.depot(class).full,
+            shift: control.full_part_shift,
+            words: control.geometry.full_words,
+        }
     }
 
     /// Publishes a magazine in hand. Wait-free: one RMW.
     pub(crate) fn publish_magazine(&self, class: Class, magazine: Cursor) {
         debug_assert!(magazine.is_magazine());
-        self.magazine_queue(class).push(magazine.0);
+        let number = (magazine.magazine() - self.control().geometry.arena) / MAGAZINE_WORDS;
+        // ORDERING: Relaxed - the magazine is in hand; published by its bit.
+        self.magazine_link(magazine.magazine()).store(magazine.0, Ordering::Relaxed);
+        // ORDERING: Release - the entries and the word above; pairs with the Acquire of who takes the bit.
+        self.full_word(class, number as usize / 64).fetch_or(1 << (number % 64), Ordering::Release);
+        self.depot_parts(class).hint(number as usize / 64);
     }
 
-    /// Whether a class's queue shows nothing to take, and nothing in flight.
-    pub(crate) fn depot_is_empty(&self, class: Class) -> bool {
-        // ORDERING: Relaxed - a hint; a take looks again under the claim.
-        self.depot(class).magazine_tail.load(Ordering::Relaxed) == 0
-    }
-
-    /// Becomes the consumer of a class, unless somebody is.
-    pub(crate) fn try_consume(&self, class: Class) -> Option<Consumer<'_>> {
-        let depot = self.depot(class);
-        let claim = self.try_claim(&depot.consumer.claim)?;
-        let consumer = Consumer { meta: self, class, _claim: claim };
-        let generation = self.generation();
-        // ORDERING: Relaxed - written under the claim.
-        if depot.consumer.generation.load(Ordering::Relaxed) != generation {
-            consumer.repair_slow();
-            // ORDERING: Relaxed - as above.
-            depot.consumer.generation.store(generation, Ordering::Relaxed);
+    /// Takes a magazine of a class: from the whole depot, or where one is said to be. Lock-free.
+    pub(crate) fn take_magazine(&self, class: Class, all: bool) -> Option<Cursor> {
+        let parts = self.depot_parts(class);
+        for part in parts.each(all) {
+            for n in parts.words_of(part) {
+                let word = self.full_word(class, n);
+                // ORDERING: Relaxed - a first look.
+                let mut seen = word.load(Ordering::Relaxed);
+                while seen != 0 {
+                    let bit = seen & seen.wrapping_neg();
+                    // ORDERING: Acquire - the entries; pairs with the Release in `publish_magazine`.
+                    let before = word.fetch_and(!bit, Ordering::Acquire);
+                    if before & bit != 0 {
+                        let number = n as u32 * 64 + bit.trailing_zeros();
+                        let magazine = self.control().geometry.arena + number * MAGAZINE_WORDS;
+                        // ORDERING: Relaxed - the magazine is in hand.
+                        return Some(Cursor(self.magazine_link(magazine).load(Ordering::Relaxed)));
+                    }
+                    seen = before & !bit;
+                }
+            }
+            parts.clear(part, || {
+                // ORDERING: Relaxed - a look.
+                parts.words_of(part).any(|n| self.full_word(class, n).load(Ordering::Relaxed) != 0)
+            });
         }
-        Some(consumer)
-    }
-}
-
-impl Consumer<'_> {
-    /// The next magazine.
-    pub(crate) fn magazine(&self) -> Result<Cursor, Popped> {
-        match self.meta.magazine_queue(self.class).pop() {
-            Popped::Node(node) => Ok(Cursor(node)),
-            other => Err(other),
-        }
-    }
-
-    /// Reached at the first take after a fork: a thread that did not survive it may have left a gap,
-    /// and what lies behind it stays allocated.
-    #[cold]
-    fn repair_slow(&self) {
-        repair(&self.meta.magazine_queue(self.class));
-    }
-}
-
-/// Takes all that can be reached, drops a gap, and pushes it back.
-fn repair<L: Links>(queue: &Queue<'_, L>) {
-    let mut chain = 0;
-    loop {
-        let node = match queue.pop() {
-            Popped::Node(node) => Some(node),
-            Popped::Empty => None,
-            Popped::Gap => queue.abandon_gap(),
-        };
-        let Some(node) = node else { break };
-        queue.links.set_link(node, chain);
-        chain = node;
-    }
-    while chain != 0 {
-        let next = queue.links.link(chain);
-        queue.push(chain);
-        chain = next;
+        None
     }
 }

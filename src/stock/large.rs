@@ -26,7 +26,7 @@ impl Meta {
             self.entry(span as usize).store(Entry::large(class).0, Ordering::Release);
         }
         // ORDERING: Relaxed - a statistic.
-        self.depot(LARGE).consumer.slabs.fetch_add(1, Ordering::Relaxed);
+        self.depot(LARGE).slabs.count.fetch_add(1, Ordering::Relaxed);
         Ok(BlockId(start * SPAN_GRAINS))
     }
 
@@ -36,7 +36,7 @@ impl Meta {
     }
 
     /// Returns the spans of a run in hand.
-    fn give_large(&self, start: u32) {
+    pub(crate) fn give_large(&self, start: u32) {
         // ORDERING: Relaxed - the run is in hand, its words were published with it.
         let len = self.span_word(start).load(Ordering::Relaxed);
         for span in start..start + len {
@@ -45,7 +45,7 @@ impl Meta {
             self.entry(span as usize).store(Entry::NONE.0, Ordering::Relaxed);
         }
         // ORDERING: Relaxed - a statistic.
-        self.depot(LARGE).consumer.slabs.fetch_sub(1, Ordering::Relaxed);
+        self.depot(LARGE).slabs.count.fetch_sub(1, Ordering::Relaxed);
         self.give_spans(start, len);
     }
 }

@@ -4,23 +4,15 @@
 //! To put is one `fetch_or` a bitmap, whatever others do: no link, no gap, no memory. Who takes clears bits, so nobody
 //! holds a claim that keeps others out.
 
+use super::parts::{Parts, each_bit};
 use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, LARGE, SPAN_GRAINS};
-use crate::layout::control::LOOSE_HINTS;
+use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Words of a slab's bitmap at most.
 const MOST_WORDS: usize = SPAN_GRAINS as usize / 64;
-
-/// A slab's loose blocks, in hand.
-pub(crate) struct TakenBits([u64; MOST_WORDS]);
-
-impl TakenBits {
-    pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|bits| bits.count_ones()).sum()
-    }
-}
 
 /// The lowest `most` bits that are set in `bits`.
 fn lowest(bits: u64, most: u32) -> u64 {
@@ -30,15 +22,6 @@ fn lowest(bits: u64, most: u32) -> u64 {
     let mut rest = bits;
     (0..most).for_each(|_| rest &= rest.wrapping_sub(1));
     bits & !rest
-}
-
-/// The numbers of the bits that are set.
-fn each_bit(mut bits: u64) -> impl Iterator<Item = u32> {
-    core::iter::from_fn(move || {
-        let bit = (bits != 0).then(|| bits.trailing_zeros())?;
-        bits &= bits - 1;
-        Some(bit)
-    })
 }
 
 impl Meta {
@@ -54,52 +37,56 @@ impl Meta {
 
     /// Says that a span may have loose blocks.
     fn mark_loose(&self, class: Class, span: u32) {
-        // ORDERING: Release - the bit in the slab's bitmap; pairs with the Acquire in `take_loose`.
+        // ORDERING: Release - the bit in the slab's bitmap; pairs with the Acquire in `unmark_loose`.
         self.loose_spans(class, span as usize / 64).fetch_or(1 << (span % 64), Ordering::Release);
-        // ORDERING: Relaxed - a hint.
-        self.loose_hint(class, (span as usize / 64) >> self.part_shift()).store(1, Ordering::Relaxed);
+        self.loose_parts(class).hint(span as usize / 64);
     }
 
-    /// log2 of the words of a class's bitmap to a part of the range.
-    fn part_shift(&self) -> u32 {
-        self.control().loose_part_shift
+    fn loose_parts(&self, class: Class) -> Parts<'_> {
+        let control = self.control();
+        Parts {
+            hints: &self.depot(class).loose,
+            shift: control.loose_part_shift,
+            words: control.geometry.bitmap_words(),
+        }
     }
 
-    /// The hint of a part of the range; of a number too high, the last one's, so that free has no panic to reach.
-    fn loose_hint(&self, class: Class, part: usize) -> &AtomicU32 {
-        &self.depot(class).loose.0[part.min(LOOSE_HINTS - 1)]
-    }
-
-    /// The parts of the range that may have loose blocks: all, or those that are said to. Others may have some too; never
-    /// for good.
-    fn loose_parts(&self, class: Class, all: bool) -> impl Iterator<Item = usize> {
-        // ORDERING: Relaxed - a hint.
-        (0..LOOSE_HINTS).filter(move |&part| all || self.loose_hint(class, part).load(Ordering::Relaxed) != 0)
+    /// Puts every block of a magazine in hand to the loose ones, and the magazine to the empty ones.
+    pub(crate) fn spill_magazine(&self, class: Class, mut magazine: Cursor) {
+        // Which word of which slab, and its bits; most magazines have neighbours next to each other.
+        let mut open: Option<(u32, u32, u64)> = None;
+        let flush = |open: Option<(u32, u32, u64)>| {
+            if let Some((span, n, bits)) = open {
+                // ORDERING: Release - as in `put_loose`.
+                self.loose_word(span, n as usize).fetch_or(bits, Ordering::Release);
+                self.mark_loose(class, span);
+            }
+        };
+        while self.entries(class, magazine) > 0 {
+            let (block, rest) = self.take_id(magazine);
+            magazine = rest;
+            let (span, slot) = (block.span(), class.slot_of(block.in_slab()));
+            match &mut open {
+                Some((of, n, bits)) if (*of, *n) == (span, slot / 64) => *bits |= 1 << (slot % 64),
+                _ => flush(open.replace((span, slot / 64, 1 << (slot % 64)))),
+            }
+        }
+        flush(open);
+        self.give_empty(magazine);
     }
 
     /// Whether it is worth to look for loose blocks of a class.
     pub(crate) fn may_have_loose(&self, class: Class, all: bool) -> bool {
-        self.loose_parts(class, all).next().is_some()
-    }
-
-    /// The words of a part of a class's bitmap of spans.
-    fn words_of(&self, part: usize) -> core::ops::Range<usize> {
-        let (shift, end) = (self.part_shift(), self.control().geometry.bitmap_words());
-        (part << shift).min(end)..((part + 1) << shift).min(end)
+        self.loose_parts(class).each(all).next().is_some()
     }
 
     /// The spans of a part that may have loose blocks of a class, as they are found.
     fn spans_in(&self, class: Class, part: usize) -> impl Iterator<Item = u32> {
-        self.words_of(part).flat_map(move |word| {
+        self.loose_parts(class).words_of(part).flat_map(move |word| {
             // ORDERING: Relaxed - a first look.
             each_bit(self.loose_spans(class, word).load(Ordering::Relaxed))
                 .map(move |bit| word as u32 * 64 + bit)
         })
-    }
-
-    /// All spans that may have loose blocks of a class, as they are found.
-    pub(crate) fn spans_with_loose(&self, class: Class) -> impl Iterator<Item = u32> {
-        (0..LOOSE_HINTS).flat_map(move |part| self.spans_in(class, part))
     }
 
     /// The words of a slab's bitmap.
@@ -120,7 +107,7 @@ impl Meta {
         mut each: impl FnMut(BlockId),
     ) -> u32 {
         let mut taken = 0;
-        for part in self.loose_parts(class, all) {
+        for part in self.loose_parts(class).each(all) {
             for span in self.spans_in(class, part) {
                 for (n, word) in self.loose_words(class, span).enumerate() {
                     let got = self.take_bits(class, span, word, most - taken);
@@ -134,7 +121,7 @@ impl Meta {
                 }
                 self.unmark_loose(class, span);
             }
-            self.unhint_loose(class, part);
+            self.loose_parts(class).clear(part, || self.spans_in(class, part).next().is_some());
         }
         taken
     }
@@ -180,64 +167,80 @@ impl Meta {
         }
     }
 
-    /// Takes all loose blocks of a slab. The caller holds the reclaim claim.
-    pub(crate) fn take_all_loose(&self, class: Class, span: u32) -> TakenBits {
-        let mut taken = TakenBits([0; MOST_WORDS]);
-        for (word, taken) in self.loose_words(class, span).zip(&mut taken.0) {
+    /// Takes all loose blocks of a slab, if there are as many: then the slab has no block elsewhere, and is the caller's.
+    /// Else none is in hand.
+    ///
+    /// Of several who try, the one that gets the first word goes on; the others have taken nothing.
+    pub(crate) fn take_all_loose(&self, class: Class, span: u32, count: u32) -> bool {
+        let mut seen = [0; MOST_WORDS];
+        for (word, seen) in self.loose_words(class, span).zip(&mut seen) {
             // ORDERING: Relaxed - a first look.
-            if word.load(Ordering::Relaxed) != 0 {
-                // ORDERING: Acquire - as in `take_loose`.
-                *taken = word.swap(0, Ordering::Acquire);
-            }
+            *seen = word.load(Ordering::Relaxed);
         }
-        taken
+        if seen.iter().map(|bits| bits.count_ones()).sum::<u32>() != count {
+            return false;
+        }
+        let mut taken = 0;
+        for (word, &seen) in self.loose_words(class, span).zip(&seen) {
+            // ORDERING: Acquire - as in `take_bits`.
+            if seen != 0 && word.compare_exchange(seen, 0, Ordering::Acquire, Ordering::Relaxed).is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        // A block in hand pins its slab: the entry tells whose the bits are.
+        let complete = taken == class.slots().div_ceil(64) as usize && self.is_slab_of(class, span);
+        if !complete {
+            self.put_bits(span, &seen[..taken]);
+        }
+        complete
     }
 
-    /// Puts them back.
-    pub(crate) fn put_all_loose(&self, class: Class, span: u32, taken: &TakenBits) {
-        for (word, &bits) in self.loose_words(class, span).zip(&taken.0).filter(|&(_, &bits)| bits != 0) {
-            // ORDERING: Release - as in `put_loose`.
-            word.fetch_or(bits, Ordering::Release);
+    /// Puts loose blocks back that were taken of a slab, whatever its class is.
+    fn put_bits(&self, span: u32, bits: &[u64]) {
+        if bits.iter().all(|&bits| bits == 0) {
+            return;
         }
-        self.mark_loose(class, span);
+        for (n, &bits) in bits.iter().enumerate().filter(|&(_, &bits)| bits != 0) {
+            // ORDERING: Release - as in `put_loose`.
+            self.loose_word(span, n).fetch_or(bits, Ordering::Release);
+        }
+        // The blocks pinned the slab until now, and others that go on to have some pin it still; else it is empty, and
+        // a mark too many does no harm.
+        self.mark_loose(self.read_entry(span as usize).class(), span);
     }
 
     /// How many loose blocks a slab has.
     pub(crate) fn count_loose(&self, class: Class, span: u32) -> u32 {
-        if !self.is_slab_of(class, span) {
-            return 0;
-        }
         // ORDERING: Relaxed - who takes them counts again.
         self.loose_words(class, span).map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
     }
 
-    /// Says that a part of the range has no loose blocks of a class, unless it has.
-    fn unhint_loose(&self, class: Class, part: usize) {
-        let hint = self.loose_hint(class, part);
-        // ORDERING: Relaxed, all - a hint. Who must not miss a block looks without it.
-        if hint.load(Ordering::Relaxed) != 0 {
-            hint.store(0, Ordering::Relaxed);
-            if self.spans_in(class, part).next().is_some() {
-                hint.store(1, Ordering::Relaxed);
-            }
-        }
+    /// Whether a large run is freed, and nobody has collected it yet.
+    pub(crate) fn is_freed_run(&self, start: u32) -> bool {
+        // ORDERING: Relaxed - who takes the mark looks again.
+        self.loose_spans(LARGE, start as usize / 64).load(Ordering::Relaxed) >> (start % 64) & 1 != 0
     }
 
-    /// Takes the freed large runs, all or those that are said to be there, as they are found; whether there were any.
+    /// Takes the mark of a freed run: then it is the caller's.
+    pub(crate) fn take_freed_run(&self, start: u32) -> bool {
+        let bit = 1 << (start % 64);
+        // ORDERING: Acquire - the last owner's use of the run; pairs with the Release in `mark_loose`.
+        self.loose_spans(LARGE, start as usize / 64).fetch_and(!bit, Ordering::Acquire) & bit != 0
+    }
+
+    /// Takes the freed large runs one by one, all or those that are said to be there; whether there were any.
     pub(crate) fn take_freed_runs(&self, all: bool, mut each: impl FnMut(u32)) -> bool {
         let mut any = false;
-        for part in self.loose_parts(LARGE, all) {
-            for n in self.words_of(part) {
-                let word = self.loose_spans(LARGE, n);
-                // ORDERING: Relaxed - a first look.
-                if word.load(Ordering::Relaxed) != 0 {
-                    // ORDERING: Acquire - the last owner's use of the run; pairs with the Release in `mark_loose`.
-                    let got = word.swap(0, Ordering::Acquire);
-                    any |= got != 0;
-                    each_bit(got).for_each(|bit| each(n as u32 * 64 + bit));
+        let parts = self.loose_parts(LARGE);
+        for part in parts.each(all) {
+            for start in self.spans_in(LARGE, part) {
+                if self.take_freed_run(start) {
+                    any = true;
+                    each(start);
                 }
             }
-            self.unhint_loose(LARGE, part);
+            parts.clear(part, || self.spans_in(LARGE, part).next().is_some());
         }
         any
     }
@@ -253,6 +256,5 @@ mod tests {
         assert_eq!(lowest(0b1011_0100, 4), 0b1011_0100);
         assert_eq!(lowest(u64::MAX, 64), u64::MAX);
         assert_eq!(lowest(u64::MAX, 0), 0);
-        assert!(each_bit(1 << 63 | 5).eq([0, 2, 63]));
     }
 }

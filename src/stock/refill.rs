@@ -1,147 +1,82 @@
 //! Where allocate finds memory behind its cursor: the spare, the depot, loose blocks, the uncarved rest of a slab, a
-//! free span, a freed run, and what a sweep gathers.
+//! free span, a freed run; what other CPUs' caches hold; slabs of other classes in which nobody has a block; at last, a
+//! block of a larger class.
 
 use super::large::spans_for;
-use super::queue::Popped;
 use super::span::Miss;
 use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
-use crate::percpu::platform::Platform;
-use crate::sync::{Ordering, spin_loop};
+use crate::percpu::platform::{Platform, Stolen};
+use crate::sync::Ordering;
 
-/// How often a search that met other ones' hands starts over.
+/// How often a search starts over that met other ones' hands.
 /// (Loom: once more, so that the model ends.)
-const CONTENDED_TRIES: u32 = if cfg!(storport_pool_loom) { 2 } else { 16 };
+const TRIES: u32 = if cfg!(storport_pool_loom) { 2 } else { 16 };
+/// How often a search looks that met none: what moves while it looks, it may have missed.
+const LOOKS: u32 = 2;
 
-/// Finds a run of whole spans.
-pub(crate) fn find_large<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
-    if spans_for(bytes) > meta.control().geometry.spans {
-        return Err(Miss::None);
-    }
-    for _ in 0..CONTENDED_TRIES {
-        let found = find_run(meta, platform, bytes);
-        if found != Err(Miss::Contended) {
-            return found;
+/// Repeats a search until it finds something, or may say that there is nothing.
+fn search<P: Platform>(
+    platform: &P,
+    mut once: impl FnMut(u32, &mut bool) -> Option<BlockId>,
+) -> Result<BlockId, Miss> {
+    let mut ever = false;
+    for attempt in 1..=TRIES {
+        let mut contended = false;
+        if let Some(block) = once(attempt, &mut contended) {
+            return Ok(block);
         }
-        spin_loop();
+        ever |= contended;
+        if !contended && attempt >= LOOKS {
+            return Err(if ever { Miss::Contended } else { Miss::None });
+        }
+        if contended {
+            platform.relax();
+        }
     }
     Err(Miss::Contended)
 }
 
-/// One search for a run: among the free spans, freed runs included; then with the empty slabs of all classes.
-fn find_run<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
-    let mut contended = false;
-    for swept in [false, true] {
-        if swept {
-            contended |= reclaim(meta, platform, None) == Err(Miss::Contended);
-        }
-        // Before untouched spans: they are resident, and the longer they wait the more there are.
-        // Without the hints, before it fails.
-        meta.collect_large(swept);
-        match meta.take_large(bytes) {
-            Ok(block) => return Ok(block),
-            Err(miss) => contended |= miss == Miss::Contended,
-        }
+/// Finds a run of whole spans.
+pub(crate) fn find_large<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
+    let len = spans_for(bytes);
+    if len > meta.control().geometry.spans {
+        return Err(Miss::None);
     }
-    Err(if contended { Miss::Contended } else { Miss::None })
+    search(platform, |attempt, contended| {
+        // Before untouched spans: freed runs are resident, and the longer they wait the more there are.
+        meta.collect_large(attempt > 1);
+        let mut found = meta.take_large(bytes);
+        if found.is_err() && meta.collect_large(true) {
+            found = meta.take_large(bytes);
+        }
+        if found.is_err() {
+            found = match meta.reclaim(platform, len) {
+                // Unless somebody else is faster.
+                Ok(()) => meta.take_large(bytes).map_err(|_| Miss::Contended),
+                Err(miss) => Err(miss),
+            };
+        }
+        *contended |= found == Err(Miss::Contended);
+        found.ok()
+    })
 }
 
 /// Finds a block in the sources behind the cursor, and loads a magazine on the way.
 pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Result<BlockId, Miss> {
-    for attempt in 0..CONTENDED_TRIES {
-        let mut contended = false;
-        if let Some(block) = from_shared(meta, platform, class, attempt > 0, &mut contended) {
-            return Ok(block);
-        }
-        // A new slab, from a free span or a freed run.
-        if let Some(span) = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?) {
-            if !meta.adopt_slab(class, span) {
-                // A free of a stale address may have read the entry meanwhile (I5).
-                platform.fence_sections(meta);
-                meta.give_spans(span, 1);
-            }
-            if let Some(block) = from_shared(meta, platform, class, false, &mut contended) {
-                return Ok(block);
-            }
-            continue;
-        }
-        // What is parked in caches: first of this class, then of all others.
-        match reclaim(meta, platform, Some(class)) {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(_) => contended = true,
-        }
-        // Without the hint, before it fails.
-        if let Some(block) = from_shared(meta, platform, class, true, &mut contended) {
-            return Ok(block);
-        }
-        if !contended {
-            return Err(Miss::None);
-        }
-        spin_loop();
-    }
-    Err(Miss::Contended)
-}
-
-/// Sweeps. With a class in want, stops as soon as that has blocks or a span is free; else sweeps all.
-/// `Ok(true)`: look again. `Err`: someone else's hand may hold what is wanted.
-fn reclaim<P: Platform>(meta: &Meta, platform: &P, wanted: Option<Class>) -> Result<bool, Miss> {
-    let Some(claim) = meta.try_reclaim() else {
-        return Err(Miss::Contended);
-    };
-    let mut contended = false;
-    if let Some(class) = wanted {
-        let swept = meta.sweep(platform, &claim, class, false);
-        contended |= swept.contended;
-        if swept.blocks > 0 {
-            return Ok(true);
-        }
-    }
-    let mut retired = 0;
-    for class in (0..SLAB_CLASSES as u8).map(Class) {
-        if Some(class) == wanted || meta.slabs(class) == 0 {
-            continue;
-        }
-        let swept = meta.sweep(platform, &claim, class, true);
-        contended |= swept.contended;
-        retired += swept.retired;
-        if wanted.is_some() && retired > 0 {
-            return Ok(true);
-        }
-    }
-    if retired == 0 && contended { Err(Miss::Contended) } else { Ok(retired > 0) }
-}
-
-/// The spare, the depot, loose blocks (all of them: not only if the class is said to have some), the uncarved rest
-/// of the current slab.
-fn from_shared<P: Platform>(
-    meta: &Meta,
-    platform: &P,
-    class: Class,
-    all: bool,
-    contended: &mut bool,
-) -> Option<BlockId> {
-    let cpu = platform.cpu(meta);
-    let magazine = cpu
-        .and_then(|cpu| take_spare(meta, cpu, class))
-        .or_else(|| from_depot(meta, class, contended))
-        .or_else(|| from_loose(meta, class, all));
-    let magazine = match magazine {
-        Some(Source::Magazine(magazine)) => magazine,
-        Some(Source::Block(block)) => return Some(block),
-        None => match carve(meta, class)? {
-            Source::Magazine(magazine) => magazine,
-            Source::Block(block) => return Some(block),
-        },
-    };
-    let (block, rest) = meta.take_id(magazine);
-    match cpu {
-        Some(cpu) => load_magazine(meta, platform, cpu, class, rest),
-        None => put_away(meta, class, rest),
-    }
-    Some(block)
+    let source = Sources { meta, platform, class, cpu: platform.cpu(meta) };
+    search(platform, |attempt, contended| {
+        source
+            .shared(attempt > 1)
+            .or_else(|| source.new_slab(contended))
+            // Without hints, before it goes on to what costs others time.
+            .or_else(|| source.shared(true))
+            .or_else(|| source.caches(class, contended))
+            .or_else(|| source.reclaimed(contended))
+            .or_else(|| source.larger(contended))
+    })
 }
 
 /// What a source gave: a magazine in hand that is not empty, or one block.
@@ -150,51 +85,165 @@ enum Source {
     Block(BlockId),
 }
 
-fn take_spare(meta: &Meta, cpu: u32, class: Class) -> Option<Source> {
-    let spare = meta.spare(cpu, class);
-    // ORDERING: Relaxed - a first look; an empty one stays where it is.
-    if meta.entries(class, Cursor(spare.load(Ordering::Relaxed))) == 0 {
-        return None;
-    }
-    // ORDERING: Acquire - the entries; pairs with the Release that put it there.
-    let taken = Cursor(spare.swap(0, Ordering::Acquire));
-    if taken.0 == 0 {
-        return None;
-    }
-    if meta.entries(class, taken) == 0 {
-        meta.give_empty(taken);
-        return None;
-    }
-    Some(Source::Magazine(taken))
+/// Who looks for a block, and of which class.
+struct Sources<'a, P: Platform> {
+    meta: &'a Meta,
+    platform: &'a P,
+    class: Class,
+    cpu: Option<u32>,
 }
 
-fn from_depot(meta: &Meta, class: Class, contended: &mut bool) -> Option<Source> {
-    if meta.depot_is_empty(class) {
-        return None;
+impl<P: Platform> Sources<'_, P> {
+    /// The spare, the depot, loose blocks, the uncarved rest of the current slab. All of them, or where some are said to
+    /// be.
+    fn shared(&self, all: bool) -> Option<BlockId> {
+        let Sources { meta, class, .. } = *self;
+        // Who cannot load a magazine takes single blocks, since it may be preempted with what it has.
+        let loads = self.cpu.is_some_and(|cpu| is_empty(meta, class, meta.loaded(cpu, class)));
+        let source = self
+            .cpu
+            .and_then(|cpu| meta.take_spare(cpu, class))
+            .or_else(|| meta.take_filled(class, all))
+            .map(Source::Magazine)
+            .or_else(|| from_loose(meta, class, all, loads))
+            .or_else(|| carve(meta, class, loads))?;
+        Some(self.open(source))
     }
-    let Some(consumer) = meta.try_consume(class) else {
-        *contended = true;
-        return None;
-    };
-    loop {
-        match consumer.magazine() {
-            // Frees give empty ones here, when they end up with one in hand.
-            Ok(magazine) if meta.entries(class, magazine) == 0 => meta.give_empty(magazine),
-            Ok(magazine) => return Some(Source::Magazine(magazine)),
-            Err(end) => {
-                *contended |= end == Popped::Gap;
-                return None;
+
+    /// One block of what a source gave; the rest is loaded, or put away.
+    fn open(&self, source: Source) -> BlockId {
+        match source {
+            Source::Block(block) => block,
+            Source::Magazine(magazine) => {
+                let (block, rest) = self.meta.take_id(magazine);
+                match self.cpu {
+                    Some(cpu) => load_magazine(self.meta, self.platform, cpu, self.class, rest),
+                    None => put_away(self.meta, self.class, rest),
+                }
+                block
             }
+        }
+    }
+
+    /// A slab of a free span or a freed run.
+    fn new_slab(&self, contended: &mut bool) -> Option<BlockId> {
+        let Sources { meta, platform, class, .. } = *self;
+        let span = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?)?;
+        if !meta.adopt_slab(class, span) {
+            // A free of a stale address may have read the entry meanwhile (I5).
+            if platform.fence_sections(meta) {
+                meta.give_spans(span, 1);
+            } else {
+                meta.restore_slab(class, span);
+            }
+        }
+        let block = self.shared(false);
+        // Others took all that it has.
+        *contended |= block.is_none();
+        block
+    }
+
+    /// A slab of a span in which nobody has a block.
+    fn reclaimed(&self, contended: &mut bool) -> Option<BlockId> {
+        let reclaimed = self.meta.reclaim(self.platform, 1);
+        let block = reclaimed.is_ok().then(|| self.new_slab(contended)).flatten();
+        // Somebody else was faster, or has what is missing in hand.
+        *contended |= reclaimed.is_ok() && block.is_none() || reclaimed == Err(Miss::Contended);
+        block
+    }
+
+    /// What CPUs have of a class as spares, or loaded. A block of a larger class is taken alone.
+    fn caches(&self, class: Class, contended: &mut bool) -> Option<BlockId> {
+        let Sources { meta, platform, .. } = *self;
+        let mut found = None;
+        for cpu in 0..meta.control().cpus {
+            found = meta.take_spare(cpu, class).or_else(|| match platform.steal(meta, cpu, class) {
+                Stolen::Magazine(magazine) => Some(magazine),
+                Stolen::Nothing => None,
+                Stolen::Busy => {
+                    *contended = true;
+                    None
+                }
+            });
+            if found.is_some() {
+                break;
+            }
+        }
+        let magazine = found?;
+        if class == self.class {
+            return Some(self.open(Source::Magazine(magazine)));
+        }
+        let (block, rest) = meta.take_id(magazine);
+        put_away(meta, class, rest);
+        Some(block)
+    }
+
+    /// A block of a larger class, which is better than none.
+    fn larger(&self, contended: &mut bool) -> Option<BlockId> {
+        let meta = self.meta;
+        let larger = || (self.class.0 + 1..SLAB_CLASSES as u8).map(Class).filter(|&class| meta.slabs(class) > 0);
+        larger()
+            .find_map(|class| {
+                let source = from_loose(meta, class, true, false)
+                    .or_else(|| carve(meta, class, false))
+                    .or_else(|| meta.take_filled(class, true).map(Source::Magazine))?;
+                Some(match source {
+                    Source::Block(block) => block,
+                    Source::Magazine(magazine) => {
+                        let (block, rest) = meta.take_id(magazine);
+                        put_away(meta, class, rest);
+                        block
+                    }
+                })
+            })
+            .or_else(|| larger().find_map(|class| self.caches(class, contended)))
+    }
+}
+
+impl Meta {
+    /// What a CPU has loaded, now.
+    fn loaded(&self, cpu: u32, class: Class) -> Cursor {
+        // ORDERING: Relaxed - a look; an exchange decides.
+        Cursor(self.cursor(cpu, class).load(Ordering::Relaxed))
+    }
+
+    /// Takes a CPU's spare magazine of a class, if it has blocks.
+    pub(crate) fn take_spare(&self, cpu: u32, class: Class) -> Option<Cursor> {
+        let spare = self.spare(cpu, class);
+        // ORDERING: Relaxed - a first look; an empty one stays where it is.
+        if self.entries(class, Cursor(spare.load(Ordering::Relaxed))) == 0 {
+            return None;
+        }
+        // ORDERING: Acquire - the entries; pairs with the Release that put it there.
+        let taken = Cursor(spare.swap(0, Ordering::Acquire));
+        if taken.0 == 0 {
+            return None;
+        }
+        if self.entries(class, taken) == 0 {
+            self.give_empty(taken);
+            return None;
+        }
+        Some(taken)
+    }
+
+    /// Takes a magazine of a class's depot that has blocks. Frees put empty ones there too, when they end up with one.
+    fn take_filled(&self, class: Class, all: bool) -> Option<Cursor> {
+        loop {
+            let magazine = self.take_magazine(class, all)?;
+            if self.entries(class, magazine) > 0 {
+                return Some(magazine);
+            }
+            self.give_empty(magazine);
         }
     }
 }
 
-/// A magazine of loose blocks; one block, when no magazine is left.
-fn from_loose(meta: &Meta, class: Class, all: bool) -> Option<Source> {
+/// Loose blocks: a magazine of them, or one, when no magazine is left or none is wanted.
+fn from_loose(meta: &Meta, class: Class, all: bool, wants_magazine: bool) -> Option<Source> {
     if !meta.may_have_loose(class, all) {
         return None;
     }
-    let empty = meta.take_empty(class);
+    let empty = wants_magazine.then(|| meta.take_empty(class)).flatten();
     let (mut magazine, mut block) = (empty, None);
     meta.take_loose(class, all, empty.map_or(1, |_| meta.capacity(class)), |next| match magazine {
         Some(open) => magazine = Some(meta.put_id(open, next)),
@@ -209,9 +258,9 @@ fn from_loose(meta: &Meta, class: Class, all: bool) -> Option<Source> {
     block.map(Source::Block)
 }
 
-/// A magazine full of blocks that were never used; one block, when no magazine is left.
-fn carve(meta: &Meta, class: Class) -> Option<Source> {
-    let magazine = meta.take_empty(class);
+/// Blocks that were never used: a magazine of them, or one, when no magazine is left or none is wanted.
+fn carve(meta: &Meta, class: Class, wants_magazine: bool) -> Option<Source> {
+    let magazine = wants_magazine.then(|| meta.take_empty(class)).flatten();
     let want = if magazine.is_some() { meta.capacity(class) } else { 1 };
     let Some(mut run) = meta.carve(class, want) else {
         if let Some(magazine) = magazine {
@@ -229,16 +278,21 @@ fn carve(meta: &Meta, class: Class) -> Option<Source> {
     }
 }
 
+/// Whether a cursor can be replaced: it names no magazine, or an empty one; or who stopped it did not survive a fork.
+fn is_empty(meta: &Meta, class: Class, cursor: Cursor) -> bool {
+    cursor.is_none()
+        || cursor.is_magazine() && meta.entries(class, cursor) == 0
+        || cursor.is_stopped_before(meta.generation())
+}
+
 /// Makes a magazine in hand the loaded one, if the cursor is empty; else its spare.
 fn load_magazine<P: Platform>(meta: &Meta, platform: &P, cpu: u32, class: Class, magazine: Cursor) {
-    // ORDERING: Relaxed - the exchange decides.
-    let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
-    let empty = seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0;
-    if !empty || !platform.exchange(meta, cpu, class, seen, magazine) {
+    let seen = meta.loaded(cpu, class);
+    if !is_empty(meta, class, seen) || !platform.exchange(meta, cpu, class, seen, magazine) {
         put_away(meta, class, magazine);
         return;
     }
-    if seen.is_none() {
+    if !seen.is_magazine() {
         return;
     }
     // ORDERING: Release - nothing but the magazine's ownership; pairs with the takers' Acquire.

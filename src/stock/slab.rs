@@ -72,7 +72,7 @@ impl Run {
 impl Meta {
     /// Takes up to `want` blocks that were never used from the class's current slab.
     pub(crate) fn carve(&self, class: Class, want: u32) -> Option<Run> {
-        let word = &self.depot(class).consumer.carve;
+        let word = &self.depot(class).slabs.carve;
         // ORDERING: Acquire - the slab's page-map entry; pairs with the Release in `adopt_slab`.
         let mut seen = Carve(word.load(Ordering::Acquire));
         loop {
@@ -94,7 +94,7 @@ impl Meta {
     #[must_use]
     pub(crate) fn adopt_slab(&self, class: Class, span: u32) -> bool {
         // ORDERING: Relaxed - a first look, before anyone can see the span as a slab.
-        if self.depot(class).consumer.carve.load(Ordering::Relaxed) != 0 {
+        if self.depot(class).slabs.carve.load(Ordering::Relaxed) != 0 {
             self.give_spans(span, 1);
             return true;
         }
@@ -105,9 +105,9 @@ impl Meta {
         self.entry(span as usize).store(self.control().geometry.slab_entry(class, span).0, Ordering::Release);
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
-        depot.consumer.slabs.fetch_add(1, Ordering::Relaxed);
+        depot.slabs.count.fetch_add(1, Ordering::Relaxed);
         // ORDERING: Release - the entry; pairs with the Acquire in `carve`.
-        let current = depot.consumer.carve.compare_exchange(
+        let current = depot.slabs.carve.compare_exchange(
             0,
             Carve::new(span, 0).0,
             Ordering::Release,
@@ -124,19 +124,19 @@ impl Meta {
         // ORDERING: Relaxed - published with the span's bit (Release in `give_spans`).
         self.entry(span as usize).store(Entry::NONE.0, Ordering::Relaxed);
         // ORDERING: Relaxed - a statistic and a hint.
-        self.depot(class).consumer.slabs.fetch_sub(1, Ordering::Relaxed);
+        self.depot(class).slabs.count.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many blocks of a slab were carved.
     pub(crate) fn carved(&self, class: Class, span: u32) -> u32 {
         // ORDERING: Relaxed - `close_slab` looks again.
-        Carve(self.depot(class).consumer.carve.load(Ordering::Relaxed)).carved_of(class, span)
+        Carve(self.depot(class).slabs.carve.load(Ordering::Relaxed)).carved_of(class, span)
     }
 
     /// Whether `held` blocks are all that was carved of the slab; if it is being carved, the rest
     /// is taken, so that nobody carves on.
     pub(crate) fn close_slab(&self, class: Class, span: u32, held: u32) -> bool {
-        let word = &self.depot(class).consumer.carve;
+        let word = &self.depot(class).slabs.carve;
         // ORDERING: Relaxed - the CAS decides.
         let seen = Carve(word.load(Ordering::Relaxed));
         seen.carved_of(class, span) == held
@@ -145,24 +145,41 @@ impl Meta {
                 || word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok())
     }
 
-    /// Takes the class's current slab if nothing was carved of it yet; it is retired.
-    pub(crate) fn take_idle_slab(&self, class: Class) -> Option<u32> {
-        let word = &self.depot(class).consumer.carve;
-        // ORDERING: Relaxed - the CAS decides.
-        let seen = Carve(word.load(Ordering::Relaxed));
-        // ORDERING: Acquire - the adopter's work on the span.
-        let idle = seen.0 != 0
-            && seen.next() == 0
-            && word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        idle.then(|| {
-            self.retire_slab(class, seen.span());
-            seen.span()
-        })
+    /// Retires a slab of which all carved blocks are loose. Then the span is in hand.
+    pub(crate) fn retire_vacant(&self, class: Class, span: u32) -> bool {
+        let carved = self.carved(class, span);
+        if self.count_loose(class, span) != carved || !self.take_all_loose(class, span, carved) {
+            return false;
+        }
+        let ours = self.close_slab(class, span, carved);
+        if ours {
+            self.retire_slab(class, span);
+        } else {
+            // Somebody carved on.
+            self.put_carved_loose(class, span, carved);
+        }
+        ours
+    }
+
+    /// Undoes the retirement of a span in hand: all its blocks are loose.
+    pub(crate) fn restore_slab(&self, class: Class, span: u32) {
+        // ORDERING: Release - as in `adopt_slab`.
+        self.entry(span as usize).store(self.control().geometry.slab_entry(class, span).0, Ordering::Release);
+        // ORDERING: Relaxed - a statistic and a hint.
+        self.depot(class).slabs.count.fetch_add(1, Ordering::Relaxed);
+        self.put_carved_loose(class, span, class.per_slab());
+    }
+
+    /// Makes the first `count` blocks to be carved of a slab loose. The caller holds them.
+    fn put_carved_loose(&self, class: Class, span: u32, count: u32) {
+        (0..count).for_each(|n| {
+            self.put_loose(class, BlockId(span * SPAN_GRAINS + class.nth_carved(n, span)));
+        });
     }
 
     /// How many slabs a class has.
     pub(crate) fn slabs(&self, class: Class) -> u32 {
         // ORDERING: Relaxed - a statistic and a hint.
-        self.depot(class).consumer.slabs.load(Ordering::Relaxed)
+        self.depot(class).slabs.count.load(Ordering::Relaxed)
     }
 }

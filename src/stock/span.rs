@@ -4,6 +4,9 @@
 use crate::layout::meta::Meta;
 use crate::sync::Ordering;
 
+/// How many spans are in hand while their memory is given back: together no more than a magazine's blocks.
+const AT_ONCE: u32 = 4;
+
 /// How a search for memory ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Miss {
@@ -146,33 +149,46 @@ impl Meta {
         }
     }
 
-    /// Hands every run of free spans that may be resident to `decommit`, which answers whether
-    /// it gave the memory back. Each run is taken while it is worked on. Returns the spans given back.
+    /// Whether a span is free.
+    pub(crate) fn is_free(&self, span: u32) -> bool {
+        // ORDERING: Acquire - its former use's entry; pairs with the Release in `give_spans`.
+        self.free_spans(span as usize / 64).load(Ordering::Acquire) >> (span % 64) & 1 != 0
+    }
+
+    /// Hands the free spans that may be resident to `decommit`, which answers whether it gave the memory back. A few
+    /// adjacent ones at a time, which are in hand while it works. Returns the spans given back.
     pub(crate) fn for_free_resident(&self, mut decommit: impl FnMut(u32, u32) -> bool) -> u64 {
         let mut given = 0;
         for word in 0..self.control().geometry.bitmap_words() {
-            // ORDERING: Relaxed - bits are only taken if they are also free.
-            let touched = self.touched_spans(word).load(Ordering::Relaxed);
-            if touched == 0 {
-                continue;
-            }
-            // ORDERING: Acquire - as in `take_span`.
-            let taken = self.free_spans(word).fetch_and(!touched, Ordering::Acquire) & touched;
-            let mut rest = taken;
-            while rest != 0 {
-                let from = rest.trailing_zeros();
-                let len = (rest >> from).trailing_ones();
-                let mask = bits(from, from + len);
-                if decommit(word as u32 * 64 + from, len) {
-                    given += u64::from(len);
-                    // ORDERING: Relaxed - the spans are ours; published with them.
-                    self.touched_spans(word).fetch_and(!mask, Ordering::Relaxed);
+            let mut from = 0;
+            while from < 64 {
+                // ORDERING: Relaxed, twice - bits are only taken if they are also free.
+                let touched = self.touched_spans(word).load(Ordering::Relaxed) & (u64::MAX << from);
+                let ours = touched & self.free_spans(word).load(Ordering::Relaxed);
+                if ours == 0 {
+                    break;
                 }
-                rest &= !mask;
-            }
-            if taken != 0 {
+                from = ours.trailing_zeros();
+                let len = (ours >> from).trailing_ones().min(AT_ONCE);
+                let mask = bits(from, from + len);
+                // ORDERING: Acquire - as in `take_span`.
+                let taken = self.free_spans(word).fetch_and(!mask, Ordering::Acquire) & mask;
+                // All of them, or those that nobody else got meanwhile, one by one.
+                let mut rest = taken;
+                while rest != 0 {
+                    let first = rest.trailing_zeros();
+                    let run = (rest >> first).trailing_ones();
+                    let mask = bits(first, first + run);
+                    if decommit(word as u32 * 64 + first, run) {
+                        given += u64::from(run);
+                        // ORDERING: Relaxed - the spans are ours; published with them.
+                        self.touched_spans(word).fetch_and(!mask, Ordering::Relaxed);
+                    }
+                    rest &= !mask;
+                }
                 // ORDERING: Release - as in `give_spans`.
                 self.free_spans(word).fetch_or(taken, Ordering::Release);
+                from += len;
             }
         }
         given
