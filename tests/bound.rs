@@ -16,8 +16,8 @@ use storport_pool::{
 /// Blocks of this size: 16 to a magazine.
 const SIZE: u32 = 4096;
 const FULL: usize = 16;
-/// Another class, for what goes on elsewhere.
-const OTHER: u32 = 8192;
+/// Other classes, for what goes on elsewhere.
+const OTHERS: [u32; 12] = [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 8192];
 /// The locked claim that the feature adds to the masked section.
 const CHECKED: u32 = cfg!(feature = "checked") as u32;
 /// CPUs with a cache; this number has none.
@@ -219,6 +219,8 @@ fn cursor_of_others<K: Kind>() {
     };
     must_free(&bench.pool, bench.id, blocks[0]);
     if !K::TWIN {
+        // A slab that is all free, so that the trim wants the blocks of this class.
+        blocks[FULL..].iter().for_each(|&block| must_free(&bench.pool, bench.id, block));
         let (inner, block) = (bench.clone(), blocks[1]);
         FENCE.set(Some(Box::new(move || {
             on(0, || inner.expect("stopped cursor", block, 2, 0));
@@ -249,22 +251,22 @@ fn cursor_of_others<K: Kind>() {
     assert_eq!(most, 5);
 }
 
-/// Takes a magazine from the stock of empties and gives it back, as a CPU without a cache does.
-struct Churn<K: Kind>(Rc<Pool<K::P>>, AdapterId, u64);
+/// Takes a magazine from the stock of empties at each turn: another CPU's first one of a class.
+struct Churn<K: Kind>(Rc<Pool<K::P>>, AdapterId, std::slice::Iter<'static, u32>);
 
 impl<K: Kind> Churn<K> {
     fn new(bench: &Bench<K>) -> Self {
         let (pool, id) = (bench.pool.clone(), bench.id);
-        // A whole slab: were something left in the depot, allocate would take that.
-        let slab: Vec<u64> = on(CPUS, || (0..8).map(|_| alloc(&pool, id, OTHER).unwrap()).collect());
-        Churn(pool, id, slab[0])
+        // A trim puts what these classes have loaded into the stock of empties.
+        let others = OTHERS.map(|bytes| on(1, || alloc(&pool, id, bytes).unwrap()));
+        others.into_iter().for_each(|block| on(1, || must_free(&pool, id, block)));
+        assert_eq!(pool.trim().unwrap().slabs, OTHERS.len() as u64);
+        Churn(pool, id, OTHERS.iter())
     }
 
     fn turn(&mut self) {
-        on(CPUS, || {
-            must_free(&self.0, self.1, self.2);
-            self.2 = alloc(&self.0, self.1, OTHER).unwrap();
-        });
+        let bytes = *self.2.next().expect("a class for each turn");
+        on(1, || alloc(&self.0, self.1, bytes).unwrap());
     }
 }
 

@@ -169,7 +169,7 @@ impl Control {
             hook: AtomicPtr::new(core::ptr::null_mut()),
             hooks: AtomicPtr::new(core::ptr::null_mut()),
             trim_claim: AtomicU32::new(0),
-            stealers: [const { AtomicU32::new(0) }; STEALERS],
+            stealers: core::array::from_fn(|_| AtomicU32::new(0)),
             bury_claim: AtomicU32::new(0),
             span_hint: AtomicU32::new(0),
             arena_next: AtomicU64::new(u64::from(geometry.arena)),
