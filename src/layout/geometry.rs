@@ -36,6 +36,8 @@ pub(crate) struct Geometry {
     pub(crate) adapters: usize,
     /// How many the host may add.
     pub(crate) adapters_len: u32,
+    /// Counter cells of the *other* accounts.
+    pub(crate) others: usize,
     pub(crate) cpu_blocks: usize,
     pub(crate) cpu_stride: usize,
     pub(crate) span_words: usize,
@@ -97,6 +99,11 @@ const fn level(grain_shift: u32) -> usize {
         level -= 1;
     }
     level
+}
+
+/// How many *other* accounts there are: the adapters', the orphans', that of the gone.
+pub(crate) const fn other_accounts(adapters: u32) -> u32 {
+    adapters + 2
 }
 
 const fn align(offset: usize, to: usize) -> usize {
@@ -167,7 +174,8 @@ impl Geometry {
             least_class += 1;
         }
 
-        let accounts = config.accounts as usize;
+        // One more: the pool's own.
+        let accounts = config.accounts as usize + 1;
         let below = align(accounts * 8, PAGE as usize);
         let bitmap = spans.div_ceil(64) as usize * 8;
 
@@ -182,7 +190,8 @@ impl Geometry {
         let least = Class(least_class).grain_shift();
         let loose_words = (SPAN_GRAINS >> least).div_ceil(64) as usize;
         let loose_spans = align(loose + spans as usize * loose_words * 8, 64);
-        let first_cpu = align(loose_spans + CLASSES * bitmap, 128);
+        let others = align(loose_spans + CLASSES * bitmap, 64);
+        let first_cpu = align(others + other_accounts(config.adapters) as usize * CELL_ROW, 128);
         let cpu_stride = align(cells + CPU_WORDS, 128);
         let cpu_blocks = first_cpu + cells;
         // One block more: the shared row.
@@ -232,6 +241,7 @@ impl Geometry {
             above: align(end, PAGE as usize),
             adapters,
             adapters_len: config.adapters,
+            others,
             cpu_blocks,
             cpu_stride,
             span_words,
