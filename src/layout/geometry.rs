@@ -36,6 +36,8 @@ pub(crate) struct Geometry {
     pub(crate) adapters: usize,
     /// How many the host may add.
     pub(crate) adapters_len: u32,
+    /// Counter cells of the *other* accounts.
+    pub(crate) others: usize,
     pub(crate) cpu_blocks: usize,
     pub(crate) cpu_stride: usize,
     pub(crate) span_words: usize,
@@ -105,6 +107,11 @@ const fn level(grain_shift: u32) -> usize {
     level
 }
 
+/// How many *other* accounts there are: the adapters', the orphans', that of the gone.
+pub(crate) const fn other_accounts(adapters: u32) -> u32 {
+    adapters + 2
+}
+
 const fn align(offset: usize, to: usize) -> usize {
     offset.next_multiple_of(to)
 }
@@ -168,7 +175,8 @@ impl Geometry {
             least_class += 1;
         }
 
-        let accounts = config.accounts as usize;
+        // One more: the pool's own.
+        let accounts = config.accounts as usize + 1;
         let below = align(accounts * 8, PAGE as usize);
         let bitmap = spans.div_ceil(64) as usize * 8;
 
@@ -193,7 +201,8 @@ impl Geometry {
                 + 2 * config.cpus as usize * SLAB_CLASSES
         };
         let full_words = needed.div_ceil(64);
-        let first_cpu = align(full + SLAB_CLASSES * full_words * 8, 128);
+        let others = align(full + SLAB_CLASSES * full_words * 8, 64);
+        let first_cpu = align(others + other_accounts(config.adapters) as usize * CELL_ROW, 128);
         let cpu_stride = align(cells + CPU_WORDS, 128);
         let cpu_blocks = first_cpu + cells;
         // One block more: the shared row.
@@ -236,6 +245,7 @@ impl Geometry {
             above: align(end, PAGE as usize),
             adapters,
             adapters_len: config.adapters,
+            others,
             cpu_blocks,
             cpu_stride,
             span_words,

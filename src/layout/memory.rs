@@ -73,7 +73,7 @@ mod model {
     use crate::layout::block::{Account, BlockId};
     use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN_GRAINS};
     use crate::layout::control::Control;
-    use crate::layout::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS};
+    use crate::layout::geometry::{ADAPTER_BYTES, CELL_ROW, Geometry, PAGE_MAP, RECORDS, other_accounts};
     use crate::sync::{AtomicU32, AtomicU64};
 
     /// The control block, and the words by offset: only those that the geometry names, each at the
@@ -90,6 +90,8 @@ mod model {
             let geometry: Geometry = words.control.geometry;
             let spans = geometry.spans;
             let (cpus, accounts) = (words.control.cpus, words.control.account_mask);
+            // And the pool's own.
+            let accounts = accounts - 1;
             words.add_wide(accounts * 8, 0);
             // A small range's ids have no top bits.
             words.add_narrow(0, 4);
@@ -110,6 +112,8 @@ mod model {
             {
                 words.add_wide(at as isize, (at + bytes) as isize);
             }
+            let others = geometry.others + other_accounts(geometry.adapters_len) as usize * CELL_ROW;
+            words.add_wide(geometry.others as isize, others as isize);
             for cpu in 0..=cpus {
                 let block = geometry.cpu_block(cpu);
                 words.add_narrow(block, block + 2 * CLASS_SLOTS * 4);

@@ -49,7 +49,7 @@ impl Meta {
     }
 
     #[inline(always)]
-    fn word64(&self, offset: isize) -> &AtomicU64 {
+    pub(super) fn word64(&self, offset: isize) -> &AtomicU64 {
         self.memory.word64(offset)
     }
 
@@ -172,6 +172,25 @@ impl Meta {
     pub(crate) fn cell(&self, cpu: u32, account: Account, class: Class) -> &AtomicU64 {
         let block = self.control().geometry.cpu_block(cpu) as isize;
         self.word64(block + Geometry::cell_offset(account, class))
+    }
+
+    /// The counter cell of an *other* account.
+    pub(crate) fn other_cell(&self, account: Account, class: Class) -> &AtomicU64 {
+        debug_assert!(account.is_other());
+        let offset = self.control().geometry.others as isize + Geometry::cell_offset(account, class);
+        self.word64(offset)
+    }
+
+    /// Has a block count under another account, if its record is still this one.
+    pub(crate) fn move_record(&self, class: Class, block: BlockId, from: Account, to: Account) {
+        let word = self.record_word(self.state_index(class, block));
+        // ORDERING: Relaxed, all - the exact word decides; its bytes stay as they are.
+        let seen = word.load(Ordering::Relaxed);
+        let record = Record::from_word(seen);
+        if record.account == from {
+            let moved = Record::word(to, record.bytes);
+            let _ = word.compare_exchange(seen, moved, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Entry number `n` of a magazine.

@@ -1,6 +1,7 @@
 //! How the range and the metadata are laid out: size classes, states, page map, geometry.
 
 pub(crate) mod block;
+pub(crate) mod cell;
 pub(crate) mod classes;
 pub(crate) mod config;
 pub(crate) mod control;

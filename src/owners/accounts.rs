@@ -4,12 +4,11 @@
 use crate::contract::adapter::AdapterId;
 use crate::contract::tag::PoolTag;
 use crate::layout::block::Account;
-use crate::layout::classes::{CLASSES, Class};
 use crate::layout::meta::Meta;
 use crate::layout::state::{Record, State};
 use crate::sync::{Ordering, fence};
 
-/// An account word: tag above, owner below, and in the owner's low bits two that shut its fast path.
+/// An account word: tag above, owner below, and in the owner's low bits some that shut its fast path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(pub(crate) u64);
 
@@ -20,10 +19,16 @@ const PROBES: isize = if cfg!(storport_pool_loom) { 3 } else { 8 };
 const CLOSED: u64 = 1;
 /// With `CLOSED`: whoever set this is about to open it, unless a closer takes the bit away.
 const OPENING: u64 = 2;
+/// With `CLOSED`, of what an adapter left: who thins the orphans out has found no block of it yet.
+const CANDIDATE: u64 = 4;
 /// The word of an account that is not in use. No key equals it.
 pub(crate) const UNUSED: Key = Key(AdapterId::NOBODY.0 as u64 | CLOSED);
 
-const _: () = assert!(AdapterId::GONE.0 as u64 & (CLOSED | OPENING) == 0, "a handle leaves the bits free");
+/// The word of the pool's own account, always open: what it counts means nothing. No caller's key equals it.
+pub(crate) const OWN: Key = Key::new(AdapterId::NOBODY.left(), OTHER_TAG);
+
+const _: () =
+    assert!(AdapterId::GONE.0 as u64 & (CLOSED | OPENING | CANDIDATE) == 0, "a handle leaves the bits free");
 
 impl Key {
     #[inline(always)]
@@ -41,10 +46,29 @@ impl Key {
 
     /// The open word.
     pub(crate) const fn open(self) -> Key {
-        Key(self.0 & !(CLOSED | OPENING))
+        Key(self.0 & !(CLOSED | OPENING | CANDIDATE))
     }
 
-    const fn closed(self) -> Key {
+    /// The word of an account that is being emptied, by somebody of this fork generation.
+    pub(crate) const fn leaving(generation: u32) -> Key {
+        Key((generation as u64) << 32 | AdapterId::NOBODY.left().0 as u64 | CLOSED)
+    }
+
+    /// Whether the account is being emptied.
+    pub(crate) fn is_leaving(self) -> bool {
+        self.owner() == AdapterId::NOBODY.left()
+    }
+
+    /// Whether the account is that of what a removed adapter left.
+    pub(crate) fn is_left(self) -> bool {
+        self.owner().is_left() && !self.is_leaving()
+    }
+
+    pub(crate) const fn candidate(self) -> Key {
+        Key(self.closed().0 | CANDIDATE)
+    }
+
+    pub(crate) const fn closed(self) -> Key {
         Key(self.open().0 | CLOSED)
     }
 
@@ -68,17 +92,22 @@ impl Meta {
         Account(!key.hash(self.control().account_shift) as isize)
     }
 
-    /// All accounts.
+    /// The pool's own account, by which a CPU's magazine is reached when the block counts elsewhere.
+    pub(crate) fn own_account(&self) -> Account {
+        Account(self.control().account_mask - 1)
+    }
+
+    /// All accounts that have a word.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = Account> {
         (self.control().account_mask..0).map(Account)
     }
 
-    /// Finds or makes the account of an open adapter; its *other* account when all places are taken.
+    /// Finds or makes the account of an open adapter; its *other* account when live ones have all places.
     ///
     /// Also gives the open word: the caller's second look compares with that, never with what it
     /// finds in the account later, which may be a closed one.
     pub(crate) fn intern(&self, key: Key) -> Option<(Account, Key)> {
-        let found = match self.reserve(key) {
+        let found = match self.reserve(key).or_else(|| self.take_dead(key)) {
             Some(account) => (account, key),
             None => (self.adapter_other(key.owner())?, Key::new(key.owner(), OTHER_TAG)),
         };
@@ -89,18 +118,29 @@ impl Meta {
     /// The key of the account that counted a block, open: `None` when that is another one's by now, or was never one.
     pub(crate) fn key_of(&self, state: State, record: Record) -> Option<Key> {
         let account = record.account;
-        let known = (self.control().account_mask..0).contains(&account.0);
-        let key = known.then(|| self.account_key(account).open())?;
-        (key.owner() == state.owner()).then_some(key)
+        let key = self.is_account(account).then(|| self.account_key(account).open())?;
+        self.has(account, key, state.owner()).then_some(key)
     }
 
-    /// An account's word.
+    fn is_account(&self, account: Account) -> bool {
+        (self.control().account_mask..self.gone_other().0).contains(&account.0)
+    }
+
+    /// Whether an account of this key counts blocks of this owner.
+    pub(crate) fn has(&self, account: Account, key: Key, owner: AdapterId) -> bool {
+        key.owner() == owner || account == Account::ORPHANS && owner.is_left()
+    }
+
+    /// An account's word, or what stands for it.
     pub(crate) fn account_key(&self, account: Account) -> Key {
+        if account.is_other() {
+            return self.other_key(account);
+        }
         // ORDERING: Acquire - pairs with the CAS that changed it.
         Key(self.account_word(account).load(Ordering::Acquire))
     }
 
-    fn change_account(&self, account: Account, from: Key, to: Key) -> bool {
+    pub(super) fn change_account(&self, account: Account, from: Key, to: Key) -> bool {
         self.account_word(account)
             // ORDERING: AcqRel - Release: what was done with the account; Acquire: what others did.
             .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
@@ -113,21 +153,26 @@ impl Meta {
             // ORDERING: Relaxed - not shared yet.
             self.account_word(account).store(UNUSED.0, Ordering::Relaxed);
         }
+        // ORDERING: Relaxed - as above.
+        self.account_word(self.own_account()).store(OWN.0, Ordering::Relaxed);
     }
 
-    /// The places of a key, in the order of the search. The fast path looks at the first one alone, where
-    /// an *other* account never stands: its tag is no caller's.
+    /// The places of a key, in the order of the search. The fast path looks at the first one alone.
     fn places(&self, key: Key) -> impl Iterator<Item = Account> {
         let hash = key.hash(self.control().account_shift) as isize;
         let mask = self.control().account_mask;
-        (isize::from(key.tag() == OTHER_TAG)..PROBES).map(move |n| Account(!(hash + n) | mask))
+        (0..PROBES).map(move |n| Account(!(hash + n) | mask))
     }
 
     /// Finds or makes the word of a key, open or closed. `None`: all places are taken.
-    pub(crate) fn reserve(&self, key: Key) -> Option<Account> {
+    fn reserve(&self, key: Key) -> Option<Account> {
         for place in self.places(key) {
             let seen = self.account_key(place);
-            if seen == key || seen == key.closed() {
+            if seen == key.opening() {
+                // Its maker stands still, or did not survive a fork.
+                self.finish_opening(place, key);
+            }
+            if seen.open() == key {
                 return Some(place);
             }
         }
@@ -145,7 +190,34 @@ impl Meta {
         None
     }
 
-    /// Opens an account that we made `opening`, if its adapter is open.
+    /// Takes the place of an account that nobody needs: a dead tag's totals go to the *other* account of the gone.
+    /// Bounded by the number of classes.
+    fn take_dead(&self, key: Key) -> Option<Account> {
+        let generation = self.generation();
+        let leaving = Key::leaving(generation);
+        self.places(key).find(|&place| {
+            let seen = self.account_key(place);
+            if !self.is_dead(seen, leaving) || !self.change_account(place, seen, leaving) {
+                return false;
+            }
+            self.pour(place, leaving, self.gone_other(), self.account_key(self.gone_other()));
+            let taken = self.change_account(place, leaving, key.opening());
+            self.finish_opening(place, key);
+            taken
+        })
+    }
+
+    /// Whether nobody needs the account: it keeps totals of a tag, an overtaken allocation made it for an adapter that
+    /// was gone, or who emptied it did not survive a fork. Its counts lie in the shared row.
+    fn is_dead(&self, seen: Key, leaving: Key) -> bool {
+        let owner = seen.owner();
+        if seen.is_leaving() {
+            return seen != leaving;
+        }
+        seen == seen.closed() && (owner == AdapterId::GONE || !owner.is_left() && self.adapter_removed(owner))
+    }
+
+    /// Opens an account that somebody made `opening`, if its adapter is open.
     ///
     /// A closer marks the adapter, fences, and looks at the words. If it does not see ours, we see its
     /// mark; if it does, it takes the bit away and our CAS fails. So no account is open after it went by.
@@ -153,7 +225,7 @@ impl Meta {
         // ORDERING: SeqCst - pairs with the fence in `close_accounts`.
         fence(Ordering::SeqCst);
         let to = if self.adapter_live(key.owner()) { key.open() } else { key.closed() };
-        // A failure is a closer's change, or that of whoever took the account away.
+        // A failure is a closer's change, a helper's, or that of whoever took the account away.
         self.change_account(account, key.opening(), to);
     }
 
@@ -174,73 +246,23 @@ impl Meta {
         }
     }
 
-    /// Opens a closed account if its adapter is open.
-    pub(crate) fn open_account(&self, account: Account) {
-        let key = self.account_key(account);
-        if key == key.closed()
-            && self.adapter_live(key.owner())
-            && self.change_account(account, key, key.opening())
-        {
-            self.finish_opening(account, key);
-        }
-    }
-
-    /// Gives an account of a removed adapter to someone else, closed; `None`: to nobody.
-    pub(crate) fn hand_account(&self, account: Account, to: Option<AdapterId>) {
-        let first = self.account_key(account);
-        let to = to.map_or(UNUSED, |owner| Key::new(owner, first.tag()).closed());
+    /// Gives a closed account of this key another word.
+    pub(super) fn retag(&self, account: Account, key: Key, to: Key) -> bool {
         loop {
             // A late opener may still take its bit away.
-            let key = self.account_key(account);
-            if key.open() != first.open() || self.change_account(account, key, to) {
-                return;
+            let seen = self.account_key(account);
+            if seen.open() != key {
+                return false;
+            }
+            if self.change_account(account, seen, to) {
+                return true;
             }
         }
     }
 
-    /// Frees a closed account's word. What was counted goes to the one account that keeps its tag's
-    /// totals; this one becomes that, if there is none yet. No block refers to it.
-    pub(crate) fn bury_account(&self, account: Account) {
-        let tag = self.account_key(account).tag();
-        let gone = Key::new(AdapterId::GONE, tag);
-        let keeper = self.accounts().find(|&other| self.account_key(other).open() == gone);
-        if !self.ever_counted(account) {
-            self.hand_account(account, None);
-        } else if let Some(keeper) = keeper {
-            self.merge_counts(account, keeper);
-            self.hand_account(account, None);
-        } else {
-            self.hand_account(account, Some(AdapterId::GONE));
-        }
-    }
-
-    /// Whether anything was ever counted under an account.
-    pub(crate) fn ever_counted(&self, account: Account) -> bool {
-        (0..CLASSES as u8).any(|class| self.count(account, Class(class)) != 0)
-    }
-
-    /// Moves what was counted under one account to another.
-    pub(crate) fn merge_counts(&self, from: Account, into: Account) {
-        let control = self.control();
-        for cpu in 0..=control.cpus {
-            for class in (0..CLASSES as u8).map(Class) {
-                // ORDERING: Relaxed - cells are sums; the account is closed and fenced.
-                let count = self.cell(cpu, from, class).swap(0, Ordering::Relaxed);
-                if count != 0 {
-                    self.cell(control.cpus, into, class).fetch_add(count, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    /// Allocations counted under an account, in one class.
-    pub(crate) fn count(&self, account: Account, class: Class) -> u64 {
-        (0..=self.control().cpus)
-            .rev()
-            // ORDERING: Acquire - read after the walk (I8). The shared row first: what it takes back
-            // was counted before, there or in another row; pairs with the Release in `shared_cell`.
-            .map(|cpu| self.cell(cpu, account, class).load(Ordering::Acquire))
-            .fold(0, u64::wrapping_add)
+    /// Gives a settled account of a removed adapter to the owner of what that left.
+    pub(crate) fn hand_account(&self, account: Account, key: Key, to: AdapterId) {
+        self.retag(account, key, Key::new(to, key.tag()).closed());
     }
 }
 

@@ -5,11 +5,11 @@
 
 use core::fmt;
 
-use super::accounts::{Key, OTHER_TAG};
+use super::accounts::{Key, OTHER_TAG, UNUSED};
 use crate::contract::adapter::{AdapterId, NUMBER_BITS};
 use crate::layout::block::Account;
 use crate::layout::meta::Meta;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 /// An adapter's name: up to 32 bytes of UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -57,8 +57,6 @@ impl fmt::Debug for AdapterName {
 pub enum AdapterError {
     /// As many adapters live as the pool was made for.
     TooMany,
-    /// No account is left for the adapter's *other* row.
-    NoAccount,
     /// Every free place has had as many adapters as there are handles for it
     /// ([`Config::adapters`](crate::Config::adapters) says how many). Only a new pool has more.
     WornOut,
@@ -68,7 +66,6 @@ impl fmt::Display for AdapterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AdapterError::TooMany => "as many adapters live as the pool was made for",
-            AdapterError::NoAccount => "no account is left for the adapter",
             AdapterError::WornOut => {
                 "every free place has had as many adapters as the pool has handles for it; make a new pool"
             }
@@ -78,7 +75,8 @@ impl fmt::Display for AdapterError {
 
 impl core::error::Error for AdapterError {}
 
-/// The slot word: above, how many lives the slot has had, this one included; below, the state.
+/// The slot word: above, how many lives the slot has had, this one included; below, the state, and whoever works at the
+/// record: its fork generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Slot(u64);
 
@@ -92,6 +90,16 @@ impl Slot {
         Slot((life as u64) << 32 | state)
     }
 
+    /// A state that somebody of this fork generation will end.
+    const fn held(life: u32, state: u64, generation: u32) -> Slot {
+        Slot(Slot::new(life, state).0 | (generation as u64) << 8)
+    }
+
+    /// Of a held slot: whose.
+    const fn generation(self) -> u32 {
+        self.0 as u32 >> 8
+    }
+
     const fn life(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -101,9 +109,8 @@ impl Slot {
     }
 }
 
-/// Words of a record: slot, other account, name.
+/// Words of a record: slot, name.
 const SLOT: usize = 0;
-const OTHER: usize = 1;
 const NAME: usize = 2;
 
 /// Which life of which slot a handle is for: the number's upper bits and its lower ones.
@@ -111,6 +118,13 @@ const NAME: usize = 2;
 struct Place {
     slot: u32,
     life: u32,
+}
+
+/// A removal that is under way.
+#[derive(Clone, Copy)]
+pub(crate) struct Removing {
+    slot: u32,
+    word: Slot,
 }
 
 impl Meta {
@@ -150,49 +164,38 @@ impl Meta {
     /// Adds an adapter. Lock-free.
     pub(crate) fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
         let mut error = AdapterError::TooMany;
+        let generation = self.generation();
         for slot in self.slots() {
             let seen = self.slot(slot);
-            if seen.state() != VACANT {
-                continue;
-            }
-            let life = seen.life() + 1;
+            let life = match seen.state() {
+                VACANT => seen.life() + 1,
+                // Who reserved it did not survive a fork, so nobody has got the handle.
+                RESERVED if seen.generation() != generation => seen.life(),
+                _ => continue,
+            };
             if life > self.lives() {
                 error = AdapterError::WornOut;
-            } else if self.change_slot(slot, seen, Slot::new(life, RESERVED)) {
-                return self.fill(Place { slot, life }, name);
+                continue;
+            }
+            let reserved = Slot::held(life, RESERVED, generation);
+            if self.change_slot(slot, seen, reserved) {
+                self.write_name(slot, name);
+                // Fails when a forked child's handler took over what it had interrupted.
+                if self.change_slot(slot, reserved, Slot::new(life, LIVE)) {
+                    return Ok(self.handle(Place { slot, life }));
+                }
             }
         }
         Err(error)
     }
 
-    /// Writes a reserved record and makes it live.
-    fn fill(&self, place: Place, name: &str) -> Result<AdapterId, AdapterError> {
-        let (slot, id) = (place.slot, self.handle(place));
+    fn write_name(&self, slot: u32, name: &str) {
         let name = AdapterName::new(name);
         for (n, chunk) in name.bytes.chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
             // ORDERING: Release - after the slot word that says RESERVED: who reads this sees that.
             self.adapter_word(slot, NAME + n).store(word, Ordering::Release);
         }
-        let other = self.reserve(Key::new(id, OTHER_TAG));
-        let Some(other) = other else {
-            // Nobody has got the handle, so the next one may.
-            self.set_slot(Place { life: place.life - 1, ..place }, VACANT);
-            return Err(AdapterError::NoAccount);
-        };
-        // ORDERING: Relaxed - published by the slot word.
-        self.adapter_word(slot, OTHER).store(other.0 as u64, Ordering::Relaxed);
-        self.set_slot(place, LIVE);
-        // The word was closed while the record was reserved.
-        // ORDERING: SeqCst - pairs with `close_accounts`.
-        fence(Ordering::SeqCst);
-        self.open_account(other);
-        Ok(id)
-    }
-
-    fn set_slot(&self, place: Place, state: u64) {
-        // ORDERING: Release - the record; pairs with the Acquire in `slot`.
-        self.adapter_word(place.slot, SLOT).store(Slot::new(place.life, state).0, Ordering::Release);
     }
 
     /// The state of the life that the handle is for; `None` when the slot is in another one.
@@ -217,12 +220,37 @@ impl Meta {
         self.place_of(id).is_some() && self.state_of(id).is_none_or(|state| state == VACANT)
     }
 
-    /// The adapter's *other* account.
+    /// The *other* account of the adapter with this handle.
     pub(crate) fn adapter_other(&self, id: AdapterId) -> Option<Account> {
-        self.state_of(id)?;
-        let slot = self.place_of(id)?.slot;
-        // ORDERING: Relaxed - ordered by the slot word.
-        Some(Account(self.adapter_word(slot, OTHER).load(Ordering::Relaxed) as isize))
+        self.place_of(id).map(|place| Account(place.slot as isize))
+    }
+
+    /// The *other* account of the gone.
+    pub(crate) fn gone_other(&self) -> Account {
+        Account(*self.slots().end() as isize + 1)
+    }
+
+    /// All *other* accounts.
+    pub(crate) fn other_accounts(&self) -> impl Iterator<Item = Account> {
+        (0..=self.gone_other().0).map(Account)
+    }
+
+    /// What stands for the word of an *other* account. An adapter's is open while that is live.
+    pub(super) fn other_key(&self, account: Account) -> Key {
+        if account == Account::ORPHANS {
+            return Key::new(AdapterId::ORPHANS, OTHER_TAG);
+        }
+        if account == self.gone_other() {
+            return Key::new(AdapterId::GONE, OTHER_TAG);
+        }
+        let slot = account.0 as u32;
+        let seen = self.slot(slot);
+        let key = Key::new(self.handle(Place { slot, life: seen.life() }), OTHER_TAG);
+        match seen.state() {
+            LIVE => key,
+            REMOVING => key.closed(),
+            _ => UNUSED,
+        }
     }
 
     /// The adapter's name, while the record is its.
@@ -244,17 +272,28 @@ impl Meta {
     }
 
     /// Begins the removal of a live adapter: one caller wins, new calls are refused from here on.
-    pub(crate) fn begin_removal(&self, id: AdapterId) -> bool {
-        self.place_of(id).is_some_and(|Place { slot, life }| {
-            self.change_slot(slot, Slot::new(life, LIVE), Slot::new(life, REMOVING))
+    pub(crate) fn begin_removal(&self, id: AdapterId) -> Option<Removing> {
+        let Place { slot, life } = self.place_of(id)?;
+        let removing = Slot::held(life, REMOVING, self.generation());
+        self.change_slot(slot, Slot::new(life, LIVE), removing).then_some(Removing { slot, word: removing })
+    }
+
+    /// An adapter whose remover did not survive a fork: its removal is ours now.
+    pub(crate) fn adopt_removal(&self) -> Option<(AdapterId, Removing)> {
+        let generation = self.generation();
+        self.slots().find_map(|slot| {
+            let seen = self.slot(slot);
+            let life = seen.life();
+            let removing = Slot::held(life, REMOVING, generation);
+            let stale = seen.state() == REMOVING && seen != removing;
+            let ours = stale && self.change_slot(slot, seen, removing);
+            ours.then(|| (self.handle(Place { slot, life }), Removing { slot, word: removing }))
         })
     }
 
-    /// Ends it: the slot may be taken again, for another life.
-    pub(crate) fn end_removal(&self, id: AdapterId) {
-        if let Some(place) = self.place_of(id) {
-            self.set_slot(place, VACANT);
-        }
+    /// Ends it: the slot may be taken again, for another life. Fails when a forked child's handler ended it before.
+    pub(crate) fn end_removal(&self, removing: Removing) {
+        self.change_slot(removing.slot, removing.word, Slot::new(removing.word.life(), VACANT));
     }
 
     /// All live adapters.

@@ -2,3 +2,5 @@
 
 pub(crate) mod accounts;
 pub(crate) mod adapters;
+pub(crate) mod counts;
+pub(crate) mod orphans;

@@ -4,6 +4,7 @@
 use super::platform::sealed::Sealed;
 use super::platform::{Host, Platform, Pop, PoppedMany, Stolen};
 use crate::layout::block::{Account, BlockId};
+use crate::layout::cell::count_seen;
 use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
@@ -54,17 +55,21 @@ pub(crate) fn pop_many(
     blocks: &mut [u32],
 ) -> PoppedMany {
     const NOTHING: PoppedMany = PoppedMany { got: 0, counted: 0 };
+    let cell = meta.cell(cpu, account, class);
+    // ORDERING: Acquire - as in `pop`.
+    let seen = cell.load(Ordering::Acquire);
     // ORDERING: Relaxed - as in `pop`.
-    if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
+    let open = || meta.account_word(account).load(Ordering::Relaxed) == key;
+    if !open() || meta.not_implemented() {
         return NOTHING;
     }
     let Some((word, cursor)) = claim(meta, cpu, class) else {
         return NOTHING;
     };
     let (after, got) = take_ids(meta, class, cursor, blocks);
-    if got > 0 {
-        // ORDERING: Relaxed - as in `pop`.
-        meta.cell(cpu, account, class).fetch_add(got as u64, Ordering::Relaxed);
+    if got > 0 && !count_seen(cell, seen, got as u64, open) {
+        unclaim(word, cursor);
+        return NOTHING;
     }
     unclaim(word, after);
     PoppedMany { got, counted: got as u64 }
@@ -82,8 +87,12 @@ pub(crate) fn take_ids(meta: &Meta, class: Class, mut cursor: Cursor, blocks: &m
 
 #[inline]
 pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u64, counted: bool) -> Pop {
+    let cell = meta.cell(cpu, account, class);
+    // ORDERING: Acquire - before the look at the account: when that is open, the cell was not emptied yet (I13).
+    let seen = cell.load(Ordering::Acquire);
     // ORDERING: Relaxed - compared whole; an open word says that its adapter is open (I9).
-    if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
+    let open = || meta.account_word(account).load(Ordering::Relaxed) == key;
+    if !open() || meta.not_implemented() {
         return Pop::Miss { counted };
     }
     let Some((word, cursor)) = claim(meta, cpu, class) else {
@@ -94,9 +103,9 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
         return Pop::Miss { counted };
     }
     let (block, rest) = meta.take_id(cursor);
-    if !counted {
-        // ORDERING: Relaxed - read after the walk; the state's Release follows (I8).
-        meta.cell(cpu, account, class).fetch_add(1, Ordering::Relaxed);
+    if !counted && !count_seen(cell, seen, 1, open) {
+        unclaim(word, cursor);
+        return Pop::Miss { counted };
     }
     unclaim(word, rest);
     Pop::Got(block, rest)

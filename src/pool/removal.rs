@@ -4,9 +4,9 @@ use super::handle::Pool;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::violation::Outstanding;
+use crate::layout::block::Account;
 use crate::layout::meta::Meta;
-use crate::owners::accounts::UNUSED;
-use crate::owners::adapters::{AdapterError, AdapterName};
+use crate::owners::adapters::{AdapterError, AdapterName, Removing};
 use crate::percpu::claim::claim;
 use crate::percpu::platform::Platform;
 use crate::stock::put::put_claimed_slow;
@@ -14,19 +14,17 @@ use crate::stock::walk::Live;
 use crate::sync::Ordering;
 
 impl<P: Platform> Pool<P> {
-    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it
-    /// may have to walk the states for accounts that can be used again.
+    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it may walk the states:
+    /// for accounts of orphans that can be used again, and in a forked child to end removals that its parent had begun.
     ///
     /// # Errors
-    /// [`AdapterError`], when as many live as the pool was made for, no account is left, or the pool's handles are used up.
+    /// [`AdapterError`], when as many live as the pool was made for, or the pool's handles are used up.
     pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
-        match self.meta.add_adapter(name) {
-            Err(AdapterError::NoAccount) => {
-                self.bury_unused();
-                self.meta.add_adapter(name)
-            }
-            other => other,
+        while let Some((adapter, removing)) = self.meta.adopt_removal() {
+            self.finish_removal(adapter, removing, |_| {}, false);
         }
+        self.meta.thin_orphans();
+        self.meta.add_adapter(name)
     }
 
     /// The name of a live adapter.
@@ -70,24 +68,35 @@ impl<P: Platform> Pool<P> {
     fn remove(
         &self,
         adapter: AdapterId,
-        mut report: impl FnMut(Outstanding),
+        report: impl FnMut(Outstanding),
         release: bool,
     ) -> Result<(), Status> {
+        let removing = self.meta.begin_removal(adapter).ok_or(Status::INVALID_PARAMETER)?;
+        self.finish_removal(adapter, removing, report, release);
+        Ok(())
+    }
+
+    fn finish_removal(
+        &self,
+        adapter: AdapterId,
+        removing: Removing,
+        mut report: impl FnMut(Outstanding),
+        release: bool,
+    ) {
         let meta = &self.meta;
-        if !meta.begin_removal(adapter) {
-            return Err(Status::INVALID_PARAMETER);
-        }
         meta.close_accounts(|owner| owner == adapter);
         // From here on every allocation of this adapter has its state written, or undoes itself.
         self.platform.fence_all(meta);
         // And no section is left that may still count.
         let _ = self.platform.fence_sections(meta);
-        let orphans = (!release).then(|| adapter.left());
+        let (orphans, owner) = (adapter.left(), if release { adapter } else { adapter.left() });
+        let accounts = || {
+            let its = move |&account: &Account| meta.account_key(account).owner() == adapter;
+            meta.accounts().chain(meta.adapter_other(adapter)).filter(its)
+        };
         // What was never counted was never made live (I8).
-        let mut any = meta
-            .accounts()
-            .any(|account| meta.account_key(account).owner() == adapter && meta.ever_counted(account));
-        if let Some(orphans) = orphans.filter(|_| any) {
+        let mut any = accounts().any(|account| meta.ever_counted(account));
+        if any && !release {
             any = false;
             meta.walk(|live| {
                 if live.state.owner() == adapter {
@@ -100,17 +109,13 @@ impl<P: Platform> Pool<P> {
                 let _ = self.platform.fence_sections(meta);
             }
         }
-        for account in meta.accounts() {
-            let key = meta.account_key(account);
-            if key.owner() != adapter {
-                continue;
-            }
+        for account in accounts() {
+            let key = meta.account_key(account).open();
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             if any && meta.ever_counted(account) {
                 meta.walk(|live| {
-                    let mine =
-                        live.record.account == account && live.state.owner() == orphans.unwrap_or(adapter);
-                    if mine && (!release || self.release(live)) {
+                    let its = live.record.account == account && live.state.owner() == owner;
+                    if its && (!release || self.release(live)) {
                         found.add(live.record.bytes);
                     }
                 });
@@ -119,14 +124,17 @@ impl<P: Platform> Pool<P> {
                 report(found);
                 meta.report_leak(adapter, found);
             }
-            if found.blocks > 0 && orphans.is_some() {
-                meta.hand_account(account, orphans);
+            let kept = found.blocks > 0 && !release;
+            if account.is_other() {
+                meta.leave_other(account, kept.then_some(orphans));
+            } else if kept {
+                meta.settle(account, key);
+                meta.hand_account(account, key, orphans);
             } else {
-                meta.bury_account(account);
+                meta.bury(account, key);
             }
         }
-        meta.end_removal(adapter);
-        Ok(())
+        meta.end_removal(removing);
     }
 
     /// Frees a removed adapter's block, unless its own undoing came first.
@@ -137,33 +145,6 @@ impl<P: Platform> Pool<P> {
             let _ = put_claimed_slow(self.meta, &self.platform, live.block);
         }
         won
-    }
-
-    /// Frees the accounts of orphans that nobody has any more, and those that an overtaken allocation made
-    /// for an adapter when it was already gone.
-    fn bury_unused(&self) {
-        let meta = &self.meta;
-        let Some(_alone) = meta.try_claim(&meta.control().bury_claim) else {
-            return;
-        };
-        for account in meta.accounts() {
-            let key = meta.account_key(account);
-            let owner = key.owner();
-            if key == UNUSED || !owner.is_left() && !meta.adapter_removed(owner) {
-                continue;
-            }
-            // Looked at before its adapter was seen to be gone, it may have another owner by now. From here on it
-            // keeps this one: nobody else buries, and the removal is over.
-            if meta.account_key(account).open() != key.open() {
-                continue;
-            }
-            // Both kinds are closed, so no block of theirs comes up while we look.
-            let mut used = false;
-            meta.walk(|live| used |= live.record.account == account && live.state.owner() == owner);
-            if !used {
-                meta.bury_account(account);
-            }
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::layout::block::Account;
 use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
-use crate::owners::accounts::{OTHER_TAG, UNUSED};
+use crate::owners::accounts::{Key, OTHER_TAG, UNUSED};
 use crate::owners::adapters::AdapterName;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
@@ -185,7 +185,7 @@ struct Walk {
 }
 
 fn walk(meta: &Meta) -> Walk {
-    let accounts = meta.control().account_mask.unsigned_abs();
+    let accounts = meta.accounts().chain(meta.other_accounts()).count();
     let mut walk = Walk { by_account: vec![Sums::default(); accounts], by_class: [0; CLASSES], changing: 0 };
     let mut slab = Vec::new();
     for span in 0..meta.control().geometry.spans {
@@ -202,7 +202,7 @@ fn walk(meta: &Meta) -> Walk {
             if meta.key_of(live.state, live.record).is_none() {
                 continue;
             }
-            let sums = &mut walk.by_account[place(live.record.account)];
+            let sums = &mut walk.by_account[place(meta, live.record.account)];
             let requested = live.record.bytes;
             sums.live += 1;
             sums.requested += u64::from(requested);
@@ -216,8 +216,9 @@ fn walk(meta: &Meta) -> Walk {
     walk
 }
 
-fn place(account: Account) -> usize {
-    account.0.unsigned_abs() - 1
+/// Where an account's sums stand: those that have a word come first.
+fn place(meta: &Meta, account: Account) -> usize {
+    (account.0 - meta.control().account_mask) as usize
 }
 
 impl<P: Platform> Pool<P> {
@@ -237,10 +238,22 @@ impl<P: Platform> Pool<P> {
             violations: control.violations.load(Ordering::Relaxed),
             ..Snapshot::default()
         };
-        for account in meta.accounts() {
-            let key = meta.account_key(account);
-            if key != UNUSED {
-                self.add_account(&mut snapshot, account, walk.by_account[place(account)]);
+        for account in meta.accounts().chain(meta.other_accounts()) {
+            match meta.account_key(account).open() {
+                unused if unused == UNUSED.open() => {}
+                // On its way to the *other* row of the gone, perhaps.
+                key if key.is_leaving() => {
+                    self.add_account(
+                        &mut snapshot,
+                        account,
+                        meta.account_key(meta.gone_other()),
+                        Sums::default(),
+                    );
+                }
+                key => {
+                    let sums = walk.by_account[place(meta, account)];
+                    self.add_account(&mut snapshot, account, key, sums);
+                }
             }
         }
         snapshot.tags.retain(|row| row.totals.allocs > 0);
@@ -251,9 +264,8 @@ impl<P: Platform> Pool<P> {
         snapshot
     }
 
-    fn add_account(&self, snapshot: &mut Snapshot, account: Account, sums: Sums) {
+    fn add_account(&self, snapshot: &mut Snapshot, account: Account, key: Key, sums: Sums) {
         let meta = &self.meta;
-        let key = meta.account_key(account);
         let histogram: Vec<_> = (0..CLASSES)
             .map(|class| SizeCount {
                 block_bytes: if class < SLAB_CLASSES { Class(class as u8).bytes() } else { 0 },

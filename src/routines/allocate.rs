@@ -7,7 +7,7 @@ use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES};
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
-use crate::owners::accounts::Key;
+use crate::owners::accounts::{Key, OWN};
 use crate::percpu::claim::claim;
 use crate::percpu::platform::{Ask, DISPATCH, Platform, Pop, Taken};
 use crate::stock::put::put_claimed_slow;
@@ -132,8 +132,12 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) ->
     }
     let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
     let request = Request { key, account, class, bytes, counted: false };
-    match platform.pop(&meta, class, account, key.0) {
-        Pop::Got(block, _) => finish(meta, platform, Request { counted: true, ..request }, block),
+    // The pool's own account counts for nobody.
+    let (gate, word, counts) =
+        if account.is_other() { (meta.own_account(), OWN, false) } else { (account, key, true) };
+    match platform.pop(&meta, class, gate, word.0) {
+        Pop::Got(block, _) => finish(meta, platform, Request { counted: counts, ..request }, block),
+        Pop::Miss { .. } if !counts => found(meta, platform, request, find(&meta, platform, class)),
         Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }),
     }
 }
@@ -211,10 +215,8 @@ fn found<P: Platform>(meta: Meta, platform: &P, request: Request, found: Result<
 }
 
 fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
-    // Unless the account has been closed, and perhaps given away with its counts: then one allocation
-    // too many stays counted, and freed.
-    if request.counted && meta.account_key(request.account) == request.key {
-        shared_cell(meta, request, u64::MAX);
+    if request.counted {
+        meta.uncount(request.account, request.key, request.class);
     }
     if miss == Miss::Contended {
         // ORDERING: Relaxed - a statistic.
@@ -223,17 +225,13 @@ fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
     Answer::refused(Status::INSUFFICIENT_RESOURCES)
 }
 
-/// Adds to the request's cell of the shared row.
-fn shared_cell(meta: &Meta, request: Request, count: u64) {
-    // ORDERING: Release - what is taken back was counted before; pairs with the Acquire in `count`.
-    meta.cell(meta.control().cpus, request.account, request.class).fetch_add(count, Ordering::Release);
-}
-
 /// Hands a block out that the caller holds.
 fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
     let Request { key, account, class, bytes, counted } = request;
-    if !counted {
-        shared_cell(&meta, request, 1);
+    if !counted && !meta.count_shared(account, key, class) {
+        // Never counted, so never live.
+        let _ = put_claimed_slow(meta, platform, block);
+        return Answer::refused(CLOSED);
     }
     meta.make_live(class, block, request.live(block), account, bytes);
     // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the state, or we the word.

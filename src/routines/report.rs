@@ -79,11 +79,12 @@ impl Meta {
         if !any {
             return;
         }
-        for account in self.accounts().filter(|&account| self.ever_counted(account)) {
-            let key = self.account_key(account);
+        let accounts = self.accounts().chain(self.other_accounts());
+        for account in accounts.filter(|&account| self.ever_counted(account)) {
+            let key = self.account_key(account).open();
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             self.walk(|live| {
-                if live.record.account == account && live.state.owner() == key.owner() {
+                if live.record.account == account && self.has(account, key, live.state.owner()) {
                     found.add(live.record.bytes);
                 }
             });

@@ -6,8 +6,10 @@
 mod common;
 
 mod breakpoint;
+mod counts;
 mod descriptors;
 mod functions;
+mod half;
 mod interruption;
 mod loose;
 mod overtaken;
@@ -18,9 +20,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::pin;
 use descriptors::{Kind, Section, sections};
+use half::{Call, Then};
 use interruption::{Count, Interruption, run};
 use loose::Case;
 use overtaken::{Came, Removal};
+use storport_pool::Commit;
 use world::{Act, World};
 
 /// The larger ones have no fast path in allocate.
@@ -184,5 +188,55 @@ fn loose_blocks_while_others_look_for_them() {
         let reached = all.iter().filter(|&&at| loose::run(at, case)).count();
         println!("{case:?}: {reached} instructions");
         assert!(reached > 50);
+    }
+}
+
+/// An allocation stops at each instruction that it comes by until its adapter was removed, and its account is somebody
+/// else's.
+#[test]
+fn an_overtaken_allocation_counts_for_nobody_else() {
+    let (_turn, _) = prepare();
+    let in_sections = sections().into_iter().flat_map(|section| {
+        section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
+    });
+    let all: BTreeSet<u64> = functions::instructions().into_iter().chain(in_sections).collect();
+    for commit in [Commit::Auto, Commit::Portable] {
+        for known in [false, true] {
+            let mut came = counts::Came::default();
+            all.iter().for_each(|&at| came.add(counts::removed(at, commit, known)));
+            println!("{commit:?}, known {known}: {} instructions, {} refused", came.reached, came.undone);
+            assert!(came.reached > 50 && came.undone > 0);
+        }
+    }
+}
+
+/// A section is aborted after it has counted; then all memory is gone, and at each instruction that follows the adapter.
+#[test]
+fn an_allocation_that_was_counted_and_found_nothing() {
+    let (_turn, rseq) = prepare();
+    let all = functions::instructions();
+    // An adapter's first call of a tag comes by the slow way.
+    for (kind, known) in [(Kind::Allocate, true), (Kind::Pop, false)] {
+        let mut came = counts::Came::default();
+        for section in sections().iter().filter(|section| section.kind() == kind) {
+            let at = section.steps.last().unwrap().ip();
+            all.iter().for_each(|&then| came.add(counts::starved(at, then, known)));
+        }
+        println!("{kind:?}: {} instructions, {} refused", came.reached, came.undone);
+        assert!(!rseq || came.undone > 50);
+    }
+}
+
+/// A fork at each instruction of adding and removing an adapter.
+#[test]
+fn half_adapters_in_a_child() {
+    let (_turn, _) = prepare();
+    let all = functions::instructions();
+    for call in [Call::Add, Call::Remove] {
+        for then in [Then::Never, Then::GoesOn] {
+            let reached = all.iter().filter(|&&at| half::run(at, call, then)).count();
+            println!("{call:?}, {then:?}: {reached} instructions");
+            assert!(reached > 50);
+        }
     }
 }

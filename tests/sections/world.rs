@@ -54,7 +54,7 @@ impl Act {
 const MANY: usize = 10;
 
 /// How a child ends that found nothing wrong; nothing else ends so.
-const WELL: i32 = 42;
+pub const WELL: i32 = 42;
 
 pub struct World {
     pool: Pool<Native>,
@@ -227,12 +227,12 @@ impl World {
                 self.switches.set(self.switches.get() + 1);
             }
             Act::Fork => {
-                if self.is_child() {
+                if is_child() {
                     self.in_child.set(true);
                 }
             }
             Act::Orphan => {
-                if self.is_child() {
+                if is_child() {
                     self.go_on_alone();
                     // SAFETY: as in `done`.
                     unsafe { libc::_exit(WELL) }
@@ -261,29 +261,6 @@ impl World {
         }
     }
 
-    /// Forks; the parent waits until its child has ended well.
-    fn is_child(&self) -> bool {
-        unsafe extern "C" {
-            /// fork that may be called from a signal handler; POSIX.1-2024.
-            fn _Fork() -> libc::pid_t;
-        }
-        // SAFETY: the child goes on from here as the parent does: its only thread is this one's copy.
-        match unsafe { _Fork() } {
-            0 => {
-                // The harness would catch it, and the child end as if all were well.
-                // SAFETY: as in `done`.
-                std::panic::set_hook(Box::new(|_| unsafe { libc::_exit(1) }));
-                true
-            }
-            child if child > 0 => {
-                let child = Pid::from_raw(child);
-                assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, WELL));
-                false
-            }
-            _ => panic!("no child: {}", nix::errno::Errno::last()),
-        }
-    }
-
     /// All that is live is known, all else is free, and as much was counted as was done.
     pub fn settle(&self) {
         let live = self.live.take();
@@ -299,5 +276,28 @@ impl World {
         assert_eq!(self.pool.violations(), u64::from(self.violations.get()));
         self.pool.trim().unwrap();
         assert_eq!(self.pool.snapshot().free_bytes, self.pool.range().1, "something is lost");
+    }
+}
+
+/// Forks; the parent waits until its child has ended well.
+pub fn is_child() -> bool {
+    unsafe extern "C" {
+        /// fork that may be called from a signal handler; POSIX.1-2024.
+        fn _Fork() -> libc::pid_t;
+    }
+    // SAFETY: the child goes on from here as the parent does: its only thread is this one's copy.
+    match unsafe { _Fork() } {
+        0 => {
+            // The harness would catch it, and the child end as if all were well.
+            // SAFETY: as in `done`.
+            std::panic::set_hook(Box::new(|_| unsafe { libc::_exit(1) }));
+            true
+        }
+        child if child > 0 => {
+            let child = Pid::from_raw(child);
+            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, WELL));
+            false
+        }
+        _ => panic!("no child: {}", nix::errno::Errno::last()),
     }
 }
