@@ -38,12 +38,13 @@ impl<H: MaskInterrupts> Masked<H> {
     }
 
     /// Sections on these CPUs that began before have ended; later ones see what we wrote before.
-    fn fence(&self, cpus: core::ops::Range<u32>) {
+    fn fence(&self, cpus: core::ops::Range<u32>) -> bool {
         // ORDERING: SeqCst, twice - what we wrote is visible before the host looks for sections or
         // interrupts them, and what we read afterwards is what they left.
         fence(Ordering::SeqCst);
         cpus.for_each(|cpu| self.host.fence(cpu));
         fence(Ordering::SeqCst);
+        true
     }
 
     /// Runs `work` masked, with the CPU's number if that has a cache.
@@ -225,10 +226,11 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     fn switched(&self, meta: &Meta, _: bool) {
-        self.fence_sections(meta);
+        let _ = self.fence_sections(meta);
     }
 
-    fn fence_sections(&self, meta: &Meta) {
-        self.fence(0..meta.control().cpus);
+    /// The host promised.
+    fn fence_sections(&self, meta: &Meta) -> bool {
+        self.fence(0..meta.control().cpus)
     }
 }

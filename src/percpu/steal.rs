@@ -14,13 +14,13 @@ const BATCH: usize = 256;
 const TRIES: u32 = 4;
 
 /// Takes every CPU's loaded magazines of the classes. `fence` returns when each section that began
-/// on one of these CPUs before the call has ended or will restart.
+/// on one of these CPUs before the call has ended or will restart; `false`: the system refused, and nothing is taken.
 ///
 /// The caller holds the reclaim claim, so nobody else stops cursors.
 pub(crate) fn stop_and_take(
     meta: &Meta,
     classes: Classes,
-    mut fence: impl FnMut(Range<u32>),
+    mut fence: impl FnMut(Range<u32>) -> bool,
     mut each: impl FnMut(Class, Option<Cursor>),
 ) {
     // One value, though a handler may fork and let the child go on here.
@@ -35,7 +35,10 @@ pub(crate) fn stop_and_take(
             if !stop(meta, from..to, classes, stopped, &mut taken) {
                 break;
             }
-            fence(from..to);
+            if !fence(from..to) {
+                put_back(meta, from..to, classes, stopped, &taken);
+                return;
+            }
             let mut overtaken = false;
             for ((cpu, class), magazine) in cursors(from..to, classes).zip(taken) {
                 if magazine.is_none() {
@@ -87,6 +90,22 @@ fn stop(
         }
     }
     any
+}
+
+/// After a fence that was refused: what was stopped goes on. A section that read the cursor before may commit to it at
+/// any time: then that is the cursor, whichever comes first.
+fn put_back(meta: &Meta, cpus: Range<u32>, classes: Classes, stopped: Cursor, taken: &[Cursor; BATCH]) {
+    for ((cpu, class), magazine) in cursors(cpus, classes).zip(taken) {
+        if !magazine.is_none() {
+            // ORDERING: Release - as a commit; Relaxed - a failure is a section's commit.
+            let _ = meta.cursor(cpu, class).compare_exchange(
+                stopped.0,
+                magazine.0,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+        }
+    }
 }
 
 /// After the fence: whether the cursor is still stopped. Then what it held is ours.

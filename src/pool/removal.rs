@@ -3,7 +3,7 @@
 use super::handle::Pool;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
-use crate::contract::violation::Outstanding;
+use crate::contract::violation::{Outstanding, Removed};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::UNUSED;
 use crate::owners::adapters::{AdapterError, AdapterName};
@@ -48,7 +48,7 @@ impl<P: Platform> Pool<P> {
         &self,
         adapter: AdapterId,
         report: impl FnMut(Outstanding),
-    ) -> Result<(), Status> {
+    ) -> Result<Removed, Status> {
         self.remove(adapter, report, false)
     }
 
@@ -63,7 +63,7 @@ impl<P: Platform> Pool<P> {
         &self,
         adapter: AdapterId,
         report: impl FnMut(Outstanding),
-    ) -> Result<(), Status> {
+    ) -> Result<Removed, Status> {
         self.remove(adapter, report, true)
     }
 
@@ -72,21 +72,22 @@ impl<P: Platform> Pool<P> {
         adapter: AdapterId,
         mut report: impl FnMut(Outstanding),
         release: bool,
-    ) -> Result<(), Status> {
+    ) -> Result<Removed, Status> {
         let meta = &self.meta;
         if !meta.begin_removal(adapter) {
             return Err(Status::INVALID_PARAMETER);
         }
         meta.close_accounts(|owner| owner == adapter);
         // From here on every allocation of this adapter has its state written, or undoes itself.
-        self.platform.fence_all(meta);
-        // And no section is left that may still count.
-        self.platform.fence_sections(meta);
+        let mut exact = self.platform.fence_all(meta);
+        // And no section is left that may still count. If the system refuses, one may be: then the accounts stay its.
+        exact &= self.platform.fence_sections(meta);
         let orphans = (!release).then(|| adapter.left());
         // What was never counted was never made live (I8).
-        let mut any = meta
-            .accounts()
-            .any(|account| meta.account_key(account).owner() == adapter && meta.ever_counted(account));
+        let mut any = !exact
+            || meta
+                .accounts()
+                .any(|account| meta.account_key(account).owner() == adapter && meta.ever_counted(account));
         if let Some(orphans) = orphans.filter(|_| any) {
             any = false;
             meta.walk(|live| {
@@ -96,8 +97,9 @@ impl<P: Platform> Pool<P> {
                 }
             });
             if any {
-                // No section is left that found the adapter's state: what is live now stays so.
-                self.platform.fence_sections(meta);
+                // No section is left that found the adapter's state: what is live now stays so. Without the fence,
+                // one may still free a block that the walk counts.
+                exact &= self.platform.fence_sections(meta);
             }
         }
         for account in meta.accounts() {
@@ -106,7 +108,7 @@ impl<P: Platform> Pool<P> {
                 continue;
             }
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            if any && meta.ever_counted(account) {
+            if any && (!exact || meta.ever_counted(account)) {
                 meta.walk(|live| {
                     let mine =
                         live.record.account == account && live.state.owner() == orphans.unwrap_or(adapter);
@@ -121,12 +123,13 @@ impl<P: Platform> Pool<P> {
             }
             if found.blocks > 0 && orphans.is_some() {
                 meta.hand_account(account, orphans);
-            } else {
+            } else if exact {
                 meta.bury_account(account);
             }
         }
         meta.end_removal(adapter);
-        Ok(())
+        meta.tell_refused_fence(&self.platform, adapter);
+        Ok(Removed { exact })
     }
 
     /// Frees a removed adapter's block, unless its own undoing came first.
@@ -146,6 +149,11 @@ impl<P: Platform> Pool<P> {
         let Some(_alone) = meta.try_claim(&meta.control().bury_claim) else {
             return;
         };
+        // A removal whose fence was refused left accounts in which a section may still count. A fence of now says
+        // that none does any more.
+        if meta.fence_refused() && !(self.platform.fence_all(meta) && self.platform.fence_sections(meta)) {
+            return;
+        }
         for account in meta.accounts() {
             let key = meta.account_key(account);
             let owner = key.owner();

@@ -59,8 +59,9 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
         if let Some(span) = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?) {
             if !meta.adopt_slab(class, span) {
                 // A free of a stale address may have read the entry meanwhile (I5).
-                platform.fence_sections(meta);
-                meta.give_spans(span, 1);
+                if platform.fence_sections(meta) {
+                    meta.give_spans(span, 1);
+                }
             }
             if let Some(block) = from_shared(meta, platform, class, false, &mut contended) {
                 return Ok(block);

@@ -61,6 +61,9 @@ impl Hand<'_> {
     /// Takes what every CPU has loaded; says whether some of it could not be had.
     fn take_loaded<P: Platform>(&mut self, platform: &P) -> bool {
         let mut contended = false;
+        if self.meta.fence_refused() {
+            return contended;
+        }
         platform.steal(self.meta, Classes::one(self.class), |_, stolen| match stolen {
             Some(magazine) => self.add_magazine(magazine),
             None => contended = true,
@@ -108,6 +111,9 @@ impl Hand<'_> {
     /// Retires every slab of which all carved blocks are in hand or loose.
     fn retire(&self, retired: &mut Retired<'_>) {
         let meta = self.meta;
+        if meta.fence_refused() {
+            return;
+        }
         for block in self.ids() {
             let word = self.word(block);
             // ORDERING: Relaxed, here and below - span words of this class are the sweeper's.
@@ -217,9 +223,9 @@ impl Retired<'_> {
 
     /// Gives the spans away; how many.
     fn give<P: Platform>(self, platform: &P) -> u32 {
-        if self.count > 0 {
-            // A free of a stale address may have read an entry before it was retired (I5).
-            platform.fence_sections(self.meta);
+        // A free of a stale address may have read an entry before it was retired (I5).
+        if self.count == 0 || !platform.fence_sections(self.meta) {
+            return 0;
         }
         let mut next = self.chain;
         while next != 0 {
@@ -280,11 +286,13 @@ impl Meta {
     /// Two fences for all of them, since each interrupts the other CPUs: what they have loaded is laid
     /// into the depots first. What they take from there meanwhile stays with them.
     pub(crate) fn sweep_all<P: Platform>(&self, platform: &P, _reclaim: &Claim<'_>) -> u32 {
-        platform.steal(self, Classes::ALL, |class, stolen| {
-            if let Some(magazine) = stolen {
-                self.publish_magazine(class, magazine);
-            }
-        });
+        if !self.fence_refused() {
+            platform.steal(self, Classes::ALL, |class, stolen| {
+                if let Some(magazine) = stolen {
+                    self.publish_magazine(class, magazine);
+                }
+            });
+        }
         let mut retired = Retired::none(self);
         for class in Classes::ALL.iter().filter(|&class| self.slabs(class) > 0) {
             let mut hand = Hand::empty(self, class);
