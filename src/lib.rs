@@ -32,7 +32,7 @@ pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
 pub use contract::status::Status;
 pub use contract::tag::{PoolTag, TagError};
-pub use contract::violation::{BugCheck, Outstanding, Violation, ViolationKind};
+pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
 pub use layout::config::{Config, CreateError};
 pub use owners::adapters::{AdapterError, AdapterName};
 #[cfg(storport_pool_stretch)]

@@ -141,6 +141,9 @@ typedef enum {
     SP_BIG_TAG = 10,
     // The tag has no letter and no digit (strict tags only).
     SP_UNREADABLE_TAG = 11,
+    // Nobody's misuse, and told once a pool: the system refuses membarrier, as in a sandbox that was entered since the
+    // pool was made. The pool goes on, with less: docs/PROCESSES.md. `bug_check` is 0.
+    SP_FENCE_REFUSED = 12,
     // None of these.
     SP_OTHER_VIOLATION = 99,
 } sp_violation_kind;

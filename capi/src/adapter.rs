@@ -113,7 +113,7 @@ unsafe fn remove(extension: PVOID, leaks: sp_leak_callback, context: *mut c_void
         }
     });
     match removed {
-        Ok(()) => {
+        Ok(_) => {
             registry::close(extension);
             blocks
         }

@@ -34,6 +34,9 @@ pub enum sp_violation_kind {
     SP_BIG_TAG = 10,
     /// The tag has no letter and no digit (strict tags only).
     SP_UNREADABLE_TAG = 11,
+    /// Nobody's misuse, and told once a pool: the system refuses membarrier, as in a sandbox that was entered since the
+    /// pool was made. The pool goes on, with less: docs/PROCESSES.md. `bug_check` is 0.
+    SP_FENCE_REFUSED = 12,
     /// None of these.
     SP_OTHER_VIOLATION = 99,
 }
@@ -87,6 +90,7 @@ const fn words(kind: sp_violation_kind) -> &'static CStr {
         SP_ZERO_TAG => c"allocation with tag 0",
         SP_BIG_TAG => c"allocation with tag \"BIG\"",
         SP_UNREADABLE_TAG => c"allocation with a tag without letter or digit",
+        SP_FENCE_REFUSED => c"the system refuses membarrier",
         SP_OTHER_VIOLATION => c"misuse",
     }
 }
@@ -105,6 +109,7 @@ const fn kind(kind: ViolationKind) -> sp_violation_kind {
         ViolationKind::ZeroTag => SP_ZERO_TAG,
         ViolationKind::BigTag => SP_BIG_TAG,
         ViolationKind::UnreadableTag => SP_UNREADABLE_TAG,
+        ViolationKind::FenceRefused => SP_FENCE_REFUSED,
         _ => SP_OTHER_VIOLATION,
     }
 }

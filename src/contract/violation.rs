@@ -32,6 +32,11 @@ pub enum ViolationKind {
     BigTag,
     /// The tag has no letter and no digit (strict tags only).
     UnreadableTag,
+    /// Nobody's misuse, and told once a pool: the system refuses the fence (`membarrier`) that the pool was promised
+    /// when it was made, as in a sandbox that was entered since. From now on no memory moves from one CPU's cache to
+    /// another's, nor from one block size to another, and removals are inexact
+    /// ([`Removed::exact`](crate::Removed::exact)). It is no violation, and not counted as one.
+    FenceRefused,
 }
 
 impl ViolationKind {
@@ -50,6 +55,7 @@ impl ViolationKind {
             ViolationKind::ZeroTag => "allocation with tag 0",
             ViolationKind::BigTag => "allocation with tag \"BIG\"",
             ViolationKind::UnreadableTag => "allocation with a tag without letter or digit",
+            ViolationKind::FenceRefused => "the system refuses membarrier",
         }
     }
 }
@@ -117,7 +123,8 @@ pub struct Violation {
     pub given_tag: Option<PoolTag>,
     /// The adapter that owns the block, or owned it last.
     pub owner: Option<AdapterId>,
-    /// The adapter in whose name the call was made.
+    /// The adapter in whose name the call was made; for [`FenceRefused`](ViolationKind::FenceRefused) of a call that
+    /// names none, one with the number 0.
     pub caller: AdapterId,
     /// The level at which the call was made.
     pub irql: Irql,
@@ -149,6 +156,7 @@ impl Violation {
             ViolationKind::ZeroTag => (BAD_POOL_CALLER, [0x9B, NON_PAGED_POOL, self.bytes, 0]),
             ViolationKind::BigTag => (BAD_POOL_CALLER, [0x9C, NON_PAGED_POOL, self.bytes, 0]),
             ViolationKind::UnreadableTag => (BAD_POOL_CALLER, [0x9D, tag, NON_PAGED_POOL, 0]),
+            ViolationKind::FenceRefused => (0, [0; 4]),
         };
         BugCheck { code, parameters }
     }
@@ -172,8 +180,21 @@ impl fmt::Display for Violation {
         if self.bytes != 0 {
             write!(f, ", {} bytes", self.bytes)?;
         }
-        write!(f, "; Windows stops with {}", self.bug_check())
+        match self.bug_check() {
+            BugCheck { code: 0, .. } => Ok(()),
+            bug_check => write!(f, "; Windows stops with {bug_check}"),
+        }
     }
+}
+
+/// How a removal went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removed {
+    /// Whether the report is exact. `false`: the system refused the fence that proves that no call in the adapter's name
+    /// was under way on another CPU ([`FenceRefused`](ViolationKind::FenceRefused)). Then a block that was allocated or
+    /// freed at that very moment may be missing in the report, or too many.
+    pub exact: bool,
 }
 
 /// Blocks that an adapter had when it was removed, of one tag.

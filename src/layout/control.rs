@@ -63,6 +63,8 @@ pub struct Control {
     pub(crate) last_generation: AtomicU32,
     /// 1: the routines are not implemented. Written by the host's switch.
     pub(crate) not_implemented: AtomicU32,
+    /// 1: a fence was refused, 2: and the host was told. Written by whoever was refused, and whoever tells, by CAS.
+    pub(crate) fence_refused: AtomicU32,
     /// Who hears of violations. Written by the host, by swap.
     pub(crate) hook: AtomicPtr<HookRecord>,
     /// Records that the pool made itself, dropped with it. Written by CAS.
@@ -166,6 +168,7 @@ impl Control {
             own_generation: AtomicU32::new(1),
             last_generation: AtomicU32::new(1),
             not_implemented: AtomicU32::new(0),
+            fence_refused: AtomicU32::new(0),
             hook: AtomicPtr::new(core::ptr::null_mut()),
             hooks: AtomicPtr::new(core::ptr::null_mut()),
             trim_claim: AtomicU32::new(0),

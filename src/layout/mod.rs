@@ -6,6 +6,7 @@ pub(crate) mod classes;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod cursor;
+pub(crate) mod fence;
 pub(crate) mod geometry;
 pub(crate) mod memory;
 pub(crate) mod meta;

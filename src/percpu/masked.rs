@@ -38,12 +38,13 @@ impl<H: MaskInterrupts> Masked<H> {
     }
 
     /// Sections on these CPUs that began before have ended; later ones see what we wrote before.
-    fn fence(&self, cpus: core::ops::Range<u32>) {
+    fn fence(&self, cpus: core::ops::Range<u32>) -> bool {
         // ORDERING: SeqCst, twice - what we wrote is visible before the host looks for sections or
         // interrupts them, and what we read afterwards is what they left.
         fence(Ordering::SeqCst);
         cpus.for_each(|cpu| self.host.fence(cpu));
         fence(Ordering::SeqCst);
+        true
     }
 
     /// Runs `work` masked, with the CPU's number if that has a cache.
@@ -221,10 +222,7 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        stop_and_take(meta, cpu, class, || {
-            self.fence(cpu..cpu + 1);
-            true
-        })
+        stop_and_take(meta, cpu, class, || self.fence(cpu..cpu + 1))
     }
 
     fn relax(&self) {
@@ -232,11 +230,11 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     fn switched(&self, meta: &Meta, _: bool) {
-        self.fence(0..meta.control().cpus);
+        let _ = self.fence_sections(meta);
     }
 
+    /// The host promised.
     fn fence_sections(&self, meta: &Meta) -> bool {
-        self.fence(0..meta.control().cpus);
-        true
+        self.fence(0..meta.control().cpus)
     }
 }

@@ -98,7 +98,8 @@ mod commit {
             // ORDERING: Relaxed - the fence behind it ends all sections that may have read the former value.
             control.cpu_blocks[NO_CPU + cpu as usize].store(block as u64, Ordering::Relaxed);
         }
-        let _ = fence_sections();
+        // Refused: a section that read the former value may still end, as that of a call before the switch.
+        let _ = fence_sections(meta);
     }
 
     #[inline(always)]
@@ -161,27 +162,26 @@ mod commit {
     }
 
     pub(super) fn steal(meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        stop_and_take(meta, cpu, class, fence_sections)
+        stop_and_take(meta, cpu, class, || fence_sections(meta))
     }
 
-    pub(super) fn fence_sections() -> bool {
-        fence(MembarrierCommand::PrivateExpeditedRseq);
-        true
+    #[must_use]
+    pub(super) fn fence_sections(meta: &Meta) -> bool {
+        fence(meta, MembarrierCommand::PrivateExpeditedRseq)
     }
 
-    pub(super) fn fence_all() {
-        fence(MembarrierCommand::PrivateExpedited);
+    #[must_use]
+    pub(super) fn fence_all(meta: &Meta) -> bool {
+        fence(meta, MembarrierCommand::PrivateExpedited)
     }
 
-    fn fence(command: MembarrierCommand) {
-        if membarrier(command).is_ok() {
-            return;
-        }
-        // A forked child may have to register again. If even that fails, going on could hand a
-        // block out twice.
-        if register().is_err() || membarrier(command).is_err() {
-            std::process::abort();
-        }
+    /// Whether the kernel fenced the process's other threads. A sandbox that was entered since the pool was made may
+    /// refuse; and the kernel may lack memory for a moment.
+    fn fence(meta: &Meta, command: MembarrierCommand) -> bool {
+        membarrier(command).is_ok()
+            // A forked child may have to register again.
+            || register().is_ok() && membarrier(command).is_ok()
+            || meta.refuse_fence()
     }
 
     fn register() -> rustix::io::Result<()> {
@@ -238,11 +238,13 @@ mod commit {
 
     pub(super) fn switch(_: &Meta, _: bool) {}
 
-    pub(super) fn fence_sections() -> bool {
+    pub(super) fn fence_sections(_: &Meta) -> bool {
         true
     }
 
-    pub(super) fn fence_all() {}
+    pub(super) fn fence_all(_: &Meta) -> bool {
+        true
+    }
 }
 
 /// Whether the pool commits by rseq sections.
@@ -356,7 +358,7 @@ impl Platform for Native {
     }
 
     fn fence_sections(&self, meta: &Meta) -> bool {
-        !commit::active(meta) || commit::fence_sections()
+        !commit::active(meta) || commit::fence_sections(meta)
     }
 
     fn switched(&self, meta: &Meta, down: bool) {
@@ -365,12 +367,11 @@ impl Platform for Native {
         }
     }
 
-    fn fence_all(&self, meta: &Meta) {
+    fn fence_all(&self, meta: &Meta) -> bool {
         // Each CPU passes a full fence, so program order is enough in the section's second look.
-        if commit::active(meta) {
-            commit::fence_all();
-        }
+        let fenced = !commit::active(meta) || commit::fence_all(meta);
         // ORDERING: SeqCst - pairs with the fence of the slow paths.
         crate::sync::fence(crate::sync::Ordering::SeqCst);
+        fenced
     }
 }

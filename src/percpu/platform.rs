@@ -210,22 +210,26 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     }
 
     /// Between retiring slabs and giving their spans away: returns when no section of `free` is left
-    /// that may have read their page-map entries before. `false`: it could not be done.
+    /// that may have read their page-map entries before. `false`: the system refused; any section may be left.
     #[doc(hidden)]
     #[must_use]
     fn fence_sections(&self, _meta: &Meta) -> bool {
         true
     }
 
-    /// When the host's switch went down or up: all sections miss, or run again.
+    /// When the host's switch went down or up: all sections miss, or run again. If the system refuses the fence, a
+    /// section that began before may still end as if nothing had changed.
     #[doc(hidden)]
     fn switched(&self, _meta: &Meta, _down: bool) {}
 
-    /// Between closing account words and walking states.
+    /// Between closing account words and walking states. `false`: the system refused; an allocation may have looked
+    /// at its account before, while its state is not seen yet.
     #[doc(hidden)]
-    fn fence_all(&self, _meta: &Meta) {
+    #[must_use]
+    fn fence_all(&self, _meta: &Meta) -> bool {
         // ORDERING: SeqCst - pairs with the fence before allocate's second look.
         fence(Ordering::SeqCst);
+        true
     }
 }
 

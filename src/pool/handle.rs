@@ -304,6 +304,13 @@ impl<P: Platform> Pool<P> {
         // ORDERING: SeqCst - before the sections are fenced; the slow paths look at it first.
         self.meta.control().not_implemented.store(u32::from(set), Ordering::SeqCst);
         self.platform.switched(&self.meta, set);
+        self.meta.tell_refused_fence(&self.platform, AdapterId::NOBODY);
+    }
+
+    /// Whether the system ever refused the pool a fence; see
+    /// [`ViolationKind::FenceRefused`](crate::ViolationKind::FenceRefused).
+    pub fn fence_refused(&self) -> bool {
+        self.meta.fence_refused()
     }
 
     /// Publishes who hears of violations from now on; `None`: nobody.
@@ -346,6 +353,7 @@ impl<P: Platform> Pool<P> {
         let given = meta
             .for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
         drop(claim);
+        meta.tell_refused_fence(&self.platform, AdapterId::NOBODY);
         Ok(Trimmed { slabs, bytes: given * span })
     }
 }

@@ -3,7 +3,7 @@
 use super::handle::Pool;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
-use crate::contract::violation::Outstanding;
+use crate::contract::violation::{Outstanding, Removed};
 use crate::layout::block::Account;
 use crate::layout::meta::Meta;
 use crate::owners::adapters::{AdapterError, AdapterName, Removing};
@@ -46,7 +46,7 @@ impl<P: Platform> Pool<P> {
         &self,
         adapter: AdapterId,
         report: impl FnMut(Outstanding),
-    ) -> Result<(), Status> {
+    ) -> Result<Removed, Status> {
         self.remove(adapter, report, false)
     }
 
@@ -61,7 +61,7 @@ impl<P: Platform> Pool<P> {
         &self,
         adapter: AdapterId,
         report: impl FnMut(Outstanding),
-    ) -> Result<(), Status> {
+    ) -> Result<Removed, Status> {
         self.remove(adapter, report, true)
     }
 
@@ -70,10 +70,9 @@ impl<P: Platform> Pool<P> {
         adapter: AdapterId,
         report: impl FnMut(Outstanding),
         release: bool,
-    ) -> Result<(), Status> {
+    ) -> Result<Removed, Status> {
         let removing = self.meta.begin_removal(adapter).ok_or(Status::INVALID_PARAMETER)?;
-        self.finish_removal(adapter, removing, report, release);
-        Ok(())
+        Ok(self.finish_removal(adapter, removing, report, release))
     }
 
     fn finish_removal(
@@ -82,20 +81,20 @@ impl<P: Platform> Pool<P> {
         removing: Removing,
         mut report: impl FnMut(Outstanding),
         release: bool,
-    ) {
+    ) -> Removed {
         let meta = &self.meta;
         meta.close_accounts(|owner| owner == adapter);
         // From here on every allocation of this adapter has its state written, or undoes itself.
-        self.platform.fence_all(meta);
-        // And no section is left that may still count.
-        let _ = self.platform.fence_sections(meta);
+        let mut exact = self.platform.fence_all(meta);
+        // And no section is left that may still count. If the system refuses, one may be: then the accounts stay its.
+        exact &= self.platform.fence_sections(meta);
         let (orphans, owner) = (adapter.left(), if release { adapter } else { adapter.left() });
         let accounts = || {
             let its = move |&account: &Account| meta.account_key(account).owner() == adapter;
             meta.accounts().chain(meta.adapter_other(adapter)).filter(its)
         };
         // What was never counted was never made live (I8).
-        let mut any = accounts().any(|account| meta.ever_counted(account));
+        let mut any = !exact || accounts().any(|account| meta.ever_counted(account));
         if any && !release {
             any = false;
             meta.walk(|live| {
@@ -105,14 +104,15 @@ impl<P: Platform> Pool<P> {
                 }
             });
             if any {
-                // No section is left that found the adapter's state: what is live now stays so.
-                let _ = self.platform.fence_sections(meta);
+                // No section is left that found the adapter's state: what is live now stays so. Without the fence,
+                // one may still free a block that the walk counts.
+                exact &= self.platform.fence_sections(meta);
             }
         }
         for account in accounts() {
             let key = meta.account_key(account).open();
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
-            if any && meta.ever_counted(account) {
+            if any && (!exact || meta.ever_counted(account)) {
                 meta.walk(|live| {
                     let its = live.record.account == account && live.state.owner() == owner;
                     if its && (!release || self.release(live)) {
@@ -130,11 +130,13 @@ impl<P: Platform> Pool<P> {
             } else if kept {
                 meta.settle(account, key);
                 meta.hand_account(account, key, orphans);
-            } else {
+            } else if exact {
                 meta.bury(account, key);
             }
         }
         meta.end_removal(removing);
+        meta.tell_refused_fence(&self.platform, adapter);
+        Removed { exact }
     }
 
     /// Frees a removed adapter's block, unless its own undoing came first.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
-use crate::contract::violation::Outstanding;
+use crate::contract::violation::{Outstanding, Removed};
 use crate::layout::block::Account;
 use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
 use crate::layout::cursor::Cursor;
@@ -145,14 +145,19 @@ pub struct Snapshot {
     pub other: u64,
     /// Violations found.
     pub violations: u64,
+    /// Whether the system ever refused the pool a fence; see
+    /// [`ViolationKind::FenceRefused`](crate::ViolationKind::FenceRefused).
+    pub fence_refused: bool,
 }
 
 /// What an adapter had when it was removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removal {
     /// By tag.
     pub outstanding: Vec<Outstanding>,
+    /// Whether that is exact; see [`Removed::exact`].
+    pub exact: bool,
 }
 
 impl Removal {
@@ -236,6 +241,7 @@ impl<P: Platform> Pool<P> {
             // ORDERING: Relaxed, twice - statistics.
             contended: control.contended.load(Ordering::Relaxed),
             violations: control.violations.load(Ordering::Relaxed),
+            fence_refused: meta.fence_refused(),
             ..Snapshot::default()
         };
         for account in meta.accounts().chain(meta.other_accounts()) {
@@ -342,9 +348,9 @@ impl<P: Platform> Pool<P> {
     /// # Errors
     /// As there.
     pub fn remove_adapter(&self, adapter: AdapterId) -> Result<Removal, Status> {
-        let mut removal = Removal::default();
-        self.remove_adapter_with(adapter, |row| removal.outstanding.push(row))?;
-        Ok(removal)
+        let mut outstanding = Vec::new();
+        let Removed { exact } = self.remove_adapter_with(adapter, |row| outstanding.push(row))?;
+        Ok(Removal { outstanding, exact })
     }
 
     /// Removes an adapter and frees what it still has; see
@@ -356,10 +362,10 @@ impl<P: Platform> Pool<P> {
     /// # Safety
     /// As there.
     pub unsafe fn release_adapter(&self, adapter: AdapterId) -> Result<Removal, Status> {
-        let mut removal = Removal::default();
+        let mut outstanding = Vec::new();
         // SAFETY: the caller's promise.
-        unsafe { self.release_adapter_with(adapter, |row| removal.outstanding.push(row))? };
-        Ok(removal)
+        let Removed { exact } = unsafe { self.release_adapter_with(adapter, |row| outstanding.push(row))? };
+        Ok(Removal { outstanding, exact })
     }
 
     /// The live adapters and their names.

@@ -208,10 +208,13 @@ fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer
 
 /// What the sources behind the cursor gave.
 fn found<P: Platform>(meta: Meta, platform: &P, request: Request, found: Result<BlockId, Miss>) -> Answer {
-    match found {
+    let answer = match found {
         Ok(block) => finish(meta, platform, request, block),
         Err(miss) => fail(&meta, request, miss),
-    }
+    };
+    // A search for memory may have been refused a fence. Now nothing is in hand.
+    meta.tell_refused_fence(platform, request.key.owner());
+    answer
 }
 
 fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {

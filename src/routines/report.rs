@@ -5,6 +5,7 @@ use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::{Outstanding, Violation, ViolationKind};
 use crate::layout::meta::{Located, Meta};
+use crate::percpu::platform::Platform;
 use crate::sync::Ordering;
 
 /// The circumstances of a refused call.
@@ -57,6 +58,24 @@ impl Meta {
         }
     }
 
+    /// Tells the host, once, that the system refuses a fence; a load if there is nothing to tell. The caller holds
+    /// nothing of the pool's.
+    pub(crate) fn tell_refused_fence<P: Platform>(&self, platform: &P, caller: AdapterId) {
+        if self.tells_refused_fence() {
+            self.tell(&Violation {
+                kind: ViolationKind::FenceRefused,
+                address: 0,
+                bytes: 0,
+                blocks: 0,
+                tag: None,
+                given_tag: None,
+                owner: None,
+                caller,
+                irql: level(platform.irql()),
+            });
+        }
+    }
+
     /// Reports blocks that a removed adapter, or a dropped pool, left behind.
     pub(crate) fn report_leak(&self, owner: AdapterId, found: Outstanding) {
         self.report(&Violation {
@@ -98,6 +117,11 @@ impl Meta {
     fn report(&self, violation: &Violation) {
         // ORDERING: Relaxed - a statistic.
         self.control().violations.fetch_add(1, Ordering::Relaxed);
+        self.tell(violation);
+    }
+
+    #[cold]
+    fn tell(&self, violation: &Violation) {
         // ORDERING: Acquire - the record's fields; pairs with the Release of the swap that
         // published it.
         let record = self.control().hook.load(Ordering::Acquire);
