@@ -138,7 +138,7 @@ impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
         for (index, capacity) in capacity.iter_mut().enumerate().take(CLASSES) {
-            *capacity = Class(index as u8).capacity(geometry.spans, config.cpus) as u8;
+            *capacity = Class(index as u8).capacity(geometry.spans, geometry.span, config.cpus) as u8;
         }
         let least = geometry.least_class;
         Control {

@@ -5,13 +5,13 @@
 //! holds a claim that keeps others out.
 
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, LARGE, SPAN_GRAINS};
+use crate::layout::classes::{Class, LARGE, MOST_SPAN_GRAINS};
 use crate::layout::control::LOOSE_HINTS;
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Words of a slab's bitmap at most.
-const MOST_WORDS: usize = SPAN_GRAINS as usize / 64;
+const MOST_WORDS: usize = MOST_SPAN_GRAINS as usize / 64;
 
 /// A slab's loose blocks, in hand.
 pub(crate) struct TakenBits([u64; MOST_WORDS]);
@@ -44,12 +44,13 @@ fn each_bit(mut bits: u64) -> impl Iterator<Item = u32> {
 impl Meta {
     /// Publishes a free block in hand. Wait-free, needs no memory: two RMWs, one for a large run.
     pub(crate) fn put_loose(&self, class: Class, block: BlockId) {
+        let span = self.span_of(block);
         if class != LARGE {
-            let slot = class.slot_of(block.in_slab());
+            let slot = class.slot_of(self.span_size().offset(block));
             // ORDERING: Release - the caller's use of the block; pairs with the Acquire of who takes the bit.
-            self.loose_word(block.span(), slot as usize / 64).fetch_or(1 << (slot % 64), Ordering::Release);
+            self.loose_word(span, slot as usize / 64).fetch_or(1 << (slot % 64), Ordering::Release);
         }
-        self.mark_loose(class, block.span());
+        self.mark_loose(class, span);
     }
 
     /// Says that a span may have loose blocks.
@@ -104,7 +105,7 @@ impl Meta {
 
     /// The words of a slab's bitmap.
     fn loose_words(&self, class: Class, span: u32) -> impl Iterator<Item = &AtomicU64> {
-        (0..class.slots().div_ceil(64) as usize).map(move |n| self.loose_word(span, n))
+        (0..class.slots(self.span_size()).div_ceil(64) as usize).map(move |n| self.loose_word(span, n))
     }
 
     /// Takes up to `most` loose blocks of a class, from all parts of the range or those that are said to have some; how
@@ -126,7 +127,7 @@ impl Meta {
                     let got = self.take_bits(class, span, word, most - taken);
                     taken += got.count_ones();
                     each_bit(got).for_each(|bit| {
-                        each(BlockId(span * SPAN_GRAINS + class.grain_at(n as u32 * 64 + bit)));
+                        each(BlockId(self.first_of(span).0 + class.grain_at(n as u32 * 64 + bit)));
                     });
                 }
                 if taken == most {
@@ -151,7 +152,7 @@ impl Meta {
         if got != 0 && !self.is_slab_of(class, span) {
             // ORDERING: Release - as in `put_loose`.
             word.fetch_or(got, Ordering::Release);
-            self.mark_loose(self.read_entry(span as usize).class(), span);
+            self.mark_loose(self.read_span(span).class(), span);
             return 0;
         }
         got
@@ -159,7 +160,7 @@ impl Meta {
 
     /// Whether a span is a slab of this class.
     fn is_slab_of(&self, class: Class, span: u32) -> bool {
-        let entry = self.read_entry(span as usize);
+        let entry = self.read_span(span);
         !entry.is_none() && entry.class() == class
     }
 

@@ -17,7 +17,7 @@ const CONTENDED_TRIES: u32 = if cfg!(storport_pool_loom) { 2 } else { 16 };
 
 /// Finds a run of whole spans.
 pub(crate) fn find_large<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
-    if spans_for(bytes) > meta.control().geometry.spans {
+    if spans_for(bytes, meta.span_size()) > meta.control().geometry.spans {
         return Err(Miss::None);
     }
     for _ in 0..CONTENDED_TRIES {

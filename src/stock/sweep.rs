@@ -102,7 +102,7 @@ impl Hand<'_> {
     }
 
     fn word(&self, block: BlockId) -> &AtomicU32 {
-        self.meta.span_word(block.span())
+        self.meta.span_word(self.meta.span_of(block))
     }
 
     /// Retires every slab of which all carved blocks are in hand or loose.
@@ -116,7 +116,7 @@ impl Hand<'_> {
         for block in self.ids() {
             let word = self.word(block);
             let held = word.load(Ordering::Relaxed);
-            if held & RETIRED == 0 && held != 0 && !self.retire_slab(block.span(), held, retired) {
+            if held & RETIRED == 0 && held != 0 && !self.retire_slab(meta.span_of(block), held, retired) {
                 word.store(0, Ordering::Relaxed);
             }
         }
@@ -248,7 +248,7 @@ impl Meta {
     #[cold]
     fn reset_counts_slow(&self) {
         for span in 0..self.control().geometry.spans {
-            let entry = self.read_entry(span as usize);
+            let entry = self.read_span(span);
             if !entry.is_none() && entry.class().index() < SLAB_CLASSES {
                 // ORDERING: Relaxed - the sweeper's word.
                 self.span_word(span).store(0, Ordering::Relaxed);
