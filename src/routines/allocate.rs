@@ -262,7 +262,8 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: Blo
 /// adapter, so whatever happened meanwhile, no other block is taken for ours.
 pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) {
     let live = request.live(block);
-    // The block's own class may be a larger one than was asked for; what is in hand, or live, pins its slab.
+    // By its entry, since the block's own class may be a larger one than was asked for. If the remover released it, the
+    // entry may be another slab's by now: no word but this block's own ever has the state that we wrote.
     let word = match request.class {
         LARGE => meta.state_word(LARGE, block),
         _ => meta.state_at(meta.entry_of(block).state_index(block)),

@@ -55,6 +55,12 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
         if let Some(block) = from_shared(meta, platform, class, attempt > 0, &mut contended) {
             return Ok(block);
         }
+        // While few spans are left, they are for what nothing else can serve.
+        if meta.spans_are_few()
+            && let Some(block) = from_larger(meta, class, true, &mut contended)
+        {
+            return Ok(block);
+        }
         // A new slab, from a free span or a freed run.
         if let Some(span) = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?) {
             if !meta.adopt_slab(class, span) {
@@ -75,6 +81,10 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
         }
         // Without the hint, before it fails.
         if let Some(block) = from_shared(meta, platform, class, true, &mut contended) {
+            return Ok(block);
+        }
+        // For want of a span: a larger block, which the sweeps brought into reach.
+        if let Some(block) = from_larger(meta, class, false, &mut contended) {
             return Ok(block);
         }
         if !contended {
@@ -142,6 +152,42 @@ fn from_shared<P: Platform>(
         None => put_away(meta, class, rest),
     }
     Some(block)
+}
+
+/// A free block of a larger class. With `early`, of one not twice as large, and out of a slab that has a live block: an
+/// empty slab is better given back.
+fn from_larger(meta: &Meta, class: Class, early: bool, contended: &mut bool) -> Option<BlockId> {
+    let most = if early { 2 * class.bytes() } else { u32::MAX };
+    (class.0 + 1..SLAB_CLASSES as u8)
+        .map(Class)
+        .take_while(|class| class.bytes() <= most)
+        .filter(|&class| meta.slabs(class) > 0)
+        .find_map(|class| one_of(meta, class, early, contended))
+}
+
+/// One free block of a class; with `early`, out of a slab that has a live one.
+fn one_of(meta: &Meta, class: Class, early: bool, contended: &mut bool) -> Option<BlockId> {
+    let source = from_depot(meta, class, contended)
+        .or_else(|| from_loose(meta, class, true))
+        .or_else(|| meta.carve(class, 1)?.next().map(Source::Block))?;
+    let (block, rest) = match source {
+        Source::Magazine(magazine) => {
+            let (block, rest) = meta.take_id(magazine);
+            (block, Some(rest))
+        }
+        Source::Block(block) => (block, None),
+    };
+    if !early || meta.has_live(meta.span_of(block)) {
+        if let Some(rest) = rest {
+            put_away(meta, class, rest);
+        }
+        return Some(block);
+    }
+    match rest {
+        Some(rest) => meta.publish_magazine(class, meta.put_id(rest, block)),
+        None => meta.put_loose(class, block),
+    }
+    None
 }
 
 /// What a source gave: a magazine in hand that is not empty, or one block.

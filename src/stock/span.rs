@@ -64,6 +64,13 @@ impl Meta {
         None
     }
 
+    /// Whether so few spans are free, in a small pool, that new slabs should wait: at most half of up to 64.
+    pub(crate) fn spans_are_few(&self) -> bool {
+        let spans = self.control().geometry.spans;
+        // ORDERING: Relaxed - a hint.
+        spans <= 64 && self.free_spans(0).load(Ordering::Relaxed).count_ones() <= spans / 2
+    }
+
     /// Takes `len` free spans in a row, the first that fit.
     pub(crate) fn take_run(&self, len: u32) -> Result<u32, Miss> {
         let spans = self.control().geometry.spans;

@@ -41,6 +41,13 @@ impl Meta {
         self.entry_now(span) == entry
     }
 
+    /// Whether a block that begins in a span is live.
+    pub(crate) fn has_live(&self, span: u32) -> bool {
+        let mut any = false;
+        self.walk_span(span, |_| any = true);
+        any
+    }
+
     /// Visits the live blocks of accounts that do not change hands while the walk goes on: a
     /// removed adapter's. A live block pins its span, so none is seen twice.
     pub(crate) fn walk(&self, mut visit: impl FnMut(Live)) {
