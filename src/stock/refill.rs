@@ -57,7 +57,7 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
         }
         // While few spans are left, they are for what nothing else can serve.
         if meta.spans_are_few()
-            && let Some(block) = from_larger(meta, class, true, &mut contended)
+            && let Some(block) = from_larger(meta, platform, class, true, &mut contended)
         {
             return Ok(block);
         }
@@ -84,7 +84,7 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
             return Ok(block);
         }
         // For want of a span: a larger block, which the sweeps brought into reach.
-        if let Some(block) = from_larger(meta, class, false, &mut contended) {
+        if let Some(block) = from_larger(meta, platform, class, false, &mut contended) {
             return Ok(block);
         }
         if !contended {
@@ -156,18 +156,33 @@ fn from_shared<P: Platform>(
 
 /// A free block of a larger class. With `early`, of one not twice as large, and out of a slab that has a live block: an
 /// empty slab is better given back.
-fn from_larger(meta: &Meta, class: Class, early: bool, contended: &mut bool) -> Option<BlockId> {
+fn from_larger<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    class: Class,
+    early: bool,
+    contended: &mut bool,
+) -> Option<BlockId> {
     let most = if early { 2 * class.bytes() } else { u32::MAX };
     (class.0 + 1..SLAB_CLASSES as u8)
         .map(Class)
         .take_while(|class| class.bytes() <= most)
         .filter(|&class| meta.slabs(class) > 0)
-        .find_map(|class| one_of(meta, class, early, contended))
+        .find_map(|class| one_of(meta, platform, class, early, contended))
 }
 
 /// One free block of a class; with `early`, out of a slab that has a live one.
-fn one_of(meta: &Meta, class: Class, early: bool, contended: &mut bool) -> Option<BlockId> {
-    let source = from_depot(meta, class, contended)
+fn one_of<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    class: Class,
+    early: bool,
+    contended: &mut bool,
+) -> Option<BlockId> {
+    let cpu = platform.cpu(meta);
+    let source = cpu
+        .and_then(|cpu| take_loaded(meta, platform, cpu, class).or_else(|| take_spare(meta, cpu, class)))
+        .or_else(|| from_depot(meta, class, contended))
         .or_else(|| from_loose(meta, class, true))
         .or_else(|| meta.carve(class, 1)?.next().map(Source::Block))?;
     let (block, rest) = match source {
@@ -177,17 +192,24 @@ fn one_of(meta: &Meta, class: Class, early: bool, contended: &mut bool) -> Optio
         }
         Source::Block(block) => (block, None),
     };
-    if !early || meta.has_live(meta.span_of(block)) {
-        if let Some(rest) = rest {
-            put_away(meta, class, rest);
-        }
-        return Some(block);
+    let good = !early || meta.has_live(meta.span_of(block));
+    match rest.map(|rest| if good { rest } else { meta.put_id(rest, block) }) {
+        Some(rest) => match cpu {
+            Some(cpu) => load_magazine(meta, platform, cpu, class, rest),
+            None => put_away(meta, class, rest),
+        },
+        None if !good => meta.put_loose(class, block),
+        None => {}
     }
-    match rest {
-        Some(rest) => meta.publish_magazine(class, meta.put_id(rest, block)),
-        None => meta.put_loose(class, block),
-    }
-    None
+    good.then_some(block)
+}
+
+/// What this CPU has loaded of a class, if it is not empty.
+fn take_loaded<P: Platform>(meta: &Meta, platform: &P, cpu: u32, class: Class) -> Option<Source> {
+    // ORDERING: Relaxed - the exchange decides.
+    let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
+    let taken = meta.entries(class, seen) > 0 && platform.exchange(meta, cpu, class, seen, Cursor::NONE);
+    taken.then_some(Source::Magazine(seen))
 }
 
 /// What a source gave: a magazine in hand that is not empty, or one block.
