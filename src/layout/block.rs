@@ -1,6 +1,6 @@
 //! Which block, and which account.
 
-use super::classes::SPAN_GRAINS;
+use super::classes::{MAP_SHIFT, MOST_SPAN_GRAINS};
 
 /// Index of an account: -accounts to -1, since account words lie below the base, and below those the pool's own. From 0
 /// up the *other* accounts, which have no word: that of the orphans, those of the adapters by slot, that of the gone.
@@ -22,12 +22,13 @@ impl Account {
 pub struct BlockId(pub(crate) u32);
 
 impl BlockId {
-    pub(crate) const fn span(self) -> u32 {
-        self.0 / SPAN_GRAINS
+    /// Which page of the page map it lies in.
+    pub(crate) const fn page(self) -> usize {
+        (self.0 >> MAP_SHIFT) as usize
     }
 
-    /// Offset in its slab, in grains.
-    pub(crate) const fn in_slab(self) -> u32 {
-        self.0 % SPAN_GRAINS
+    /// What a state word has of the block's place: its offset, in grains, in a span of the largest size.
+    pub(crate) const fn low(self) -> u32 {
+        self.0 % MOST_SPAN_GRAINS
     }
 }

@@ -1,21 +1,25 @@
 //! Size classes.
 //!
 //! Up to a page, the sizes are the multiples of 16 that change how many blocks fit a page, so no
-//! block crosses one. Above, multiples of a page up to 32 KiB. Above that, runs of spans.
+//! block crosses one. Above, multiples of a page up to 32 KiB, in pools whose spans are larger than a page. Above
+//! that, runs of spans.
+
+use super::block::BlockId;
 
 /// Bytes of a page, as the contract's layout rules count it.
 pub(crate) const PAGE: u32 = 4096;
-/// log2 of a span: the unit of the page map, and the size of a slab.
-pub(crate) const SPAN_SHIFT: u32 = 16;
-/// Bytes of a span.
-pub(crate) const SPAN: u32 = 1 << SPAN_SHIFT;
+/// Bytes of the largest span. Every range begins at a multiple of it, and has a whole number of them.
+pub(crate) const MOST_SPAN: u32 = 1 << 16;
 /// log2 of the unit in which block ids count.
 pub(crate) const GRAIN_SHIFT: u32 = 4;
 /// Bytes of the unit in which block ids count; the alignment of every block.
 pub(crate) const GRAIN: u32 = 1 << GRAIN_SHIFT;
 const PAGE_GRAINS: u32 = PAGE / GRAIN;
-/// Block ids to a span.
-pub(crate) const SPAN_GRAINS: u32 = SPAN / GRAIN;
+/// Block ids to the largest span: a state word has a block's offset among so many.
+pub(crate) const MOST_SPAN_GRAINS: u32 = MOST_SPAN / GRAIN;
+/// log2 of the block ids to a page of the page map, which has an entry for each.
+/// (Loom: two such pages to a span, so that its page map has few words.)
+pub(crate) const MAP_SHIFT: u32 = if cfg!(storport_pool_loom) { 11 } else { 8 };
 
 /// Block sizes of the classes that live in slabs. (Loom: two, so that its metadata has few words; of one k,
 /// so that their slabs share states.)
@@ -37,12 +41,85 @@ pub(crate) const LARGE_BODY: Class = Class(SLAB_CLASSES as u8 + 1);
 pub(crate) const CLASSES: usize = SLAB_CLASSES + 1;
 /// Length of every array by class, so that rows are a whole number of cache lines.
 pub(crate) const CLASS_SLOTS: usize = if cfg!(storport_pool_loom) { 4 } else { 40 };
-/// The largest request that a slab serves.
-pub(crate) const MAX_SLAB_BYTES: u32 = SIZES[SLAB_CLASSES - 1];
 /// Entries of a full magazine at most.
 pub(crate) const MAGAZINE_ENTRIES: u32 = super::cursor::MAX_ROOM;
 /// A CPU's two magazines of one class hold about twice this many bytes at most.
-const PARKED_BYTES: u32 = 4 * SPAN;
+const PARKED_BYTES: u32 = 4 * MOST_SPAN;
+
+/// How large a pool's spans are: the unit in which the range is given to slabs and large runs, and the size of a slab.
+/// A power of two of pages, fixed at creation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SpanSize {
+    /// log2 of the page map's pages to a span.
+    pages: u32,
+}
+
+impl SpanSize {
+    /// One page: for small ranges, so that each size in use takes little of them.
+    #[cfg(not(storport_pool_loom))]
+    pub(crate) const PAGE: SpanSize = SpanSize { pages: 0 };
+    /// For all others.
+    pub(crate) const MOST: SpanSize = SpanSize { pages: MOST_SPAN_GRAINS.ilog2() - MAP_SHIFT };
+
+    /// The size for a range of so many bytes.
+    pub(crate) const fn of_range(bytes: u64) -> SpanSize {
+        #[cfg(not(storport_pool_loom))]
+        if bytes < PAGE_SPANS_BELOW {
+            return SpanSize::PAGE;
+        }
+        let _ = bytes;
+        SpanSize::MOST
+    }
+
+    /// log2 of the page map's pages to a span.
+    pub(crate) const fn map_pages_shift(self) -> u32 {
+        self.pages
+    }
+
+    /// Pages of the page map to a span.
+    pub(crate) const fn map_pages(self) -> u32 {
+        1 << self.pages
+    }
+
+    /// log2 of the block ids to a span.
+    pub(crate) const fn shift(self) -> u32 {
+        MAP_SHIFT + self.pages
+    }
+
+    /// Block ids to a span.
+    pub(crate) const fn grains(self) -> u32 {
+        1 << self.shift()
+    }
+
+    /// Bytes of a span.
+    pub(crate) const fn bytes(self) -> u32 {
+        self.grains() * GRAIN
+    }
+
+    /// The largest request that a slab serves: two fill a span; but a page in any case.
+    pub(crate) const fn max_slab_bytes(self) -> u32 {
+        if self.bytes() > PAGE { SIZES[SLAB_CLASSES - 1] } else { PAGE }
+    }
+
+    /// The span that a block lies in.
+    pub(crate) const fn of(self, block: BlockId) -> u32 {
+        block.0 >> self.shift()
+    }
+
+    /// The first block id of a span.
+    pub(crate) const fn first(self, span: u32) -> BlockId {
+        BlockId(span << self.shift())
+    }
+
+    /// A block's offset in its span, in grains.
+    pub(crate) const fn offset(self, block: BlockId) -> u32 {
+        block.0 & (self.grains() - 1)
+    }
+}
+
+/// Ranges of fewer bytes have spans of one page.
+#[cfg(not(storport_pool_loom))]
+const PAGE_SPANS_BELOW: u64 = 8 << 20;
 
 /// Which size class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,9 +166,9 @@ impl Class {
         if (self.0 as usize) < CLASS_SLOTS { self.0 as usize } else { CLASS_SLOTS - 1 }
     }
 
-    /// The class that serves `bytes`, 1 to [`MAX_SLAB_BYTES`].
+    /// The class that serves `bytes`, 1 to the largest class's.
     pub(crate) fn for_slab_bytes(bytes: u32) -> Class {
-        debug_assert!((1..=MAX_SLAB_BYTES).contains(&bytes));
+        debug_assert!((1..=SIZES[SLAB_CLASSES - 1]).contains(&bytes));
         if bytes <= PAGE {
             return Class(SMALL[((bytes - 1) / GRAIN) as usize]);
         }
@@ -124,8 +201,8 @@ impl Class {
     }
 
     /// Words of a slab's area that may be the state of a block.
-    pub(crate) const fn slots(self) -> u32 {
-        SPAN_GRAINS >> self.grain_shift()
+    pub(crate) const fn slots(self, span: SpanSize) -> u32 {
+        span.grains() >> self.grain_shift()
     }
 
     /// The grain at which the block begins whose state is this word of its slab's area.
@@ -144,17 +221,19 @@ impl Class {
     }
 
     /// Blocks in a slab.
-    pub(crate) const fn per_slab(self) -> u32 {
-        if self.bytes() <= PAGE { self.per_page() * (SPAN / PAGE) } else { SPAN / self.bytes() }
+    pub(crate) const fn per_slab(self, span: SpanSize) -> u32 {
+        let bytes = span.bytes();
+        if self.bytes() <= PAGE { self.per_page() * (bytes / PAGE) } else { bytes / self.bytes() }
     }
 
     /// Offset in a slab, in grains, of the `n`th block to be carved of it. Slabs begin at different
     /// blocks: the first ones and their states are the busiest, and would otherwise compete for the
     /// same few cache sets, since all slabs begin at whole pages.
-    pub(crate) const fn nth_carved(self, n: u32, span: u32) -> u32 {
+    pub(crate) const fn nth_carved(self, n: u32, span: u32, size: SpanSize) -> u32 {
         const STARTS: u32 = 16;
-        let first = span * 5 % STARTS * self.per_slab() / STARTS;
-        self.nth_block((first + n) % self.per_slab())
+        let blocks = self.per_slab(size);
+        let first = span * 5 % STARTS * blocks / STARTS;
+        self.nth_block((first + n) % blocks)
     }
 
     /// Offset in the slab, in grains, of its `n`th block.
@@ -168,7 +247,7 @@ impl Class {
     }
 
     /// Offset in grains of the block that holds this grain of the slab, unless it is waste.
-    pub(crate) const fn block_of(self, grain: u32) -> Option<u32> {
+    pub(crate) const fn block_of(self, grain: u32, span: SpanSize) -> Option<u32> {
         let byte = grain * GRAIN;
         let n = if self.bytes() <= PAGE {
             let in_page = byte % PAGE / self.bytes();
@@ -179,17 +258,17 @@ impl Class {
         } else {
             byte / self.bytes()
         };
-        if n < self.per_slab() { Some(self.nth_block(n)) } else { None }
+        if n < self.per_slab(span) { Some(self.nth_block(n)) } else { None }
     }
 
     /// Entries that one magazine of this class may hold, in a pool of `spans` for `cpus`.
-    pub(crate) const fn capacity(self, spans: u32, cpus: u32) -> u32 {
-        if self.index() >= SLAB_CLASSES {
+    pub(crate) const fn capacity(self, spans: u32, size: SpanSize, cpus: u32) -> u32 {
+        if self.index() >= SLAB_CLASSES || self.bytes() > size.max_slab_bytes() {
             return 0;
         }
         let by_bytes = PARKED_BYTES / self.bytes();
         // A small pool must not sit in magazines: all CPUs' two together hold a quarter of it.
-        let by_pool = spans as u64 * self.per_slab() as u64 / (8 * cpus as u64);
+        let by_pool = spans as u64 * self.per_slab(size) as u64 / (8 * cpus as u64);
         let mut capacity = if (by_bytes as u64) < by_pool { by_bytes } else { by_pool as u32 };
         if capacity > MAGAZINE_ENTRIES {
             capacity = MAGAZINE_ENTRIES;
@@ -202,37 +281,63 @@ impl Class {
 mod tests {
     use super::*;
 
+    const BOTH: [SpanSize; 2] = [SpanSize::PAGE, SpanSize::MOST];
+
+    fn classes(size: SpanSize) -> impl Iterator<Item = Class> {
+        (0..SLAB_CLASSES as u8).map(Class).filter(move |class| class.bytes() <= size.max_slab_bytes())
+    }
+
     #[test]
     fn every_size_gets_the_tightest_class() {
-        for bytes in 1..=MAX_SLAB_BYTES {
+        for bytes in 1..=SpanSize::MOST.max_slab_bytes() {
             let class = Class::for_slab_bytes(bytes);
             assert!(class.bytes() >= bytes);
             assert!(class.0 == 0 || SIZES[class.index() - 1] < bytes);
         }
     }
 
+    #[test]
+    fn spans_are_pages_or_sixteen() {
+        assert_eq!(BOTH.map(SpanSize::bytes), [4096, 65536]);
+        assert_eq!(BOTH.map(SpanSize::max_slab_bytes), [4096, 32768]);
+        assert_eq!(SpanSize::of_range((8 << 20) - 1), SpanSize::PAGE);
+        assert_eq!(SpanSize::of_range(8 << 20), SpanSize::MOST);
+        for size in BOTH {
+            let block = BlockId(0x1_2345);
+            assert_eq!(size.first(size.of(block)).0 + size.offset(block), block.0);
+            assert_eq!(size.first(3).0 * GRAIN, 3 * size.bytes());
+            assert_eq!(size.map_pages() * PAGE, size.bytes());
+        }
+    }
+
     /// As much as may be parked, and no more, of a pool of any size; one entry at least.
     #[test]
     fn magazines_hold_what_their_cpu_may_park() {
-        for class in (0..SLAB_CLASSES).map(|class| Class(class as u8)) {
-            for (spans, cpus) in [(1, 1), (16, 2), (512, 4), (4096, 64), (1 << 20, 512)] {
-                let fits = |entries: u32| {
-                    entries <= MAGAZINE_ENTRIES
-                        && entries * class.bytes() <= PARKED_BYTES
-                        && u64::from(entries) * 8 * u64::from(cpus)
-                            <= u64::from(spans) * u64::from(class.per_slab())
-                };
-                let capacity = class.capacity(spans, cpus);
-                assert!(capacity == 1 || fits(capacity), "{class:?} of {spans} for {cpus}: {capacity}");
-                assert!(capacity > 0 && !fits(capacity + 1), "{class:?} of {spans} for {cpus}: {capacity}");
+        for size in BOTH {
+            for class in classes(size) {
+                for (spans, cpus) in [(1, 1), (16, 2), (512, 4), (4096, 64), (1 << 20, 512)] {
+                    let fits = |entries: u32| {
+                        entries <= MAGAZINE_ENTRIES
+                            && entries * class.bytes() <= PARKED_BYTES
+                            && u64::from(entries) * 8 * u64::from(cpus)
+                                <= u64::from(spans) * u64::from(class.per_slab(size))
+                    };
+                    let capacity = class.capacity(spans, size, cpus);
+                    assert!(capacity == 1 || fits(capacity), "{class:?} of {spans} for {cpus}: {capacity}");
+                    assert!(
+                        capacity > 0 && !fits(capacity + 1),
+                        "{class:?} of {spans} for {cpus}: {capacity}"
+                    );
+                }
             }
         }
-        assert_eq!(Class(SLAB_CLASSES as u8).capacity(4096, 1), 0);
+        assert_eq!(LARGE.capacity(4096, SpanSize::MOST, 1), 0);
+        assert_eq!(Class::for_slab_bytes(4097).capacity(4096, SpanSize::PAGE, 1), 0);
     }
 
     #[test]
     fn a_state_is_found_by_the_largest_shift_that_keeps_blocks_apart() {
-        for class in (0..SLAB_CLASSES).map(|class| Class(class as u8)) {
+        for class in classes(SpanSize::MOST) {
             let grain = GRAIN << class.grain_shift();
             assert!(grain <= class.bytes() && class.bytes() < 2 * grain, "{class:?}");
         }
@@ -240,29 +345,36 @@ mod tests {
 
     #[test]
     fn blocks_keep_the_layout_rules() {
-        for i in 0..SLAB_CLASSES {
-            let class = Class(i as u8);
-            let mut indices = [false; SPAN_GRAINS as usize];
-            for n in 0..class.per_slab() {
-                let start = class.nth_block(n) * GRAIN;
-                let end = start + class.bytes();
-                assert!(end <= SPAN);
-                if class.bytes() <= PAGE {
-                    assert_eq!(start / PAGE, (end - 1) / PAGE);
+        for size in BOTH {
+            for class in classes(size) {
+                let mut indices = [false; MOST_SPAN_GRAINS as usize];
+                for n in 0..class.per_slab(size) {
+                    let start = class.nth_block(n) * GRAIN;
+                    let end = start + class.bytes();
+                    assert!(end <= size.bytes());
+                    if class.bytes() <= PAGE {
+                        assert_eq!(start / PAGE, (end - 1) / PAGE);
+                    }
+                    if class.bytes() >= PAGE {
+                        assert_eq!(start % PAGE, 0);
+                    }
+                    let slot = class.slot_of(start / GRAIN);
+                    assert!(slot < class.slots(size));
+                    let taken = core::mem::replace(&mut indices[slot as usize], true);
+                    assert!(!taken, "two blocks share a state");
+                    assert_eq!(class.grain_at(slot), start / GRAIN);
+                    for grain in start / GRAIN..end / GRAIN {
+                        assert_eq!(class.block_of(grain, size), Some(start / GRAIN));
+                    }
                 }
-                if class.bytes() >= PAGE {
-                    assert_eq!(start % PAGE, 0);
-                }
-                let slot = class.slot_of(start / GRAIN);
-                assert!(slot < class.slots());
-                assert!(!core::mem::replace(&mut indices[slot as usize], true), "two blocks share a state");
-                assert_eq!(class.grain_at(slot), start / GRAIN);
-                for grain in start / GRAIN..end / GRAIN {
-                    assert_eq!(class.block_of(grain), Some(start / GRAIN));
+                let used = (0..size.grains()).filter(|&g| class.block_of(g, size).is_some()).count() as u32;
+                assert_eq!(used * GRAIN, class.per_slab(size) * class.bytes());
+                let carved = |span| (0..class.per_slab(size)).map(move |n| class.nth_carved(n, span, size));
+                for span in 0..16 {
+                    let all: std::collections::BTreeSet<u32> = carved(span).collect();
+                    assert_eq!(all.len() as u32, class.per_slab(size), "each block is carved once");
                 }
             }
-            let used: u32 = (0..SPAN_GRAINS).filter(|&g| class.block_of(g).is_some()).count() as u32;
-            assert_eq!(used * GRAIN, class.per_slab() * class.bytes());
         }
     }
 }

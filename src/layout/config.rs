@@ -2,20 +2,36 @@
 
 use core::fmt;
 
-use super::classes::{PAGE, SPAN};
+use super::classes::{MOST_SPAN, PAGE, SpanSize};
 
 /// CPUs that can have a cache.
 pub(crate) const MAX_CPUS: usize = 512;
 
-/// The least range: one span.
-const MIN_RANGE: u64 = SPAN as u64;
+/// The least range: one span of the largest size.
+const MIN_RANGE: u64 = MOST_SPAN as u64;
 const MAX_RANGE: u64 = 64 << 30;
 /// A carve word holds a span + 1, so the last span of 64 GiB stays unused.
-const MAX_SPANS: u64 = (MAX_RANGE / SPAN as u64) - 1;
+const MAX_SPANS: u64 = (MAX_RANGE / MOST_SPAN as u64) - 1;
 /// (Loom: few words.)
 const MIN_ACCOUNTS: u32 = if cfg!(storport_pool_loom) { 4 } else { 16 };
 const MAX_ACCOUNTS: u32 = 1 << 15;
 const MAX_ADAPTERS: u32 = 1 << 10;
+/// Bytes of the range to each account, where the host does not say how many.
+const BYTES_AN_ACCOUNT: u64 = 256 << 10;
+/// The bounds of such a number.
+const DEFAULT_ACCOUNTS: (u32, u32) = (64, 1024);
+/// The most adapters that the host gets without asking for them.
+const DEFAULT_ADAPTERS: u32 = 64;
+
+/// How many accounts a range of so many bytes has, where the host does not say.
+const fn default_accounts(bytes: u64) -> u32 {
+    let (least, most) = DEFAULT_ACCOUNTS;
+    let mut accounts = least;
+    while accounts < most && (accounts as u64) * 2 <= bytes / BYTES_AN_ACCOUNT {
+        accounts *= 2;
+    }
+    accounts
+}
 
 /// What a pool is made of: its address range, and how many CPUs, accounts and adapters its
 /// metadata must hold. All of it is fixed at creation.
@@ -66,7 +82,7 @@ pub enum CreateError {
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CreateError::RangeTooSmall => "the range holds no whole, aligned span of 64 KiB",
+            CreateError::RangeTooSmall => "the range holds no whole, aligned piece of 64 KiB",
             CreateError::RangeTooLarge => {
                 "the range is larger than 64 GiB or passes the end of the address space"
             }
@@ -85,19 +101,20 @@ impl fmt::Display for CreateError {
 impl core::error::Error for CreateError {}
 
 impl Config {
-    /// A pool over `bytes` bytes from address `base`: one CPU, 1024 accounts, 64 adapters,
-    /// blocks from 16 bytes up.
+    /// A pool over `bytes` bytes from address `base`: one CPU, blocks from 16 bytes up, and as many
+    /// [accounts](Config::accounts) and [adapters](Config::adapters) as suit a range of that size.
     ///
     /// The base is rounded up to 64 KiB, and address 0 is never handed out. The pool does not
     /// touch the range, so it need not be memory of the host.
     #[must_use]
     pub const fn new(base: u64, bytes: u64) -> Config {
+        let accounts = default_accounts(bytes);
         Config {
             base,
             bytes,
             cpus: 1,
-            accounts: 1024,
-            adapters: 64,
+            accounts,
+            adapters: if accounts / 4 < DEFAULT_ADAPTERS { accounts / 4 } else { DEFAULT_ADAPTERS },
             min_block: 16,
             magazines: 0,
             strict_tags: false,
@@ -113,14 +130,17 @@ impl Config {
     }
 
     /// How many pairs of adapter and tag are told apart; a power of two from 16 to 32768. Beyond, an
-    /// allocation counts under its adapter's *other* row. Each costs 328 bytes per CPU.
+    /// allocation counts under its adapter's *other* row. Each costs 328 bytes, and 320 more per CPU.
+    ///
+    /// The default is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024.
     #[must_use]
     pub const fn accounts(mut self, accounts: u32) -> Config {
         self.accounts = accounts;
         self
     }
 
-    /// How many adapters may live at once, 1 to 1023.
+    /// How many adapters may live at once, 1 to 1023. The default is a quarter of the default number of
+    /// [accounts](Config::accounts), and at most 64: so 16 up to a range of 16 MiB, 64 from 64 MiB on.
     ///
     /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 18 bits, for the
     /// place and for its life. When every free place has had all its lives,
@@ -134,7 +154,7 @@ impl Config {
     /// | 8 to 15 | 16,383 | 245,745 |
     /// | 16 to 31 | 8,191 | 253,921 |
     /// | 32 to 63 | 4,095 | 257,985 |
-    /// | 64 (the default) to 127 | 2,047 | 259,969 (131,008 at 64) |
+    /// | 64 to 127 | 2,047 | 259,969 (131,008 at 64) |
     /// | 128 to 255 | 1,023 | 260,865 |
     /// | 256 to 511 | 511 | 261,121 |
     /// | 512 to 1023 | 255 | 260,865 |
@@ -168,8 +188,8 @@ impl Config {
         self
     }
 
-    /// The base, rounded up, and the number of spans, if all numbers are within their bounds.
-    pub(super) const fn checked_spans(&self) -> Result<(u64, u32), CreateError> {
+    /// The base, rounded up, the number of spans and their size, if all numbers are within their bounds.
+    pub(super) const fn checked_spans(&self) -> Result<(u64, u32, SpanSize), CreateError> {
         if self.cpus == 0 || self.cpus as usize > MAX_CPUS {
             return Err(CreateError::Cpus);
         }
@@ -182,7 +202,7 @@ impl Config {
         if !self.min_block.is_power_of_two() || self.min_block < 16 || self.min_block > PAGE {
             return Err(CreateError::MinBlock);
         }
-        let span = SPAN as u64;
+        let span = MOST_SPAN as u64;
         let Some(end) = self.base.checked_add(self.bytes) else {
             return Err(CreateError::RangeTooLarge);
         };
@@ -193,7 +213,9 @@ impl Config {
         if end < first || end - first < MIN_RANGE {
             return Err(CreateError::RangeTooSmall);
         }
-        let spans = (end - first) / span;
-        Ok((first, if spans > MAX_SPANS { MAX_SPANS } else { spans } as u32))
+        let largest = (end - first) / span;
+        let largest = if largest > MAX_SPANS { MAX_SPANS } else { largest };
+        let size = SpanSize::of_range(largest * span);
+        Ok((first, (largest * span / size.bytes() as u64) as u32, size))
     }
 }

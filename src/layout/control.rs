@@ -4,9 +4,9 @@ use core::mem::offset_of;
 
 use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
 use super::config::Config;
-use super::cursor::STEALERS;
 #[cfg(not(storport_pool_loom))]
 use super::config::MAX_CPUS;
+use super::cursor::STEALERS;
 use super::geometry::{Geometry, PAGE_MAP};
 use super::page_map::NO_STATES;
 use super::range::Range;
@@ -143,7 +143,7 @@ impl Control {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Control {
         let mut capacity = [0; CLASS_SLOTS];
         for (index, capacity) in capacity.iter_mut().enumerate().take(CLASSES) {
-            *capacity = Class(index as u8).capacity(geometry.spans, config.cpus) as u8;
+            *capacity = Class(index as u8).capacity(geometry.spans, geometry.span, config.cpus) as u8;
         }
         let least = geometry.least_class;
         Control {

@@ -4,7 +4,7 @@
 //! followed by the page map, so the fast paths reach both at constant offsets.
 
 use super::block::{Account, BlockId};
-use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SLAB_CLASSES, SPAN, SPAN_GRAINS};
+use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SIZES, SLAB_CLASSES, SpanSize};
 use super::config::{Config, CreateError};
 use super::cursor::MAGAZINE_WORDS;
 use super::page_map::Entry;
@@ -28,6 +28,8 @@ pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { 12 
 pub(crate) struct Geometry {
     pub(crate) range: Range,
     pub(crate) spans: u32,
+    /// How large each is.
+    pub(crate) span: SpanSize,
     pub(crate) least_class: u8,
     /// Bytes below the base: the account words, rounded up to a page.
     pub(crate) below: usize,
@@ -67,8 +69,8 @@ pub(crate) struct Geometry {
     pub(crate) loose_spans: usize,
 }
 
-/// The states of all spans' blocks: an area a span, and of several kinds, since larger blocks have few states, and
-/// many slabs' shall share a page. Areas of one kind follow each other, and the larger kinds come first. All of them
+/// The states of all spans' blocks: an area a span, and of two kinds, since larger blocks have few states, and
+/// many slabs' shall share a page. Areas of one kind follow each other, and the larger kind comes first. All of them
 /// lie in chunks, and behind each chunk the records of its states: so a record lies at a constant distance from its
 /// state, and allocate need not look it up.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +83,8 @@ struct Areas {
     sizes: [usize; LEVELS],
 }
 
-/// Bytes of a chunk: the states of the smallest blocks of one span.
-const CHUNK: usize = SPAN_GRAINS as usize * 4;
+/// Bytes of a chunk. A larger one has less room lost behind it, a smaller one less room lost in a small pool.
+const CHUNK: usize = 32 << 10;
 /// How far a record lies behind its state, in bytes. Some cache lines more than a chunk, so that the two do not compete
 /// for a cache set, nor do all chunks' beginnings.
 pub(crate) const RECORDS: usize = CHUNK + 5 * 64;
@@ -95,9 +97,10 @@ impl Areas {
     }
 }
 
-/// How many kinds of areas there are, by their classes' grain shifts: below 4, below 6, and from 6 up.
-const LEVELS: usize = 3;
-const LEVEL_SHIFTS: [u32; LEVELS] = [0, 4, 6];
+/// How many kinds of areas there are, by their classes' grain shifts: below 6, and from 6 up. So blocks of up to 1023
+/// bytes have one kind, larger ones the other.
+const LEVELS: usize = 2;
+const LEVEL_SHIFTS: [u32; LEVELS] = [0, 6];
 
 const fn level(grain_shift: u32) -> usize {
     let mut level = LEVELS - 1;
@@ -129,6 +132,26 @@ impl Config {
     }
 }
 
+/// How many magazines a pool has, unless its maker says so: for all blocks at once, if they are of the smallest size;
+/// and two for each CPU and class, since those that a CPU has loaded, or as its spare, may be empty. Of the latter no
+/// more than a quarter of the range has room for.
+const fn magazines(config: &Config, spans: u32, span: SpanSize, least_class: u8) -> usize {
+    if config.magazines > 0 {
+        return config.magazines as usize;
+    }
+    let bytes = spans as u64 * span.bytes() as u64;
+    let blocks = bytes / config.min_block as u64;
+    let mut classes = 0;
+    while least_class as usize + classes < SLAB_CLASSES
+        && SIZES[least_class as usize + classes] <= span.max_slab_bytes()
+    {
+        classes += 1;
+    }
+    let caches = 2 * config.cpus as usize * classes;
+    let most = (bytes / 4 / (MAGAZINE_WORDS as u64 * 4)) as usize;
+    blocks.div_ceil(MAGAZINE_ENTRIES as u64) as usize + if caches < most { caches } else { most }
+}
+
 impl Geometry {
     pub(crate) const fn bitmap_words(&self) -> usize {
         self.spans.div_ceil(64) as usize
@@ -139,9 +162,14 @@ impl Geometry {
         self.cpu_blocks + cpu as usize * self.cpu_stride
     }
 
-    /// The page-map entry of a slab.
+    /// The page-map entry of all pages of a slab.
     pub(crate) const fn slab_entry(&self, class: Class, span: u32) -> Entry {
-        Entry::slab(class, span, self.areas.word(level(class.grain_shift()), span))
+        Entry::slab(class, self.span.first(span), self.areas.word(level(class.grain_shift()), span))
+    }
+
+    /// Pages of the page map.
+    pub(crate) const fn map_pages(&self) -> usize {
+        (self.spans as usize) << self.span.map_pages_shift()
     }
 
     /// The bit of [`used_areas`](Self::used_areas) for the area that this class uses.
@@ -151,7 +179,7 @@ impl Geometry {
 
     /// Which word from the base is the state of a slab's block.
     pub(crate) const fn state_index(&self, class: Class, block: BlockId) -> u64 {
-        self.slab_entry(class, block.span()).state_index(block)
+        self.slab_entry(class, self.span.of(block)).state_index(block)
     }
 
     /// Which word from the base is the state of the large run that begins at this span.
@@ -166,7 +194,7 @@ impl Geometry {
     }
 
     pub(crate) const fn new(config: &Config) -> Result<Geometry, CreateError> {
-        let (range_base, spans) = match config.checked_spans() {
+        let (range_base, spans, span) = match config.checked_spans() {
             Ok(found) => found,
             Err(error) => return Err(error),
         };
@@ -180,7 +208,8 @@ impl Geometry {
         let below = align(accounts * 8, PAGE as usize);
         let bitmap = spans.div_ceil(64) as usize * 8;
 
-        let adapters = align(PAGE_MAP + spans as usize * 8, 64);
+        let map_pages = (spans as usize) << span.map_pages_shift();
+        let adapters = align(PAGE_MAP + map_pages * 8, 64);
         let free_spans = align(adapters + config.adapters as usize * ADAPTER_BYTES, 64);
         let touched_spans = align(free_spans + bitmap, 64);
         let span_words = align(touched_spans + bitmap, 64);
@@ -190,17 +219,11 @@ impl Geometry {
         let seen_live = align(used_areas + spans as usize * 4, 64);
         let loose = align(seen_live + spans as usize * 4, 64);
         let least = Class(least_class).grain_shift();
-        let loose_words = (SPAN_GRAINS >> least).div_ceil(64) as usize;
+        let loose_words = (span.grains() >> least).div_ceil(64) as usize;
         let loose_spans = align(loose + spans as usize * loose_words * 8, 64);
+        let magazines = magazines(config, spans, span, least_class);
         let full = align(loose_spans + CLASSES * bitmap, 64);
-        let ids_per_span = SPAN / config.min_block;
-        let needed = if config.magazines > 0 {
-            config.magazines as usize
-        } else {
-            spans as usize * (ids_per_span / MAGAZINE_ENTRIES + 1) as usize
-                + 2 * config.cpus as usize * SLAB_CLASSES
-        };
-        let full_words = needed.div_ceil(64);
+        let full_words = magazines.div_ceil(64);
         let others = align(full + SLAB_CLASSES * full_words * 8, 64);
         let first_cpu = align(others + other_accounts(config.adapters) as usize * CELL_ROW, 128);
         let cpu_stride = align(cells + CPU_WORDS, 128);
@@ -215,7 +238,7 @@ impl Geometry {
         if arena >= limit {
             return Err(CreateError::RangeTooLarge);
         }
-        let mut arena_end = arena + needed * magazine_bytes;
+        let mut arena_end = arena + magazines * magazine_bytes;
         if arena_end > limit {
             arena_end = limit;
         }
@@ -229,7 +252,7 @@ impl Geometry {
             areas.starts[level] = states;
             // Kinds of which all classes are too small have none.
             if level + 1 == LEVELS || least < LEVEL_SHIFTS[level + 1] {
-                areas.sizes[level] = (SPAN_GRAINS >> shift) as usize * 4;
+                areas.sizes[level] = (span.grains() >> shift) as usize * 4;
                 states += spans as usize * areas.sizes[level];
             }
             level += 1;
@@ -238,8 +261,9 @@ impl Geometry {
         end = areas.base + (states - 1) / CHUNK * 2 * RECORDS + (states - 1) % CHUNK + 1 + RECORDS;
 
         Ok(Geometry {
-            range: Range::new(range_base, spans),
+            range: Range::new(range_base, spans, span),
             spans,
+            span,
             least_class,
             below,
             above: align(end, PAGE as usize),
@@ -268,39 +292,66 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::classes::{SIZES, SPAN_GRAINS};
     use super::super::state::State;
     use super::*;
     use crate::contract::adapter::AdapterId;
 
-    fn geometry(min_block: u32) -> Geometry {
-        Geometry::new(&Config::new(0x1_0000, 8 << 16).min_block(min_block)).unwrap()
+    /// Pools of both sizes of spans, with this smallest block: of eight spans, and of more.
+    fn geometries(min_block: u32) -> [Geometry; 2] {
+        let with = |bytes| Geometry::new(&Config::new(0x1_0000, bytes).min_block(min_block)).unwrap();
+        let both = [with(1 << 16), with(8 << 20)];
+        assert_eq!(both.map(|geometry| geometry.span.bytes()), [4096, 65536]);
+        both
     }
 
-    /// A stale pointer, read through a stale entry, may come to the word of another class's block. All pairs of
-    /// a class and any offset of a stale pointer with a class and a live block of its: the word equals what free
-    /// expects only if the pointer is that block's address.
+    fn classes(geometry: &Geometry) -> impl Iterator<Item = Class> + use<> {
+        let most = geometry.span.max_slab_bytes();
+        (geometry.least_class..SLAB_CLASSES as u8).map(Class).filter(move |class| class.bytes() <= most)
+    }
+
+    /// The entry of a slab, which all its pages have, leads each of its blocks to a state of its own.
+    #[test]
+    fn all_pages_of_a_slab_have_one_entry() {
+        for geometry in [16, 64, 256, 4096].into_iter().flat_map(geometries) {
+            for (class, span) in classes(&geometry).flat_map(|class| [(class, 0), (class, 3), (class, 7)]) {
+                let entry = geometry.slab_entry(class, span);
+                let first = geometry.span.first(span);
+                let area = entry.state_index(first);
+                for n in 0..class.per_slab(geometry.span) {
+                    let block = BlockId(first.0 + class.nth_block(n));
+                    assert_eq!(entry.state_index(block), area + u64::from(class.slot_of(class.nth_block(n))));
+                    let (page, pages) = (block.page(), geometry.span.map_pages() as usize);
+                    assert_eq!(page / pages, span as usize, "it lies in a page of the slab's");
+                }
+            }
+            assert_eq!(geometry.map_pages() as u64 * 256, geometry.range.limit);
+        }
+    }
+
+    /// A stale pointer, read through a stale entry, may come to the word of another class's block. A page's entries
+    /// only ever lead to the areas of its span, so all pairs are: a class and any offset of a stale pointer in a
+    /// span, with a class and a live block of its in the same span. The word equals what free expects only if the
+    /// pointer is that block's address.
     #[test]
     fn a_stale_entry_leads_to_no_other_block() {
-        for min_block in [16, 64, 256, 4096] {
-            let geometry = geometry(min_block);
-            let classes = || (geometry.least_class..SLAB_CLASSES as u8).map(Class);
+        for geometry in [16, 64, 256, 4096].into_iter().flat_map(geometries) {
             for span in [0, 3, 7] {
                 let owner = AdapterId::from_raw(0x2_5678);
+                let first = geometry.span.first(span);
                 // By word: the live blocks whose state it can be.
                 let mut words = std::collections::BTreeMap::<u64, std::vec::Vec<u32>>::new();
-                for class in classes() {
-                    for n in 0..class.per_slab() {
-                        let block = BlockId(span * SPAN_GRAINS + class.nth_block(n));
+                for class in classes(&geometry) {
+                    for n in 0..class.per_slab(geometry.span) {
+                        let block = BlockId(first.0 + class.nth_block(n));
                         words.entry(geometry.state_index(class, block)).or_default().push(block.0);
                     }
                 }
-                words.entry(geometry.large_state_index(span)).or_default().push(span * SPAN_GRAINS);
+                words.entry(geometry.large_state_index(span)).or_default().push(first.0);
                 let mut met = 0;
-                for class in classes() {
+                for class in classes(&geometry) {
                     let entry = geometry.slab_entry(class, span);
-                    for grain in 0..SPAN_GRAINS {
-                        let stale = BlockId(span * SPAN_GRAINS + grain);
+                    for grain in 0..geometry.span.grains() {
+                        let stale = BlockId(first.0 + grain);
                         for &live in words.get(&entry.state_index(stale)).into_iter().flatten() {
                             met += 1;
                             let equal = State::live(owner, BlockId(live)) == State::live(owner, stale);
@@ -308,7 +359,7 @@ mod tests {
                         }
                     }
                 }
-                assert!(met > 10_000, "{met}");
+                assert!(met >= geometry.span.grains(), "{met}");
             }
         }
     }
@@ -316,17 +367,19 @@ mod tests {
     /// No two spans share a word, states and records are apart, and all lie inside the metadata.
     #[test]
     fn areas_do_not_overlap() {
-        for min_block in [16, 32, 64, 128, 256, 1024, 4096] {
-            let geometry = geometry(min_block);
+        for geometry in [16, 32, 64, 128, 256, 1024, 4096].into_iter().flat_map(geometries) {
             let mut owner = std::collections::BTreeMap::new();
             for span in 0..geometry.spans {
-                for class in (geometry.least_class..SLAB_CLASSES as u8).map(Class) {
-                    for slot in 0..class.slots() {
-                        let block = BlockId(span * SPAN_GRAINS + (slot << class.grain_shift()));
+                let first = geometry.span.first(span);
+                for class in classes(&geometry) {
+                    for slot in 0..class.slots(geometry.span) {
+                        let block = BlockId(first.0 + (slot << class.grain_shift()));
                         let word = geometry.state_index(class, block);
                         assert_eq!(*owner.entry(word).or_insert(span), span, "{class:?}, {slot}");
                     }
                 }
+                let word = geometry.large_state_index(span);
+                assert_eq!(*owner.entry(word).or_insert(span), span, "large");
             }
             let bytes = |word: &u64| *word as usize * 4;
             let (first, last) = (bytes(owner.keys().next().unwrap()), bytes(owner.keys().last().unwrap()));

@@ -71,7 +71,7 @@ mod model {
     use std::collections::BTreeMap;
 
     use crate::layout::block::{Account, BlockId};
-    use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES, SPAN_GRAINS};
+    use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, SLAB_CLASSES};
     use crate::layout::control::Control;
     use crate::layout::geometry::{ADAPTER_BYTES, CELL_ROW, Geometry, PAGE_MAP, RECORDS, other_accounts};
     use crate::sync::{AtomicU32, AtomicU64};
@@ -95,7 +95,7 @@ mod model {
             words.add_wide(accounts * 8, 0);
             // A small range's ids have no top bits.
             words.add_narrow(0, 4);
-            words.add_wide(PAGE_MAP as isize, PAGE_MAP as isize + spans as isize * 8);
+            words.add_wide(PAGE_MAP as isize, (PAGE_MAP + geometry.map_pages() * 8) as isize);
             let adapters = geometry.adapters_len as usize * ADAPTER_BYTES;
             words.add_wide(geometry.adapters as isize, (geometry.adapters + adapters) as isize);
             let bitmap = geometry.bitmap_words() * 8;
@@ -127,10 +127,11 @@ mod model {
             for span in 0..spans {
                 let classes = (geometry.least_class..SLAB_CLASSES as u8).map(Class);
                 let slots = classes.flat_map(|class| {
-                    (0..class.slots()).map(move |slot| (class, slot << class.grain_shift()))
+                    (0..class.slots(geometry.span)).map(move |slot| (class, slot << class.grain_shift()))
                 });
-                let states = slots
-                    .map(|(class, grain)| geometry.state_index(class, BlockId(span * SPAN_GRAINS + grain)));
+                let states = slots.map(|(class, grain)| {
+                    geometry.state_index(class, BlockId(geometry.span.first(span).0 + grain))
+                });
                 for index in states.chain([geometry.large_state_index(span)]) {
                     let at = index as usize * 4;
                     words.add_narrow(at, at + 4);

@@ -1,7 +1,7 @@
 //! Typed access to the metadata: one base address, words of fixed width.
 
 use super::block::{Account, BlockId};
-use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES, SPAN_GRAINS};
+use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES, SpanSize};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS, MAX_GENERATION};
 use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS, SPARES};
@@ -58,18 +58,53 @@ impl Meta {
         &self.control().depots[class.index().min(CLASSES - 1)]
     }
 
-    #[inline(always)]
-    pub(crate) fn entry(&self, span: usize) -> &AtomicU64 {
-        debug_assert!(span < self.control().geometry.spans as usize);
-        self.word64((PAGE_MAP + span * 8) as isize)
+    /// How large the pool's spans are.
+    pub(crate) fn span_size(&self) -> SpanSize {
+        self.control().geometry.span
     }
 
-    /// The entry of a span that the caller pins (I5), or that it re-checks by the state.
+    /// The span that a block lies in.
+    pub(crate) fn span_of(&self, block: BlockId) -> u32 {
+        self.span_size().of(block)
+    }
+
+    /// The first block of a span.
+    pub(crate) fn first_of(&self, span: u32) -> BlockId {
+        self.span_size().first(span)
+    }
+
+    /// A page's entry of the page map.
     #[inline(always)]
-    pub(crate) fn read_entry(&self, span: usize) -> Entry {
+    fn entry(&self, page: usize) -> &AtomicU64 {
+        debug_assert!(page < self.control().geometry.map_pages());
+        self.word64((PAGE_MAP + page * 8) as isize)
+    }
+
+    /// The entry of a span's first page, which tells what the span is. A slab's other pages have the same one; a
+    /// large run's have none.
+    pub(crate) fn span_entry(&self, span: u32) -> &AtomicU64 {
+        self.entry((span as usize) << self.span_size().map_pages_shift())
+    }
+
+    /// The entries of all pages of a span, its first one's first.
+    pub(crate) fn entries_of(&self, span: u32) -> impl Iterator<Item = &AtomicU64> {
+        let size = self.span_size();
+        let first = (span as usize) << size.map_pages_shift();
+        (first..first + size.map_pages() as usize).map(|page| self.entry(page))
+    }
+
+    /// The entry of the page where a block begins. The caller pins its slab (I5), or re-checks by the state.
+    #[inline(always)]
+    pub(crate) fn entry_of(&self, block: BlockId) -> Entry {
         // ORDERING: Relaxed - a stale entry leads to a state that refuses the block, or is
         // read again after the claim (I3, I5).
-        Entry(self.entry(span).load(Ordering::Relaxed))
+        Entry(self.entry(block.page()).load(Ordering::Relaxed))
+    }
+
+    /// What a span is, as its first page's entry tells. As for [`entry_of`](Self::entry_of).
+    pub(crate) fn read_span(&self, span: u32) -> Entry {
+        // ORDERING: Relaxed - as in `entry_of`.
+        Entry(self.span_entry(span).load(Ordering::Relaxed))
     }
 
     /// The state word at `index`, counted from the base.
@@ -82,7 +117,7 @@ impl Meta {
     pub(crate) fn state_index(&self, class: Class, block: BlockId) -> u64 {
         let geometry = &self.control().geometry;
         if class == LARGE {
-            geometry.large_state_index(block.span())
+            geometry.large_state_index(geometry.span.of(block))
         } else {
             geometry.state_index(class, block)
         }
@@ -108,8 +143,8 @@ impl Meta {
             used.store(seen | bit, Ordering::Relaxed);
             return;
         }
-        let first = self.state_index(class, BlockId(span * SPAN_GRAINS));
-        let words = if class == LARGE { 1 } else { u64::from(class.slots()) };
+        let first = self.state_index(class, self.first_of(span));
+        let words = if class == LARGE { 1 } else { u64::from(class.slots(self.span_size())) };
         for index in first..first + words {
             let word = self.state_at(index);
             if word.load(Ordering::Relaxed) != 0 {
@@ -134,7 +169,7 @@ impl Meta {
         if class != LARGE {
             return record;
         }
-        Record { bytes: self.large_bytes(block.span()).load(Ordering::Relaxed), ..record }
+        Record { bytes: self.large_bytes(self.span_of(block)).load(Ordering::Relaxed), ..record }
     }
 
     /// Hands a block in hand, and counted, to its caller: the record, then the state.
@@ -142,10 +177,10 @@ impl Meta {
     pub(crate) fn make_live(&self, class: Class, block: BlockId, state: State, account: Account, bytes: u32) {
         let index = if class == LARGE {
             // ORDERING: Relaxed - published by the state.
-            self.large_bytes(block.span()).store(bytes, Ordering::Relaxed);
+            self.large_bytes(self.span_of(block)).store(bytes, Ordering::Relaxed);
             self.state_index(class, block)
         } else {
-            self.read_entry(block.span() as usize).state_index(block)
+            self.entry_of(block).state_index(block)
         };
         // ORDERING: Relaxed - published by the state.
         self.record_word(index).store(Record::word(account, bytes), Ordering::Relaxed);
@@ -259,20 +294,22 @@ impl Meta {
 
     /// The block that holds a grain, live or not; `None` where no block can be. Loads only, bounded.
     pub(crate) fn locate(&self, grain: BlockId) -> Option<Located> {
+        let size = self.span_size();
+        let of = size.of(grain);
         // ORDERING: Acquire - the span word of a large run; pairs with the Release in `take_large`.
-        let entry = Entry(self.entry(grain.span() as usize).load(Ordering::Acquire));
+        let entry = Entry(self.span_entry(of).load(Ordering::Acquire));
         if entry.is_none() {
             return None;
         }
         let (span, in_slab, class) = match entry.class() {
-            LARGE_BODY => (self.head_of(grain.span())?, 0, LARGE),
-            LARGE => (grain.span(), 0, LARGE),
-            class => (grain.span(), class.block_of(grain.in_slab())?, class),
+            LARGE_BODY => (self.head_of(of)?, 0, LARGE),
+            LARGE => (of, 0, LARGE),
+            class => (of, class.block_of(size.offset(grain), size)?, class),
         };
         if span >= self.control().geometry.spans {
             return None;
         }
-        let start = BlockId(span * SPAN_GRAINS + in_slab);
+        let start = BlockId(size.first(span).0 + in_slab);
         Some(Located { start, state: self.state(class, start), class, at_start: start == grain })
     }
 
@@ -281,7 +318,7 @@ impl Meta {
         // ORDERING: Relaxed, both - ordered by the entries.
         let head = self.span_word(span).load(Ordering::Relaxed);
         let known = head < self.control().geometry.spans
-            && self.read_entry(head as usize) == Entry::large(LARGE)
+            && self.read_span(head) == Entry::large(LARGE)
             && span.wrapping_sub(head) < self.span_word(head).load(Ordering::Relaxed);
         known.then_some(head)
     }

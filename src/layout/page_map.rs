@@ -1,7 +1,7 @@
-//! Page-map entries: what a span is, and where the states of its blocks are.
+//! Page-map entries: what a page is part of, and where the states of its blocks are.
 
 use super::block::BlockId;
-use super::classes::{Class, SLAB_CLASSES, SPAN_GRAINS};
+use super::classes::{Class, SLAB_CLASSES};
 
 /// How many words at the base read 0 for ever: one for each value of an id's top bits, and one for a carry.
 pub(crate) const NO_STATES: usize = (1 << (u32::BITS - FIRST_SHIFT)) + 1;
@@ -17,11 +17,12 @@ impl Entry {
     /// equals. So the fast path needs no compare for it.
     pub(crate) const NONE: Entry = Entry(0);
 
-    /// A slab: its blocks' states begin at word `area`, counted from the base.
-    pub(crate) const fn slab(class: Class, span: u32, area: u64) -> Entry {
+    /// A slab that begins at this block: its blocks' states begin at word `area`, counted from the base. All pages of
+    /// a slab have the same entry.
+    pub(crate) const fn slab(class: Class, first: BlockId, area: u64) -> Entry {
         debug_assert!(class.index() < SLAB_CLASSES);
-        // Counted for block 0 of the range. It may be negative; the sum with an id of the span is not.
-        let before = (span as u64 * SPAN_GRAINS as u64) >> class.grain_shift();
+        // Counted for block 0 of the range. It may be negative; the sum with an id of the slab is not.
+        let before = (first.0 >> class.grain_shift()) as u64;
         let first = area.wrapping_sub(before) << FIRST_SHIFT;
         Entry(first | (class.0 as u64) << CLASS_SHIFT | (FIRST_SHIFT - class.grain_shift()) as u64)
     }
@@ -39,7 +40,7 @@ impl Entry {
         Class((self.0 >> CLASS_SHIFT) as u8)
     }
 
-    /// Which word from the base is the block's state. An id of another span gives some number.
+    /// Which word from the base is the block's state. An id of another slab gives some number.
     #[inline(always)]
     pub(crate) const fn state_index(self, block: BlockId) -> u64 {
         // The shift is at least 20, so an id's fraction of a word does not meet what lies below.
@@ -57,20 +58,21 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::super::classes::{LARGE, LARGE_BODY};
+    use super::super::classes::{LARGE, LARGE_BODY, SpanSize};
     use super::*;
 
     /// Free's slow way would make up for an entry that leads nowhere, so no test of behaviour tells.
     #[test]
-    fn an_entry_leads_to_its_spans_states() {
+    fn an_entry_leads_to_its_slabs_states() {
         for class in (0..SLAB_CLASSES as u8).map(Class) {
             // The last ones that a pool of 64 GiB may need.
             for (span, area) in [(0, 17), (5, 17), (1, 0x1234_5678), (0xF_FFFE, 0x2_3456_789A)] {
-                let entry = Entry::slab(class, span, area);
+                let first = SpanSize::MOST.first(span);
+                let entry = Entry::slab(class, first, area);
                 assert_eq!(entry.class(), class);
                 assert_eq!(entry.0 & 0xFF, 28 - u64::from(class.grain_shift()));
                 for in_slab in [0, 1, 2047, 4095] {
-                    let block = BlockId(span * SPAN_GRAINS + in_slab);
+                    let block = BlockId(first.0 + in_slab);
                     assert_eq!(entry.state_index(block), area + u64::from(in_slab >> class.grain_shift()));
                 }
                 assert!(!entry.is_none());

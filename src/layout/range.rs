@@ -1,7 +1,7 @@
 //! The range of addresses that a pool hands out.
 
 use super::block::BlockId;
-use super::classes::{GRAIN, GRAIN_SHIFT, SPAN_GRAINS};
+use super::classes::{GRAIN, GRAIN_SHIFT, SpanSize};
 
 /// Where a range begins. The pool's handle has a copy, so that free knows an address's place before it has read
 /// anything of the pool's.
@@ -31,8 +31,8 @@ pub struct Range {
 }
 
 impl Range {
-    pub(crate) const fn new(base: u64, spans: u32) -> Range {
-        Range { base: Base(base), limit: spans as u64 * SPAN_GRAINS as u64 }
+    pub(crate) const fn new(base: u64, spans: u32, size: SpanSize) -> Range {
+        Range { base: Base(base), limit: (spans as u64) << size.shift() }
     }
 
     /// The address of a block; of a made-up one, which is prefetched and no more, some address.

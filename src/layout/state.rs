@@ -4,18 +4,18 @@
 use static_assertions::assert_eq_size;
 
 use super::block::{Account, BlockId};
-use super::classes::SPAN_GRAINS;
+use super::classes::MOST_SPAN_GRAINS;
 use crate::contract::adapter::{AdapterId, HANDLE_BITS};
 
 /// Set while a caller has the block. Only the library sets it.
 pub(crate) const LIVE: u32 = 1 << 31;
-const OFFSET: u32 = SPAN_GRAINS - 1;
+const OFFSET: u32 = MOST_SPAN_GRAINS - 1;
 
 assert_eq_size!(State, u32);
 assert_eq_size!(AdapterId, State);
-const _: () = assert!(HANDLE_BITS + SPAN_GRAINS.ilog2() == 31, "live, owner and offset fill the word");
+const _: () = assert!(HANDLE_BITS + MOST_SPAN_GRAINS.ilog2() == 31, "live, owner and offset fill the word");
 
-/// A state word's value: live, the owner's handle, the block's offset in its slab.
+/// A state word's value: live, the owner's handle, the block's offset in 64 KiB.
 ///
 /// 0 until a block was first allocated at that word. A freed block's differs from a live one's in [`LIVE`] alone, so
 /// it names the last owner. No handle's number is 0, so neither kind equals what a free in a made-up name expects.
@@ -26,7 +26,7 @@ impl State {
     /// The state of a block that its owner has: what free expects to find.
     #[inline(always)]
     pub(crate) const fn live(owner: AdapterId, block: BlockId) -> State {
-        State(owner.0 | block.in_slab())
+        State(owner.0 | block.low())
     }
 
     /// The state of a live block, freed.
@@ -41,12 +41,12 @@ impl State {
 
     /// Whether this says that `block` is live.
     pub(crate) const fn is_live(self, block: BlockId) -> bool {
-        self.0 & LIVE != 0 && self.0 & OFFSET == block.in_slab()
+        self.0 & LIVE != 0 && self.0 & OFFSET == block.low()
     }
 
     /// Whether this says that `block` was live once, and is free.
     pub(crate) const fn is_freed(self, block: BlockId) -> bool {
-        self.0 & LIVE == 0 && self.0 & !OFFSET != 0 && self.0 & OFFSET == block.in_slab()
+        self.0 & LIVE == 0 && self.0 & !OFFSET != 0 && self.0 & OFFSET == block.low()
     }
 
     /// Whose the block is, or was last.

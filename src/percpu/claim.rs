@@ -16,7 +16,7 @@ pub(crate) struct Found<'a> {
 /// The slab block with this id, if its state is the one expected. Two loads.
 #[inline(always)]
 pub(crate) fn find(meta: &Meta, expected: State, block: BlockId) -> Option<Found<'_>> {
-    let entry = meta.read_entry(block.span() as usize);
+    let entry = meta.entry_of(block);
     let word = meta.state_at(entry.state_index(block));
     // ORDERING: Relaxed - the claim decides.
     (word.load(Ordering::Relaxed) == expected.0).then_some(Found { entry, word })
@@ -29,7 +29,7 @@ pub(crate) fn find(meta: &Meta, expected: State, block: BlockId) -> Option<Found
 #[inline(always)]
 pub(crate) fn find_and_claim(meta: &Meta, expected: State, block: BlockId) -> Option<Class> {
     let found = find(meta, expected, block)?;
-    claim(found.word, expected).then(|| meta.read_entry(block.span() as usize).class())
+    claim(found.word, expected).then(|| meta.entry_of(block).class())
 }
 
 /// Claims a live block: of all who try with this state, one wins. One RMW.

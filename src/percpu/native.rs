@@ -345,11 +345,7 @@ impl Platform for Native {
     }
 
     fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        if commit::active(meta) {
-            commit::steal(meta, cpu, class)
-        } else {
-            portable::steal(meta, cpu, class)
-        }
+        if commit::active(meta) { commit::steal(meta, cpu, class) } else { portable::steal(meta, cpu, class) }
     }
 
     fn relax(&self) {

@@ -26,7 +26,7 @@ impl Drop for Backing {
 #[cfg(target_os = "linux")]
 pub(crate) mod os {
     use super::*;
-    use crate::layout::classes::SPAN;
+    use crate::layout::classes::MOST_SPAN;
     use crate::sync::AtomicU32;
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
@@ -47,7 +47,7 @@ pub(crate) mod os {
 
     impl Memory {
         pub(crate) fn reserve(bytes: usize, resident: bool) -> Result<Memory, CreateError> {
-            let mapped = bytes + SPAN as usize + PAGE;
+            let mapped = bytes + MOST_SPAN as usize + PAGE;
             let mut flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
             if resident {
                 flags |= MapFlags::POPULATE;
@@ -58,7 +58,7 @@ pub(crate) mod os {
             }
             .map_err(|error| CreateError::Os(error.raw_os_error()))?;
             let mapping = NonNull::new(mapping.cast::<u8>()).ok_or(CreateError::Os(0))?;
-            let skip = mapping.align_offset(SPAN as usize);
+            let skip = mapping.align_offset(MOST_SPAN as usize);
             // SAFETY: the mapping is a span longer than asked for.
             let start = unsafe { mapping.byte_add(skip) };
             Ok(Memory { mapping, mapped, start, bytes })
@@ -115,7 +115,7 @@ pub(crate) mod os {
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod os {
     use super::*;
-    use crate::layout::classes::SPAN;
+    use crate::layout::classes::MOST_SPAN;
     use crate::sync::AtomicU32;
     use std::alloc::{Layout, alloc_zeroed, dealloc};
 
@@ -133,7 +133,7 @@ pub(crate) mod os {
     impl Memory {
         pub(crate) fn reserve(bytes: usize, _resident: bool) -> Result<Memory, CreateError> {
             let layout =
-                Layout::from_size_align(bytes, SPAN as usize).map_err(|_| CreateError::RangeTooLarge)?;
+                Layout::from_size_align(bytes, MOST_SPAN as usize).map_err(|_| CreateError::RangeTooLarge)?;
             // SAFETY: the layout has a size, since the configuration was checked.
             let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(CreateError::Os(0))?;
             Ok(Memory { start, layout })

@@ -12,7 +12,7 @@ use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 #[cfg(feature = "alloc")]
 use crate::contract::violation::Violation;
-use crate::layout::classes::{CLASS_SLOTS, Class, SPAN};
+use crate::layout::classes::{CLASS_SLOTS, Class};
 use crate::layout::config::{Config, CreateError};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
@@ -188,7 +188,7 @@ impl<P: Platform> Pool<P> {
     /// The first address of the range, and its bytes, after rounding.
     pub fn range(&self) -> (u64, u64) {
         let geometry = &self.meta.control().geometry;
-        (self.base.0, u64::from(geometry.spans) * u64::from(SPAN))
+        (self.base.0, u64::from(geometry.spans) * u64::from(geometry.span.bytes()))
     }
 
     /// `StorPortAllocatePool`: a block of `bytes` bytes, not zeroed.
@@ -348,7 +348,7 @@ impl<P: Platform> Pool<P> {
         let claim = meta.try_claim(&meta.control().trim_claim).ok_or(Busy)?;
         let slabs = meta.reclaim_all(&self.platform);
         meta.collect_large(true);
-        let span = u64::from(SPAN);
+        let span = u64::from(meta.span_size().bytes());
         let base = self.base.0;
         let given = meta
             .for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));

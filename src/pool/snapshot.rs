@@ -8,7 +8,7 @@ use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::{Outstanding, Removed};
 use crate::layout::block::Account;
-use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES, SPAN};
+use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::{Key, OTHER_TAG, UNUSED};
@@ -40,7 +40,9 @@ pub struct Totals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SizeCount {
-    /// Bytes of a block of this size class; 0 stands for large runs, of more than 32 KiB.
+    /// Bytes of a block of this size class; 0 stands for large runs: of more than 32 KiB, or of more than 4 KiB in pools
+    /// of less than 8 MiB. An allocation counts under the class that its size asks for, even if a larger block served
+    /// it.
     pub block_bytes: u32,
     /// Allocations, ever.
     pub allocs: u64,
@@ -193,6 +195,7 @@ fn walk(meta: &Meta) -> Walk {
     let accounts = meta.accounts().chain(meta.other_accounts()).count();
     let mut walk = Walk { by_account: vec![Sums::default(); accounts], by_class: [0; CLASSES], changing: 0 };
     let mut slab = Vec::new();
+    let size = meta.span_size();
     for span in 0..meta.control().geometry.spans {
         let stable = (0..2).any(|_| {
             slab.clear();
@@ -212,7 +215,7 @@ fn walk(meta: &Meta) -> Walk {
             sums.live += 1;
             sums.requested += u64::from(requested);
             sums.occupied += match live.class {
-                LARGE => u64::from(spans_for(requested)) * u64::from(SPAN),
+                LARGE => u64::from(spans_for(requested, size)) * u64::from(size.bytes()),
                 class => class.bytes().into(),
             };
             walk.by_class[live.class.index()] += 1;
@@ -235,7 +238,7 @@ impl<P: Platform> Pool<P> {
         // The walk comes before the counters (I8).
         let walk = walk(meta);
         let mut snapshot = Snapshot {
-            free_bytes: u64::from(meta.count_free_spans()) * u64::from(SPAN),
+            free_bytes: u64::from(meta.count_free_spans()) * u64::from(meta.span_size().bytes()),
             range_bytes: self.range().1,
             changing: walk.changing,
             // ORDERING: Relaxed, twice - statistics.
@@ -330,7 +333,7 @@ impl<P: Platform> Pool<P> {
             let class = Class(index as u8);
             let slabs = meta.slabs(class);
             if slabs > 0 {
-                let blocks = u64::from(slabs) * u64::from(class.per_slab());
+                let blocks = u64::from(slabs) * u64::from(class.per_slab(meta.span_size()));
                 snapshot.classes.push(ClassRow {
                     block_bytes: class.bytes(),
                     slabs,

@@ -105,7 +105,7 @@ impl PoolOptions {
     pub fn build_on<P: Platform>(self, platform: P) -> Result<Pool<P>, CreateError> {
         let mut config = self.config;
         // Checked before memory is asked for; the base does not matter, it will be aligned.
-        config.base = crate::layout::classes::SPAN.into();
+        config.base = crate::layout::classes::MOST_SPAN.into();
         let metadata_bytes = config.metadata_bytes()?;
         let range = os::Memory::reserve(config.bytes as usize, self.resident)?;
         let mut metadata = os::Memory::reserve(metadata_bytes, self.resident)?;

@@ -4,7 +4,7 @@ use super::report::Call;
 use crate::contract::status::Status;
 use crate::contract::violation::ViolationKind;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES};
+use crate::layout::classes::{Class, LARGE};
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
 use crate::owners::accounts::{Key, OWN};
@@ -84,11 +84,21 @@ fn miss_into_slow<P: Platform>(
     answer.status
 }
 
+/// The class that serves so many bytes, not 0: a slab's, or large runs'.
+fn class_for(meta: &Meta, bytes: u32) -> Class {
+    let geometry = &meta.control().geometry;
+    if bytes > geometry.span.max_slab_bytes() {
+        return LARGE;
+    }
+    Class::for_slab_bytes(bytes).at_least(geometry.least_class)
+}
+
 /// What an allocation is, once the contract has been checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) key: Key,
     pub(crate) account: Account,
+    /// The class that the bytes ask for; the block may be of a larger one.
     pub(crate) class: Class,
     pub(crate) bytes: u32,
     /// Whether its account's cell has counted it.
@@ -98,11 +108,7 @@ pub(crate) struct Request {
 impl Request {
     /// What is left to do for a block that its account has counted.
     pub(crate) fn counted(meta: &Meta, key: Key, bytes: u32) -> Request {
-        let class = if bytes > MAX_SLAB_BYTES {
-            LARGE
-        } else {
-            Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class)
-        };
+        let class = class_for(meta, bytes);
         Request { key, account: meta.first_place(key), class, bytes, counted: true }
     }
 
@@ -126,12 +132,11 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) ->
         Ok(found) => found,
         Err(status) => return Answer::refused(status),
     };
-    if bytes > MAX_SLAB_BYTES {
-        let request = Request { key, account, class: LARGE, bytes, counted: false };
+    let class = class_for(&meta, bytes);
+    let request = Request { key, account, class, bytes, counted: false };
+    if class == LARGE {
         return found(meta, platform, request, find_large(&meta, platform, bytes));
     }
-    let class = Class::for_slab_bytes(bytes).at_least(meta.control().geometry.least_class);
-    let request = Request { key, account, class, bytes, counted: false };
     // The pool's own account counts for nobody.
     let (gate, word, counts) =
         if account.is_other() { (meta.own_account(), OWN, false) } else { (account, key, true) };
@@ -258,9 +263,12 @@ fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: Blo
 /// adapter, so whatever happened meanwhile, no other block is taken for ours.
 pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) {
     let live = request.live(block);
-    // The block may be of a larger class than the request's: its slab tells.
-    let class = meta.read_entry(block.span() as usize).class();
-    let word = meta.state_word(class, block);
+    // By its entry, since the block's own class may be a larger one than was asked for. If the remover released it, the
+    // entry may be another slab's by now: no word but this block's own ever has the state that we wrote.
+    let word = match request.class {
+        LARGE => meta.state_word(LARGE, block),
+        _ => meta.state_at(meta.entry_of(block).state_index(block)),
+    };
     let orphaned = || claim(word, live.owned_by(request.key.owner().left()));
     if claim(word, live) || orphaned() {
         let _ = put_claimed_slow(meta, platform, block);

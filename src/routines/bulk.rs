@@ -51,7 +51,7 @@ pub(crate) fn free_bulk<P: Platform>(
 #[inline(always)]
 pub(crate) fn hint(meta: Meta, address: u64) {
     if let Some(block) = meta.range().block_at(meta.range().base.place_of(address)) {
-        let index = meta.read_entry(block.span() as usize).state_index(block);
+        let index = meta.entry_of(block).state_index(block);
         prefetch_for_write(core::ptr::from_ref(meta.state_at(index)).addr() as u64);
     }
 }

@@ -2,32 +2,33 @@
 
 use super::span::Miss;
 use crate::layout::block::BlockId;
-use crate::layout::classes::{LARGE, LARGE_BODY, SPAN, SPAN_GRAINS};
+use crate::layout::classes::{LARGE, LARGE_BODY, SpanSize};
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
 use crate::sync::Ordering;
 
 /// Spans that a request takes.
-pub(crate) const fn spans_for(bytes: u32) -> u32 {
-    bytes.div_ceil(SPAN)
+pub(crate) const fn spans_for(bytes: u32, size: SpanSize) -> u32 {
+    bytes.div_ceil(size.bytes())
 }
 
 impl Meta {
     /// Takes a run for `bytes`; its state is not written yet.
     pub(crate) fn take_large(&self, bytes: u32) -> Result<BlockId, Miss> {
-        let len = spans_for(bytes);
+        let len = spans_for(bytes, self.span_size());
         let start = self.take_run(len)?;
         self.forget_states(LARGE, start);
         for span in start..start + len {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.
             self.span_word(span).store(word, Ordering::Relaxed);
+            // The span's other pages have none: fast paths find no state there, and others look at the first.
             // ORDERING: Release - the span word; pairs with the Acquire of `inspect` and walkers.
-            self.entry(span as usize).store(Entry::large(class).0, Ordering::Release);
+            self.span_entry(span).store(Entry::large(class).0, Ordering::Release);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).slabs.count.fetch_add(1, Ordering::Relaxed);
-        Ok(BlockId(start * SPAN_GRAINS))
+        Ok(self.first_of(start))
     }
 
     /// Returns the spans of freed runs to the bitmap: of all, or of those that hints tell. Says whether any came.
@@ -42,7 +43,7 @@ impl Meta {
         for span in start..start + len {
             // ORDERING: Relaxed - published with the bits (Release in `give_spans`).
             self.span_word(span).store(0, Ordering::Relaxed);
-            self.entry(span as usize).store(Entry::NONE.0, Ordering::Relaxed);
+            self.span_entry(span).store(Entry::NONE.0, Ordering::Relaxed);
         }
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).slabs.count.fetch_sub(1, Ordering::Relaxed);

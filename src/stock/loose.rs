@@ -6,13 +6,13 @@
 
 use super::parts::{Parts, each_bit};
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, LARGE, SPAN_GRAINS};
+use crate::layout::classes::{Class, LARGE, MOST_SPAN_GRAINS};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Words of a slab's bitmap at most.
-const MOST_WORDS: usize = SPAN_GRAINS as usize / 64;
+const MOST_WORDS: usize = MOST_SPAN_GRAINS as usize / 64;
 
 /// The lowest `most` bits that are set in `bits`.
 fn lowest(bits: u64, most: u32) -> u64 {
@@ -27,12 +27,13 @@ fn lowest(bits: u64, most: u32) -> u64 {
 impl Meta {
     /// Publishes a free block in hand. Wait-free, needs no memory: two RMWs, one for a large run.
     pub(crate) fn put_loose(&self, class: Class, block: BlockId) {
+        let span = self.span_of(block);
         if class != LARGE {
-            let slot = class.slot_of(block.in_slab());
+            let slot = class.slot_of(self.span_size().offset(block));
             // ORDERING: Release - the caller's use of the block; pairs with the Acquire of who takes the bit.
-            self.loose_word(block.span(), slot as usize / 64).fetch_or(1 << (slot % 64), Ordering::Release);
+            self.loose_word(span, slot as usize / 64).fetch_or(1 << (slot % 64), Ordering::Release);
         }
-        self.mark_loose(class, block.span());
+        self.mark_loose(class, span);
     }
 
     /// Says that a span may have loose blocks.
@@ -65,7 +66,7 @@ impl Meta {
         while self.entries(class, magazine) > 0 {
             let (block, rest) = self.take_id(magazine);
             magazine = rest;
-            let (span, slot) = (block.span(), class.slot_of(block.in_slab()));
+            let (span, slot) = (self.span_of(block), class.slot_of(self.span_size().offset(block)));
             match &mut open {
                 Some((of, n, bits)) if (*of, *n) == (span, slot / 64) => *bits |= 1 << (slot % 64),
                 _ => flush(open.replace((span, slot / 64, 1 << (slot % 64)))),
@@ -91,7 +92,7 @@ impl Meta {
 
     /// The words of a slab's bitmap.
     fn loose_words(&self, class: Class, span: u32) -> impl Iterator<Item = &AtomicU64> {
-        (0..class.slots().div_ceil(64) as usize).map(move |n| self.loose_word(span, n))
+        (0..class.slots(self.span_size()).div_ceil(64) as usize).map(move |n| self.loose_word(span, n))
     }
 
     /// Takes up to `most` loose blocks of a class, from all parts of the range or those that are said to have some; how
@@ -113,7 +114,7 @@ impl Meta {
                     let got = self.take_bits(class, span, word, most - taken);
                     taken += got.count_ones();
                     each_bit(got).for_each(|bit| {
-                        each(BlockId(span * SPAN_GRAINS + class.grain_at(n as u32 * 64 + bit)));
+                        each(BlockId(self.first_of(span).0 + class.grain_at(n as u32 * 64 + bit)));
                     });
                 }
                 if taken == most {
@@ -138,7 +139,7 @@ impl Meta {
         if got != 0 && !self.is_slab_of(class, span) {
             // ORDERING: Release - as in `put_loose`.
             word.fetch_or(got, Ordering::Release);
-            self.mark_loose(self.read_entry(span as usize).class(), span);
+            self.mark_loose(self.read_span(span).class(), span);
             return 0;
         }
         got
@@ -146,7 +147,7 @@ impl Meta {
 
     /// Whether a span is a slab of this class.
     fn is_slab_of(&self, class: Class, span: u32) -> bool {
-        let entry = self.read_entry(span as usize);
+        let entry = self.read_span(span);
         !entry.is_none() && entry.class() == class
     }
 
@@ -189,7 +190,8 @@ impl Meta {
             taken += 1;
         }
         // A block in hand pins its slab: the entry tells whose the bits are.
-        let complete = taken == class.slots().div_ceil(64) as usize && self.is_slab_of(class, span);
+        let complete =
+            taken == class.slots(self.span_size()).div_ceil(64) as usize && self.is_slab_of(class, span);
         if !complete {
             self.put_bits(span, &seen[..taken]);
         }
@@ -207,7 +209,7 @@ impl Meta {
         }
         // The blocks pinned the slab until now, and others that go on to have some pin it still; else it is empty, and
         // a mark too many does no harm.
-        self.mark_loose(self.read_entry(span as usize).class(), span);
+        self.mark_loose(self.read_span(span).class(), span);
     }
 
     /// How many loose blocks a slab has.

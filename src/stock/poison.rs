@@ -10,7 +10,7 @@
 use core::ffi::c_void;
 
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, LARGE, MAX_SLAB_BYTES, SPAN};
+use crate::layout::classes::{Class, LARGE, MOST_SPAN};
 use crate::layout::meta::Meta;
 use crate::stock::large::spans_for;
 
@@ -32,25 +32,26 @@ fn unpoison(start: u64, bytes: u64) {
 
 /// Lets everybody touch a range again, where it is poisoned: the rest of its shadow stays untouched.
 pub(crate) fn unpoison_range(start: u64, bytes: u64) {
-    let end = start + bytes / u64::from(SPAN) * u64::from(SPAN);
-    for span in (start..end).step_by(SPAN as usize) {
+    let end = start + bytes / u64::from(MOST_SPAN) * u64::from(MOST_SPAN);
+    for span in (start..end).step_by(MOST_SPAN as usize) {
         // SAFETY: looks at shadow memory.
-        if !unsafe { __asan_region_is_poisoned(span as *const c_void, SPAN as usize) }.is_null() {
-            unpoison(span, SPAN.into());
+        if !unsafe { __asan_region_is_poisoned(span as *const c_void, MOST_SPAN as usize) }.is_null() {
+            unpoison(span, MOST_SPAN.into());
         }
     }
 }
 
-/// Bytes of the run that a request of so many gets.
-fn run(bytes: u32) -> u64 {
-    u64::from(spans_for(bytes)) * u64::from(SPAN)
-}
-
 impl Meta {
+    /// Bytes of the run that a request of so many gets.
+    fn run(&self, bytes: u32) -> u64 {
+        let size = self.span_size();
+        u64::from(spans_for(bytes, size)) * u64::from(size.bytes())
+    }
+
     /// Poisons a span that becomes a slab. (Not all of the range at creation: the shadow of 64 GiB are 8.)
     pub(crate) fn poison_span(&self, span: u32) {
         if self.control().poisons {
-            poison(self.range().base.0 + u64::from(span) * u64::from(SPAN), SPAN.into());
+            poison(self.range().address(self.first_of(span)), self.span_size().bytes().into());
         }
     }
 
@@ -58,7 +59,7 @@ impl Meta {
     pub(crate) fn poison_block(&self, class: Class, block: BlockId) {
         if self.control().poisons {
             let bytes =
-                if class == LARGE { run(self.record(LARGE, block).bytes) } else { class.bytes().into() };
+                if class == LARGE { self.run(self.record(LARGE, block).bytes) } else { class.bytes().into() };
             poison(self.range().address(block), bytes);
         }
     }
@@ -66,8 +67,8 @@ impl Meta {
     /// Lets the caller have the bytes that it asked for, and no more.
     pub(crate) fn unpoison_block(&self, address: u64, bytes: u32) {
         if self.control().poisons && address != 0 {
-            if bytes > MAX_SLAB_BYTES {
-                poison(address, run(bytes));
+            if bytes > self.span_size().max_slab_bytes() {
+                poison(address, self.run(bytes));
             }
             unpoison(address, bytes.into());
         }

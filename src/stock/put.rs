@@ -28,7 +28,7 @@ pub(crate) fn put_slow<P: Platform>(meta: Meta, platform: &P, class: Class, bloc
 #[inline(never)]
 pub(crate) fn put_claimed_slow<P: Platform>(meta: Meta, platform: &P, block: BlockId) -> Status {
     // The claimed block pins its slab (I5): its entry is the one that counts.
-    put_slow(meta, platform, meta.read_entry(block.span() as usize).class(), block)
+    put_slow(meta, platform, meta.entry_of(block).class(), block)
 }
 
 /// Loads another magazine, with the block in it. `false`: there is no usable cursor, or no magazine.

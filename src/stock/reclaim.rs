@@ -6,16 +6,12 @@
 //! What it takes is in its hand for a moment, one thing at a time: a magazine, whose blocks it makes loose; the loose
 //! blocks of one slab; and at most [`AT_ONCE`] spans of which it has all blocks.
 
-use crate::layout::block::BlockId;
-use crate::layout::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES, SPAN_GRAINS};
+use crate::layout::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES};
 use crate::layout::meta::Meta;
 use crate::layout::state::LIVE;
 use crate::percpu::platform::{Platform, Stolen};
-use crate::stock::span::Miss;
+use crate::stock::span::{AT_ONCE, Miss};
 use crate::sync::Ordering;
-
-/// How many spans share a fence of the sections: together no more than a magazine's blocks.
-const AT_ONCE: usize = 4;
 
 const _: () = assert!(CLASSES <= 64, "a set of classes is one word");
 
@@ -31,9 +27,9 @@ enum Found {
 
 impl Meta {
     /// Whether somebody has a block of a slab. It begins where one was seen last.
-    fn has_live(&self, class: Class, span: u32) -> bool {
-        let slots = class.slots();
-        let first = self.state_index(class, BlockId(span * SPAN_GRAINS));
+    pub(crate) fn has_live(&self, class: Class, span: u32) -> bool {
+        let slots = class.slots(self.span_size());
+        let first = self.state_index(class, self.first_of(span));
         let hint = self.seen_live(span);
         // ORDERING: Relaxed, all - a look; whoever takes the slab's blocks finds out.
         let seen = hint.load(Ordering::Relaxed).min(slots - 1);
@@ -53,7 +49,7 @@ impl Meta {
         if self.is_free(span) {
             return Found::Vacant(1);
         }
-        let entry = self.read_entry(span as usize);
+        let entry = self.read_span(span);
         match entry.class() {
             _ if entry.is_none() => Found::InHand,
             LARGE_BODY => Found::Used(1),
@@ -61,7 +57,7 @@ impl Meta {
                 // ORDERING: Relaxed - ordered by the entry, or wrong, and then the run is not to be had.
                 let len = self.span_word(span).load(Ordering::Relaxed);
                 let len = len.clamp(1, self.control().geometry.spans - span);
-                if self.state(LARGE, BlockId(span * SPAN_GRAINS)).0 & LIVE != 0 {
+                if self.state(LARGE, self.first_of(span)).0 & LIVE != 0 {
                     Found::Used(len)
                 } else if self.is_freed_run(span) {
                     Found::Vacant(len)
@@ -165,7 +161,7 @@ impl<'a, P: Platform> Gathering<'a, P> {
     /// Makes a vacant span free, or takes it in hand until `give`.
     fn make_free(&mut self, span: u32) -> bool {
         let meta = self.meta;
-        let class = meta.read_entry(span as usize).class();
+        let class = meta.read_span(span).class();
         if meta.is_free(span) {
             return true;
         }
@@ -188,7 +184,7 @@ impl<'a, P: Platform> Gathering<'a, P> {
         if ours {
             self.retired[self.count] = (class, span);
             self.count += 1;
-            if self.count == AT_ONCE {
+            if self.count == meta.spans_at_once() as usize {
                 self.give();
             }
         }

@@ -41,7 +41,7 @@ fn search<P: Platform>(
 
 /// Finds a run of whole spans.
 pub(crate) fn find_large<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
-    let len = spans_for(bytes);
+    let len = spans_for(bytes, meta.span_size());
     if len > meta.control().geometry.spans {
         return Err(Miss::None);
     }
@@ -70,10 +70,11 @@ pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Resu
     search(platform, |attempt, contended| {
         source
             .shared(attempt > 1)
+            .or_else(|| source.before_a_new_slab())
             .or_else(|| source.new_slab(contended))
             // Without hints, before it goes on to what costs others time.
             .or_else(|| source.shared(true))
-            .or_else(|| source.caches(class, contended))
+            .or_else(|| source.caches(contended))
             .or_else(|| source.reclaimed(contended))
             .or_else(|| source.larger(contended))
     })
@@ -125,6 +126,56 @@ impl<P: Platform> Sources<'_, P> {
         }
     }
 
+    /// While few spans are left in a small pool, they are for what nothing else can serve: a block that is not much
+    /// larger, of a slab that is in use.
+    fn before_a_new_slab(&self) -> Option<BlockId> {
+        let meta = self.meta;
+        if !meta.spans_are_few() {
+            return None;
+        }
+        self.larger_classes().take_while(|class| class.bytes() <= 2 * self.class.bytes()).find_map(|class| {
+            let block = self
+                .single(class)
+                .or_else(|| self.of_magazine(class, self.cpu.and_then(|cpu| meta.take_spare(cpu, class))))
+                .or_else(|| self.of_magazine(class, self.cpu.and_then(|cpu| self.take_loaded(cpu, class))))?;
+            if meta.has_live(class, meta.span_of(block)) {
+                return Some(block);
+            }
+            meta.put_loose(class, block);
+            None
+        })
+    }
+
+    /// What this CPU has loaded of a class, if that has blocks.
+    fn take_loaded(&self, cpu: u32, class: Class) -> Option<Cursor> {
+        let seen = self.meta.loaded(cpu, class);
+        let taken = self.meta.entries(class, seen) > 0
+            && self.platform.exchange(self.meta, cpu, class, seen, Cursor::NONE);
+        taken.then_some(seen)
+    }
+
+    /// The classes of larger blocks that have slabs.
+    fn larger_classes(&self) -> impl Iterator<Item = Class> {
+        let meta = self.meta;
+        (self.class.0 + 1..SLAB_CLASSES as u8).map(Class).filter(|&class| meta.slabs(class) > 0)
+    }
+
+    /// One block of another class, from what lies with no CPU.
+    fn single(&self, class: Class) -> Option<BlockId> {
+        let source = from_loose(self.meta, class, true, false).or_else(|| carve(self.meta, class, false));
+        match source {
+            Some(Source::Block(block)) => Some(block),
+            _ => self.of_magazine(class, self.meta.take_filled(class, true)),
+        }
+    }
+
+    /// One block of a magazine in hand; the rest is put away.
+    fn of_magazine(&self, class: Class, magazine: Option<Cursor>) -> Option<BlockId> {
+        let (block, rest) = self.meta.take_id(magazine?);
+        put_away(self.meta, class, rest);
+        Some(block)
+    }
+
     /// A slab of a free span or a freed run.
     fn new_slab(&self, contended: &mut bool) -> Option<BlockId> {
         let Sources { meta, platform, class, .. } = *self;
@@ -152,51 +203,31 @@ impl<P: Platform> Sources<'_, P> {
         block
     }
 
-    /// What CPUs have of a class as spares, or loaded. A block of a larger class is taken alone.
-    fn caches(&self, class: Class, contended: &mut bool) -> Option<BlockId> {
+    /// A magazine that a CPU has of a class, as its spare or loaded.
+    fn of_caches(&self, class: Class, contended: &mut bool) -> Option<Cursor> {
         let Sources { meta, platform, .. } = *self;
-        let mut found = None;
-        for cpu in 0..meta.control().cpus {
-            found = meta.take_spare(cpu, class).or_else(|| match platform.steal(meta, cpu, class) {
+        (0..meta.control().cpus).find_map(|cpu| {
+            meta.take_spare(cpu, class).or_else(|| match platform.steal(meta, cpu, class) {
                 Stolen::Magazine(magazine) => Some(magazine),
                 Stolen::Nothing => None,
                 Stolen::Busy => {
                     *contended = true;
                     None
                 }
-            });
-            if found.is_some() {
-                break;
-            }
-        }
-        let magazine = found?;
-        if class == self.class {
-            return Some(self.open(Source::Magazine(magazine)));
-        }
-        let (block, rest) = meta.take_id(magazine);
-        put_away(meta, class, rest);
-        Some(block)
+            })
+        })
+    }
+
+    /// What CPUs have of the class.
+    fn caches(&self, contended: &mut bool) -> Option<BlockId> {
+        Some(self.open(Source::Magazine(self.of_caches(self.class, contended)?)))
     }
 
     /// A block of a larger class, which is better than none.
     fn larger(&self, contended: &mut bool) -> Option<BlockId> {
-        let meta = self.meta;
-        let larger = || (self.class.0 + 1..SLAB_CLASSES as u8).map(Class).filter(|&class| meta.slabs(class) > 0);
-        larger()
-            .find_map(|class| {
-                let source = from_loose(meta, class, true, false)
-                    .or_else(|| carve(meta, class, false))
-                    .or_else(|| meta.take_filled(class, true).map(Source::Magazine))?;
-                Some(match source {
-                    Source::Block(block) => block,
-                    Source::Magazine(magazine) => {
-                        let (block, rest) = meta.take_id(magazine);
-                        put_away(meta, class, rest);
-                        block
-                    }
-                })
-            })
-            .or_else(|| larger().find_map(|class| self.caches(class, contended)))
+        self.larger_classes().find_map(|class| self.single(class)).or_else(|| {
+            self.larger_classes().find_map(|class| self.of_magazine(class, self.of_caches(class, contended)))
+        })
     }
 }
 

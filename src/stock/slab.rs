@@ -1,7 +1,7 @@
 //! Slabs: spans of one class. A slab is carved lazily; the carve word of its class says how far.
 
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, SPAN_GRAINS};
+use crate::layout::classes::{Class, SpanSize};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
@@ -30,8 +30,8 @@ impl Carve {
     }
 
     /// How many blocks of a slab of the class were carved.
-    const fn carved_of(self, class: Class, span: u32) -> u32 {
-        if self.is_of(span) { self.next() } else { class.per_slab() }
+    const fn carved_of(self, class: Class, span: u32, size: SpanSize) -> u32 {
+        if self.is_of(span) { self.next() } else { class.per_slab(size) }
     }
 }
 
@@ -40,6 +40,7 @@ impl Carve {
 pub(crate) struct Run {
     class: Class,
     span: u32,
+    size: SpanSize,
     next: u32,
     end: u32,
 }
@@ -51,7 +52,8 @@ impl Iterator for Run {
         if self.next == self.end {
             return None;
         }
-        let block = BlockId(self.span * SPAN_GRAINS + self.class.nth_carved(self.next, self.span));
+        let in_slab = self.class.nth_carved(self.next, self.span, self.size);
+        let block = BlockId(self.size.first(self.span).0 + in_slab);
         self.next += 1;
         Some(block)
     }
@@ -73,17 +75,19 @@ impl Meta {
     /// Takes up to `want` blocks that were never used from the class's current slab.
     pub(crate) fn carve(&self, class: Class, want: u32) -> Option<Run> {
         let word = &self.depot(class).slabs.carve;
+        let size = self.span_size();
+        let blocks = class.per_slab(size);
         // ORDERING: Acquire - the slab's page-map entry; pairs with the Release in `adopt_slab`.
         let mut seen = Carve(word.load(Ordering::Acquire));
         loop {
             if seen.0 == 0 {
                 return None;
             }
-            let end = (seen.next() + want).min(class.per_slab());
-            let rest = if end == class.per_slab() { 0 } else { Carve::new(seen.span(), end).0 };
+            let end = (seen.next() + want).min(blocks);
+            let rest = if end == blocks { 0 } else { Carve::new(seen.span(), end).0 };
             // ORDERING: Acquire - as above. Lock-free: a failure is another one's progress.
             match word.compare_exchange(seen.0, rest, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => return Some(Run { class, span: seen.span(), next: seen.next(), end }),
+                Ok(_) => return Some(Run { class, span: seen.span(), size, next: seen.next(), end }),
                 Err(now) => seen = Carve(now),
             }
         }
@@ -101,12 +105,13 @@ impl Meta {
         self.forget_states(class, span);
         #[cfg(storport_pool_asan)]
         self.poison_span(span);
-        // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
-        self.entry(span as usize).store(self.control().geometry.slab_entry(class, span).0, Ordering::Release);
+        let entry = self.control().geometry.slab_entry(class, span).0;
+        // ORDERING: Release, each - a walker that sees the entry sees the span's former use ended.
+        self.entries_of(span).for_each(|page| page.store(entry, Ordering::Release));
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
         depot.slabs.count.fetch_add(1, Ordering::Relaxed);
-        // ORDERING: Release - the entry; pairs with the Acquire in `carve`.
+        // ORDERING: Release - the entries; pairs with the Acquire in `carve`.
         let current = depot.slabs.carve.compare_exchange(
             0,
             Carve::new(span, 0).0,
@@ -121,8 +126,8 @@ impl Meta {
 
     /// Ends a slab of which the caller holds every carved block. The span is in hand afterwards.
     pub(crate) fn retire_slab(&self, class: Class, span: u32) {
-        // ORDERING: Relaxed - published with the span's bit (Release in `give_spans`).
-        self.entry(span as usize).store(Entry::NONE.0, Ordering::Relaxed);
+        // ORDERING: Relaxed, each - published with the span's bit (Release in `give_spans`).
+        self.entries_of(span).for_each(|page| page.store(Entry::NONE.0, Ordering::Relaxed));
         // ORDERING: Relaxed - a statistic and a hint.
         self.depot(class).slabs.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -130,7 +135,7 @@ impl Meta {
     /// How many blocks of a slab were carved.
     pub(crate) fn carved(&self, class: Class, span: u32) -> u32 {
         // ORDERING: Relaxed - `close_slab` looks again.
-        Carve(self.depot(class).slabs.carve.load(Ordering::Relaxed)).carved_of(class, span)
+        Carve(self.depot(class).slabs.carve.load(Ordering::Relaxed)).carved_of(class, span, self.span_size())
     }
 
     /// Whether `held` blocks are all that was carved of the slab; if it is being carved, the rest
@@ -139,7 +144,7 @@ impl Meta {
         let word = &self.depot(class).slabs.carve;
         // ORDERING: Relaxed - the CAS decides.
         let seen = Carve(word.load(Ordering::Relaxed));
-        seen.carved_of(class, span) == held
+        seen.carved_of(class, span, self.span_size()) == held
             && (!seen.is_of(span)
                 // ORDERING: Acquire - what the last carver did.
                 || word.compare_exchange(seen.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok())
@@ -163,17 +168,19 @@ impl Meta {
 
     /// Undoes the retirement of a span in hand: all its blocks are loose.
     pub(crate) fn restore_slab(&self, class: Class, span: u32) {
-        // ORDERING: Release - as in `adopt_slab`.
-        self.entry(span as usize).store(self.control().geometry.slab_entry(class, span).0, Ordering::Release);
+        // ORDERING: Release, each - as in `adopt_slab`.
+        let entry = self.control().geometry.slab_entry(class, span).0;
+        self.entries_of(span).for_each(|page| page.store(entry, Ordering::Release));
         // ORDERING: Relaxed - a statistic and a hint.
         self.depot(class).slabs.count.fetch_add(1, Ordering::Relaxed);
-        self.put_carved_loose(class, span, class.per_slab());
+        self.put_carved_loose(class, span, class.per_slab(self.span_size()));
     }
 
     /// Makes the first `count` blocks to be carved of a slab loose. The caller holds them.
     fn put_carved_loose(&self, class: Class, span: u32, count: u32) {
         (0..count).for_each(|n| {
-            self.put_loose(class, BlockId(span * SPAN_GRAINS + class.nth_carved(n, span)));
+            let in_slab = class.nth_carved(n, span, self.span_size());
+            self.put_loose(class, BlockId(self.first_of(span).0 + in_slab));
         });
     }
 

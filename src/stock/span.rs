@@ -4,8 +4,10 @@
 use crate::layout::meta::Meta;
 use crate::sync::Ordering;
 
-/// How many spans are in hand while their memory is given back: together no more than a magazine's blocks.
-const AT_ONCE: u32 = 4;
+/// How many spans are in one hand at most, while they are retired or their memory is given back.
+pub(crate) const AT_ONCE: usize = 16;
+/// Bytes of these at most: as many as a magazine's blocks have.
+const AT_ONCE_BYTES: u32 = 256 << 10;
 
 /// How a search for memory ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +67,13 @@ impl Meta {
             }
         }
         None
+    }
+
+    /// Whether so few spans are free, in a small pool, that new slabs should wait: at most half of up to 64.
+    pub(crate) fn spans_are_few(&self) -> bool {
+        let spans = self.control().geometry.spans;
+        // ORDERING: Relaxed - a hint.
+        spans <= 64 && self.free_spans(0).load(Ordering::Relaxed).count_ones() <= spans / 2
     }
 
     /// Takes `len` free spans in a row, the first that fit.
@@ -149,6 +158,11 @@ impl Meta {
         }
     }
 
+    /// How many spans may be in one hand, while they are retired or their memory is given back.
+    pub(crate) fn spans_at_once(&self) -> u32 {
+        (AT_ONCE_BYTES / self.span_size().bytes()).min(AT_ONCE as u32)
+    }
+
     /// Whether a span is free.
     pub(crate) fn is_free(&self, span: u32) -> bool {
         // ORDERING: Acquire - its former use's entry; pairs with the Release in `give_spans`.
@@ -169,7 +183,7 @@ impl Meta {
                     break;
                 }
                 from = ours.trailing_zeros();
-                let len = (ours >> from).trailing_ones().min(AT_ONCE);
+                let len = (ours >> from).trailing_ones().min(self.spans_at_once());
                 let mask = bits(from, from + len);
                 // ORDERING: Acquire - as in `take_span`.
                 let taken = self.free_spans(word).fetch_and(!mask, Ordering::Acquire) & mask;

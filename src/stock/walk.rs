@@ -1,7 +1,7 @@
 //! Walking the states: who has what, now.
 
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, LARGE, LARGE_BODY, SPAN_GRAINS};
+use crate::layout::classes::{Class, LARGE, LARGE_BODY};
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
 use crate::layout::state::{Record, State};
@@ -19,7 +19,7 @@ pub(crate) struct Live {
 impl Meta {
     fn entry_now(&self, span: u32) -> Entry {
         // ORDERING: Acquire - the span's use as this class; pairs with the Release of the adopter.
-        Entry(self.entry(span as usize).load(Ordering::Acquire))
+        Entry(self.span_entry(span).load(Ordering::Acquire))
     }
 
     /// Visits the live blocks that begin in a span. `false`: the span changed its use meanwhile.
@@ -29,10 +29,10 @@ impl Meta {
             return true;
         }
         let class = entry.class();
-        let blocks = if class == LARGE { 1 } else { class.per_slab() };
+        let blocks = if class == LARGE { 1 } else { class.per_slab(self.span_size()) };
         for n in 0..blocks {
             let in_slab = if class == LARGE { 0 } else { class.nth_block(n) };
-            let block = BlockId(span * SPAN_GRAINS + in_slab);
+            let block = BlockId(self.first_of(span).0 + in_slab);
             let state = self.state(class, block);
             if state.is_live(block) {
                 visit(Live { block, state, record: self.record(class, block), class });
@@ -40,7 +40,6 @@ impl Meta {
         }
         self.entry_now(span) == entry
     }
-
     /// Visits the live blocks of accounts that do not change hands while the walk goes on: a
     /// removed adapter's. A live block pins its span, so none is seen twice.
     pub(crate) fn walk(&self, mut visit: impl FnMut(Live)) {

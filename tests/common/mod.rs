@@ -18,7 +18,7 @@ use storport_pool::{
 pub const SPAN: u64 = 64 << 10;
 pub const TAG: PoolTag = tag!("Test");
 
-/// The largest block of a slab: two fill a span.
+/// The largest block of a slab in large pools: two fill a span.
 pub const MAX_SLAB: u32 = SPAN as u32 / 2;
 
 /// The rule of the block sizes: up to a page the multiples of 16 of which more fit a page than of the next one; above,
@@ -42,51 +42,87 @@ const fn sizes<const N: usize>() -> ([u32; N], usize) {
 /// The block sizes that the documentation promises, by their rule. (tests/contract.rs compares them with the pool's.)
 pub const SIZES: [u32; sizes::<0>().1] = sizes().0;
 
-/// Blocks of this size in a span, when none up to a page crosses a page.
+/// Bytes of a span, the unit of slabs and large runs, in a pool over so many bytes.
+pub fn span_of(range: u64) -> u64 {
+    if range < 8 << 20 { 4096 } else { SPAN }
+}
+
+/// The largest block of a slab in a pool over so many bytes.
+pub fn max_slab(range: u64) -> u32 {
+    if span_of(range) == SPAN { MAX_SLAB } else { 4096 }
+}
+
+/// Blocks of this size in 64 KiB, when none up to a page crosses a page.
 pub fn per_slab(size: u32) -> u64 {
     if size <= 4096 { 16 * u64::from(4096 / size) } else { SPAN / u64::from(size) }
 }
 
-/// Bytes that a request of this many takes.
-pub fn occupied(bytes: u32) -> u64 {
-    match SIZES.iter().find(|&&size| size >= bytes) {
+/// Bytes that a request of this many takes in a pool over so many, unless a larger block serves it.
+pub fn occupied(range: u64, bytes: u32) -> u64 {
+    match SIZES.iter().find(|&&size| size >= bytes && bytes <= max_slab(range)) {
         Some(&size) => u64::from(size),
-        None => u64::from(bytes).next_multiple_of(SPAN),
+        None => u64::from(bytes).next_multiple_of(span_of(range)),
     }
+}
+
+/// How many requests of so many bytes fit an empty pool over so many.
+pub fn fitting(range: u64, bytes: u32) -> u64 {
+    Spans::new(range, SIZES[0]).room_for(bytes)
 }
 
 /// Which spans of a range the live blocks occupy: of each, their size and how many.
 pub struct Spans {
+    range: u64,
     used: Vec<(u64, u64)>,
     /// The smallest block.
     least: u32,
 }
 
 impl Spans {
-    pub fn new(spans: u64, least: u32) -> Spans {
-        Spans { used: vec![(0, 0); spans as usize], least }
+    pub fn new(range: u64, least: u32) -> Spans {
+        Spans { range, used: vec![(0, 0); (range / span_of(range)) as usize], least }
     }
 
-    /// Bytes that a request of this many takes.
+    /// Bytes that a request of this many takes, unless a larger block serves it.
     pub fn occupied(&self, bytes: u32) -> u64 {
-        occupied(bytes.max(self.least))
+        occupied(self.range, bytes.max(self.least))
+    }
+
+    fn is_large(&self, size: u64) -> bool {
+        size > u64::from(max_slab(self.range))
+    }
+
+    /// Blocks of a slab.
+    pub fn per_slab(&self, size: u64) -> u64 {
+        per_slab(size as u32) / (SPAN / span_of(self.range))
     }
 
     fn of(&mut self, offset: u64, size: u64) -> &mut [(u64, u64)] {
-        let first = (offset / SPAN) as usize;
-        &mut self.used[first..first + size.div_ceil(SPAN) as usize]
+        let span = span_of(self.range);
+        let first = (offset / span) as usize;
+        &mut self.used[first..first + size.div_ceil(span) as usize]
     }
 
-    pub fn add(&mut self, offset: u64, bytes: u32) {
-        let size = self.occupied(bytes);
+    /// Adds a block, which was not there when it was asked for; what it takes: more than it needs, if it lies among
+    /// larger ones.
+    pub fn add(&mut self, offset: u64, bytes: u32) -> u64 {
+        let own = self.occupied(bytes);
+        let (there, live) = self.of(offset, 1)[0];
+        let size = if live > 0 { there } else { own };
+        if size != own {
+            assert!(size > own, "a request of {bytes} bytes got one of {size}");
+            assert!(!self.is_large(size) && !self.is_large(own), "{own} bytes in a run, or a run in a slab");
+            // A small pool may save its last spans so, but only by the next sizes.
+            let early = self.used.len() <= 64 && size <= 2 * own;
+            assert!(early || !self.has_own(own), "{bytes} bytes need not have got {size}");
+        }
         for span in self.of(offset, size) {
-            assert!(span.1 == 0 || span.0 == size, "blocks of {} and {size} bytes in one span", span.0);
             *span = (size, span.1 + 1);
         }
+        size
     }
 
-    pub fn remove(&mut self, offset: u64, bytes: u32) {
-        let size = self.occupied(bytes);
+    pub fn remove(&mut self, offset: u64, size: u64) {
         self.of(offset, size).iter_mut().for_each(|span| span.1 -= 1);
     }
 
@@ -95,40 +131,45 @@ impl Spans {
         self.used.iter().filter(|span| span.1 == 0).count() as u64
     }
 
+    /// Bytes of these.
+    pub fn empty_bytes(&self) -> u64 {
+        self.empty() * span_of(self.range)
+    }
+
     /// How many requests of so many bytes fit, one after the other.
     pub fn room_for(&self, bytes: u32) -> u64 {
         let size = self.occupied(bytes);
-        if bytes > 32_768 {
+        if self.is_large(size) {
             let runs = self.used.split(|span| span.1 != 0);
-            return runs.map(|run| run.len() as u64 / (size / SPAN)).sum();
+            return runs.map(|run| run.len() as u64 / (size / span_of(self.range))).sum();
         }
-        let most = per_slab(size as u32);
+        let most = self.per_slab(size);
         let rooms = self.used.iter().map(|&(of, blocks)| match blocks {
             0 => most,
-            _ if of == size => most - blocks,
+            _ if of >= size && !self.is_large(of) => self.per_slab(of) - blocks,
             _ => 0,
         });
         rooms.sum()
     }
 
-    /// Whether a request fits: into a slab of its size, or into spans without any block.
+    /// Whether there is a slab of this size with room, or a span without any block.
+    fn has_own(&self, size: u64) -> bool {
+        let most = self.per_slab(size);
+        self.used.iter().any(|&(of, blocks)| blocks == 0 || of == size && blocks < most)
+    }
+
+    /// Whether a request fits: into a slab of its size or of a larger one, or into spans without any block.
     pub fn fits(&self, bytes: u32) -> bool {
-        let size = self.occupied(bytes);
-        if bytes > MAX_SLAB {
-            let want = (size / SPAN) as usize;
-            return self
-                .used
-                .windows(want.min(self.used.len() + 1))
-                .any(|run| run.len() == want && run.iter().all(|span| span.1 == 0));
-        }
-        self.used.iter().any(|&(of, blocks)| blocks == 0 || of == size && blocks < per_slab(size as u32))
+        self.room_for(bytes) > 0
     }
 }
 
 /// Whether a request fits into a range with these live blocks (offset, bytes).
-pub fn room(spans: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> bool {
-    let mut used = Spans::new(spans, SIZES[0]);
-    live.for_each(|(offset, bytes)| used.add(offset, bytes));
+pub fn room(range: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> bool {
+    let mut used = Spans::new(range, SIZES[0]);
+    live.for_each(|(offset, bytes)| {
+        used.add(offset, bytes);
+    });
     used.fits(bytes)
 }
 

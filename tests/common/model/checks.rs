@@ -61,10 +61,10 @@ impl<W: Way> Model<W> {
         let exact = snapshot.other == self.allocs.iter().map(meant).sum::<u64>();
         let key = |owner, tag| (owner, if exact { tag } else { OTHER });
         let allocs = self.allocs.iter().map(|(&(owner, tag), &count)| (key(owner, tag), [count, 0, 0, 0]));
-        let live = self.live.values().map(|block| {
-            let occupied = self.spans.occupied(block.bytes);
-            (key(block.owner, block.tag), [0, 1, block.bytes.into(), occupied])
-        });
+        let live = self
+            .live
+            .values()
+            .map(|block| (key(block.owner, block.tag), [0, 1, block.bytes.into(), block.size]));
         let want = add_up(allocs.chain(live));
         let got = snapshot.accounts.iter().map(|row| {
             let owner = row.adapter.unwrap_or(AdapterId::ORPHANS);
@@ -78,20 +78,22 @@ impl<W: Way> Model<W> {
 
     fn check_classes(&self, snapshot: &Snapshot) {
         let mut live = BTreeMap::<u64, u64>::new();
-        self.live.values().for_each(|block| *live.entry(self.spans.occupied(block.bytes)).or_default() += 1);
-        let large: u64 =
-            live.iter().filter(|row| *row.0 > u64::from(MAX_SLAB)).map(|(size, count)| size * count).sum();
+        self.live.values().for_each(|block| *live.entry(block.size).or_default() += 1);
+        let range = self.pool.range().1;
+        let most = u64::from(max_slab(range));
+        let large: u64 = live.iter().filter(|row| *row.0 > most).map(|(size, count)| size * count).sum();
         let mut slabs = 0;
         for row in &snapshot.classes {
             slabs += u64::from(row.slabs);
+            let per_slab = self.spans.per_slab(row.block_bytes.into());
             assert_eq!(row.live, live.remove(&row.block_bytes.into()).unwrap_or(0), "{row:?}");
-            assert_eq!(row.live + row.free, u64::from(row.slabs) * per_slab(row.block_bytes), "{row:?}");
+            assert_eq!(row.live + row.free, u64::from(row.slabs) * per_slab, "{row:?}");
             assert!(row.cached <= row.free, "{row:?}");
         }
-        assert!(live.keys().all(|&size| size > u64::from(MAX_SLAB)), "sizes without a slab: {live:?}");
+        assert!(live.keys().all(|&size| size > most), "sizes without a slab: {live:?}");
         // Freed runs may not have been collected yet.
-        assert!(slabs * SPAN + large + snapshot.free_bytes <= snapshot.range_bytes);
-        assert!(snapshot.free_bytes <= self.spans.empty() * SPAN);
+        assert!(slabs * span_of(range) + large + snapshot.free_bytes <= snapshot.range_bytes);
+        assert!(snapshot.free_bytes <= self.spans.empty_bytes());
         let cached: u64 = snapshot.cpus.iter().map(|row| row.blocks).sum();
         assert_eq!(cached, snapshot.classes.iter().map(|row| row.cached).sum::<u64>());
     }

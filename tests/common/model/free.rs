@@ -27,7 +27,7 @@ impl<W: Way> Model<W> {
     /// The live block that holds an address.
     pub(super) fn holder(&self, address: u64) -> Option<(u64, Block)> {
         let (&start, &block) = self.live.range(..=address).next_back()?;
-        (address - start < self.spans.occupied(block.bytes)).then_some((start, block))
+        (address - start < block.size).then_some((start, block))
     }
 
     fn judge(&self, caller: AdapterId, address: u64) -> Verdict {
@@ -54,8 +54,9 @@ impl<W: Way> Model<W> {
             return Verdict::Bad(ViolationKind::Wild, None);
         };
         // An older block in its span keeps the slab from being retired.
-        let span = base + (address - base) / SPAN * SPAN;
-        let pinned = self.live.range(span..span + SPAN).any(|(_, block)| block.since < freed.since);
+        let bytes = span_of(len);
+        let span = base + (address - base) / bytes * bytes;
+        let pinned = self.live.range(span..span + bytes).any(|(_, block)| block.since < freed.since);
         Verdict::Stale(freed, pinned || self.swept < freed.since)
     }
 

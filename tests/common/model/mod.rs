@@ -29,6 +29,8 @@ pub struct Block {
     pub owner: AdapterId,
     pub bytes: u32,
     tag: PoolTag,
+    /// What it takes of the range.
+    pub size: u64,
     /// When it was allocated.
     since: u64,
 }
@@ -62,7 +64,7 @@ pub struct Model<W: Way> {
 impl<W: Way> Model<W> {
     pub fn new(pool: Pool<W::P>, memory: Option<Memory>, rules: Rules) -> Self {
         let heard = Heard::of(&pool);
-        let spans = Spans::new(pool.range().1 / SPAN, rules.min_block);
+        let spans = Spans::new(pool.range().1, rules.min_block);
         Model {
             pool,
             memory,
@@ -146,14 +148,15 @@ impl<W: Way> Model<W> {
             return None;
         }
         let address = result.unwrap_or_else(|status| panic!("{bytes} bytes fit: {status}"));
-        self.handed_out(address, Block { owner: caller, bytes, tag, since: self.clock });
+        self.handed_out(address, Block { owner: caller, bytes, tag, size: 0, since: self.clock });
         Some(address)
     }
 
     /// Calls allocate_bulk; all blocks, or none.
     pub fn allocate_bulk(&mut self, caller: AdapterId, bytes: u32, tag: PoolTag, count: usize) {
         // How many longer runs fit depends on where the first ones come to lie.
-        let count = if u64::from(bytes) > SPAN { count.min(1) } else { count };
+        let longer = self.spans.occupied(bytes) > span_of(self.pool.range().1);
+        let count = if longer { count.min(1) } else { count };
         let (status, kind) = if count > 0 { self.refusal(caller, bytes, tag) } else { (None, None) };
         let room = self.spans.room_for(bytes.max(1));
         let mut blocks = vec![0xDEAD; count];
@@ -167,7 +170,7 @@ impl<W: Way> Model<W> {
         assert_eq!(got, want, "{count} times {bytes} bytes, room for {room}");
         if got.is_success() {
             for address in blocks {
-                self.handed_out(address, Block { owner: caller, bytes, tag, since: self.clock });
+                self.handed_out(address, Block { owner: caller, bytes, tag, size: 0, since: self.clock });
             }
             return;
         }
@@ -221,9 +224,11 @@ impl<W: Way> Model<W> {
         assert_eq!((status, self.take_heard().len()), (want, 0));
     }
 
-    fn handed_out(&mut self, address: u64, block: Block) {
+    fn handed_out(&mut self, address: u64, mut block: Block) {
         let (base, len) = self.pool.range();
-        let (bytes, size) = (u64::from(block.bytes), self.spans.occupied(block.bytes));
+        let bytes = u64::from(block.bytes);
+        block.size = self.spans.add(address - base, block.bytes);
+        let size = block.size;
         assert!(address >= base && address + size <= base + len, "{address:#x} lies outside");
         assert!(address.is_multiple_of(if bytes >= 4096 { 4096 } else { 16 }), "{address:#x}, {bytes} bytes");
         assert!(
@@ -231,20 +236,19 @@ impl<W: Way> Model<W> {
             "{address:#x} crosses a page"
         );
         if let Some((&below, other)) = self.live.range(..=address).next_back() {
-            assert!(below + self.spans.occupied(other.bytes) <= address, "{address:#x} overlaps {below:#x}");
+            assert!(below + other.size <= address, "{address:#x} overlaps {below:#x}");
         }
         if let Some((&above, _)) = self.live.range(address..).next() {
             assert!(address + size <= above, "{address:#x} overlaps {above:#x}");
         }
-        self.spans.add(address - base, block.bytes);
         self.freed.remove(&address);
         self.live.insert(address, block);
         self.count(block.owner, block.tag, 1);
     }
 
     fn given_back(&mut self, address: u64) {
-        let Block { owner, bytes, tag, .. } = self.live.remove(&address).unwrap();
-        self.spans.remove(address - self.pool.range().0, bytes);
+        let Block { owner, bytes, tag, size, .. } = self.live.remove(&address).unwrap();
+        self.spans.remove(address - self.pool.range().0, size);
         self.clock += 1;
         self.freed.insert(address, Freed { owner, tag, bytes, since: self.clock });
     }
@@ -328,10 +332,10 @@ impl<W: Way> Model<W> {
                 true
             }),
         };
-        assert!(trimmed.unwrap().bytes.is_multiple_of(SPAN));
+        assert!(trimmed.unwrap().bytes.is_multiple_of(span_of(self.pool.range().1)));
         self.clock += 1;
         self.swept = self.clock;
-        assert_eq!(self.pool.snapshot().free_bytes, self.spans.empty() * SPAN);
+        assert_eq!(self.pool.snapshot().free_bytes, self.spans.empty_bytes());
     }
 
     /// Everything comes back.
