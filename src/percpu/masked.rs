@@ -1,5 +1,7 @@
 //! The hook for hosts that mask interrupts, or raise to DISPATCH, around the commit.
 
+use core::ops::Range;
+
 use super::claim::{claim, find};
 use super::platform::sealed::Sealed;
 use super::platform::{Freed, MaskInterrupts, Platform, Pop, PoppedMany, Stolen};
@@ -38,7 +40,7 @@ impl<H: MaskInterrupts> Masked<H> {
     }
 
     /// Sections on these CPUs that began before have ended; later ones see what we wrote before.
-    fn fence(&self, cpus: core::ops::Range<u32>) -> bool {
+    fn fence(&self, cpus: Range<u32>) -> bool {
         // ORDERING: SeqCst, twice - what we wrote is visible before the host looks for sections or
         // interrupts them, and what we read afterwards is what they left.
         fence(Ordering::SeqCst);
@@ -221,8 +223,8 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
         })
     }
 
-    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        stop_and_take(meta, cpu, class, || self.fence(cpu..cpu + 1))
+    fn steal(&self, meta: &Meta, cpus: Range<u32>, class: Class, each: impl FnMut(Stolen)) {
+        stop_and_take(meta, cpus, class, |cpus| self.fence(cpus), each);
     }
 
     fn relax(&self) {

@@ -1,5 +1,6 @@
 //! The operating system's platform: rseq sections where the process has them, else the twin.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::platform::sealed::Sealed;
@@ -161,8 +162,8 @@ mod commit {
         rseq::exchange(meta, cpu, class, expected, new)
     }
 
-    pub(super) fn steal(meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        stop_and_take(meta, cpu, class, || fence_sections(meta))
+    pub(super) fn steal(meta: &Meta, cpus: Range<u32>, class: Class, each: impl FnMut(Stolen)) {
+        stop_and_take(meta, cpus, class, |_| fence_sections(meta), each);
     }
 
     #[must_use]
@@ -232,9 +233,7 @@ mod commit {
         false
     }
 
-    pub(super) fn steal(_: &Meta, _: u32, _: Class) -> Stolen {
-        Stolen::Nothing
-    }
+    pub(super) fn steal(_: &Meta, _: Range<u32>, _: Class, _: impl FnMut(Stolen)) {}
 
     pub(super) fn switch(_: &Meta, _: bool) {}
 
@@ -344,8 +343,12 @@ impl Platform for Native {
         }
     }
 
-    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        if commit::active(meta) { commit::steal(meta, cpu, class) } else { portable::steal(meta, cpu, class) }
+    fn steal(&self, meta: &Meta, cpus: Range<u32>, class: Class, each: impl FnMut(Stolen)) {
+        if commit::active(meta) {
+            commit::steal(meta, cpus, class, each);
+        } else {
+            portable::steal(meta, cpus, class, each);
+        }
     }
 
     fn relax(&self) {

@@ -1,5 +1,6 @@
 //! What a pool runs on: the trait that the three commits implement, and what a host supplies to two of them.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::claim::find_and_claim;
@@ -199,9 +200,9 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn exchange(&self, meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool;
 
-    /// Takes a CPU's loaded magazine of a class, if it has blocks.
+    /// Takes these CPUs' loaded magazines of a class that have blocks.
     #[doc(hidden)]
-    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen;
+    fn steal(&self, meta: &Meta, cpus: Range<u32>, class: Class, each: impl FnMut(Stolen));
 
     /// Between two tries of an allocation that met what other calls hold: lets them go on.
     #[doc(hidden)]

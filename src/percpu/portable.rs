@@ -1,6 +1,8 @@
 //! The portable twin: swap the cursor with CLAIMED, work, store it back. Whoever finds it claimed
 //! (by the code it interrupted, or by another thread that shares the slot) goes elsewhere at once.
 
+use core::ops::Range;
+
 use super::platform::sealed::Sealed;
 use super::platform::{Host, Platform, Pop, PoppedMany, Stolen};
 use crate::layout::block::{Account, BlockId};
@@ -118,7 +120,11 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
         .is_ok()
 }
 
-pub(crate) fn steal(meta: &Meta, cpu: u32, class: Class) -> Stolen {
+pub(crate) fn steal(meta: &Meta, cpus: Range<u32>, class: Class, each: impl FnMut(Stolen)) {
+    cpus.map(|cpu| steal_from(meta, cpu, class)).for_each(each);
+}
+
+fn steal_from(meta: &Meta, cpu: u32, class: Class) -> Stolen {
     // ORDERING: Relaxed - a first look.
     let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
     if seen.is_none() || seen.is_magazine() && meta.entries(class, seen) == 0 {
@@ -203,8 +209,8 @@ impl<H: Host> Platform for Portable<H> {
         exchange(meta, cpu, class, expected, new)
     }
 
-    fn steal(&self, meta: &Meta, cpu: u32, class: Class) -> Stolen {
-        steal(meta, cpu, class)
+    fn steal(&self, meta: &Meta, cpus: Range<u32>, class: Class, each: impl FnMut(Stolen)) {
+        steal(meta, cpus, class, each);
     }
 
     fn relax(&self) {

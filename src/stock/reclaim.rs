@@ -102,7 +102,9 @@ impl Meta {
         let mut gathering = Gathering::new(self, platform);
         let mut from = 0;
         while let Some(start) = self.find_vacant(from, len, &mut contended) {
-            match gathering.gather(start, len) {
+            let missing = gathering.gather(start, len);
+            gathering.give();
+            match missing {
                 None => return Ok(()),
                 Some(in_hand) => {
                     contended = true;
@@ -144,7 +146,7 @@ impl<'a, P: Platform> Gathering<'a, P> {
         Gathering { meta, platform, drained: 0, retired: [(LARGE, 0); AT_ONCE], count: 0, slabs: 0 }
     }
 
-    /// Makes these spans free. The first one that it could not, if any.
+    /// Makes these spans free, the last ones by `give`. The first one that it could not, if any.
     fn gather(&mut self, start: u32, len: u32) -> Option<u32> {
         let mut span = start;
         let mut missing = None;
@@ -154,7 +156,6 @@ impl<'a, P: Platform> Gathering<'a, P> {
                 _ => missing = Some(span),
             }
         }
-        self.give();
         missing
     }
 
@@ -226,8 +227,10 @@ fn drain<P: Platform>(meta: &Meta, platform: &P, class: Class) {
         if let Some(spare) = meta.take_spare(cpu, class) {
             meta.spill_magazine(class, spare);
         }
-        if let Stolen::Magazine(magazine) = platform.steal(meta, cpu, class) {
+    }
+    platform.steal(meta, 0..meta.control().cpus, class, |stolen| {
+        if let Stolen::Magazine(magazine) = stolen {
             meta.spill_magazine(class, magazine);
         }
-    }
+    });
 }

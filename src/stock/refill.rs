@@ -207,13 +207,14 @@ impl<P: Platform> Sources<'_, P> {
     fn of_caches(&self, class: Class, contended: &mut bool) -> Option<Cursor> {
         let Sources { meta, platform, .. } = *self;
         (0..meta.control().cpus).find_map(|cpu| {
-            meta.take_spare(cpu, class).or_else(|| match platform.steal(meta, cpu, class) {
-                Stolen::Magazine(magazine) => Some(magazine),
-                Stolen::Nothing => None,
-                Stolen::Busy => {
-                    *contended = true;
-                    None
-                }
+            meta.take_spare(cpu, class).or_else(|| {
+                let mut found = None;
+                platform.steal(meta, cpu..cpu + 1, class, |stolen| match stolen {
+                    Stolen::Magazine(magazine) => found = Some(magazine),
+                    Stolen::Nothing => {}
+                    Stolen::Busy => *contended = true,
+                });
+                found
             })
         })
     }
