@@ -1,13 +1,13 @@
-//! CPU caches, the depot and the block queue: frees against refills and drains.
+//! CPU caches and the depot: frees against refills and steals.
 #![cfg(storport_pool_loom)]
 
 use loom_tests::{
-    Caller, LARGER, SMALL, SPAN, config, masked, model, on_cpu, pool, portable, run_on, settle_blocks,
+    Caller, LARGER, Masking, SMALL, SPAN, config, masked, model, on_cpu, pool, portable, run_on, settle_blocks,
 };
-use storport_pool::{Platform, Status};
+use storport_pool::{Masked, Platform, Status};
 
-/// Two CPUs without a cache put blocks into the queue while a third one, which has used up all others,
-/// refills from it.
+/// Two CPUs without a cache put blocks to the loose ones while a third one, which has used up all others, refills
+/// from there.
 #[test]
 fn two_remote_frees_against_a_refill() {
     model(|| {
@@ -17,7 +17,7 @@ fn two_remote_frees_against_a_refill() {
         let freed = [live.pop().unwrap(), live.pop().unwrap()];
         let threads =
             [1, 2].map(|cpu| on_cpu(cpu, &shared, move |caller| caller.free(freed[cpu as usize - 1])));
-        // Fails when neither is there yet, or one stands in a gap.
+        // Fails when neither is there yet.
         let got = caller.try_allocate(SMALL);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(got.iter().all(|block| freed.contains(block)));
@@ -80,6 +80,24 @@ fn drain_against_the_owner_portable() {
 #[test]
 fn drain_against_the_owner_masked() {
     drain_against_the_owner(masked);
+}
+
+/// All free memory sits in CPU 1's cache. Two CPUs without one steal it, while CPU 1 frees and allocates: a section of
+/// CPU 1's may write over the first stealer's mark, and the second one stop the cursor again.
+#[test]
+fn two_stealers_against_the_owner() {
+    model(|| {
+        let shared = pool(&config(1, 2), Masked::new(Masking::new(4)));
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
+        run_on(1);
+        let mut live = caller.drain(LARGER);
+        caller.free(live.pop().unwrap());
+        let freed = live.pop().unwrap();
+        let stealers = [2, 3].map(|cpu| on_cpu(cpu, &shared, |caller| caller.try_allocate(LARGER)));
+        caller.free(freed);
+        live.extend(stealers.into_iter().filter_map(|stealer| stealer.join().unwrap().ok()));
+        settle_blocks(&caller, live, LARGER);
+    });
 }
 
 /// Two threads of one CPU: each is the other's interruption, at any step of allocate and free.

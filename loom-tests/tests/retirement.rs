@@ -57,6 +57,23 @@ fn free_against_retirement() {
     });
 }
 
+/// Two allocations want the span of one vacant slab at once: one of them gets it, or neither, but nothing is lost.
+#[test]
+fn two_retirements_of_one_slab() {
+    model(|| {
+        let shared = pool(&config(1, 1), portable());
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
+        let block = caller.allocate(SMALL);
+        caller.free(block);
+        let other = on_cpu(1, &shared, |caller| caller.try_allocate(LARGER).ok());
+        let run = caller.try_allocate(SPAN).ok();
+        let got = other.join().unwrap();
+        assert!(run.is_none() || got.is_none(), "both");
+        got.into_iter().chain(run).for_each(|block| caller.free(block));
+        settle_blocks(&caller, Vec::new(), SMALL);
+    });
+}
+
 /// Addresses that are no block's are refused while the slab comes and goes.
 #[test]
 fn bad_free_against_retirement() {
