@@ -104,39 +104,104 @@ fn numbered(n: u32) -> PoolTag {
     PoolTag::from_raw(0x6161_6161 + n)
 }
 
-/// `add_adapter` looks for accounts that nobody needs. Meanwhile an adapter goes, and another one gets its accounts:
-/// those stay its.
+/// `add_adapter` looks for orphans' accounts that nobody needs. Meanwhile an adapter goes, leaving more of them, and
+/// another one gets accounts: those stay its, and each block is counted where it belongs.
 #[test]
 fn a_search_for_accounts_and_a_removal() {
     at_each(|at| {
         let pool = pool(1, 16);
-        let use_up = |tags: u32| {
+        // Allocates under these tags, and frees all but the first.
+        let use_up = |tags: std::ops::Range<u32>, kept: usize| {
             let id = pool.add_adapter("a").unwrap();
-            for tag in 0..tags {
-                let block = alloc_tag(&pool, id, 64, numbered(tag)).unwrap();
-                must_free(&pool, id, block);
-            }
-            id
+            let blocks: Vec<_> = tags.map(|tag| alloc_tag(&pool, id, 64, numbered(tag)).unwrap()).collect();
+            blocks[kept..].iter().for_each(|&block| must_free(&pool, id, block));
+            (id, blocks[..kept].to_vec())
         };
-        pool.remove_adapter(use_up(7)).unwrap();
-        let first = use_up(20);
+        let (gone, mut left) = use_up(0..6, 6);
+        pool.remove_adapter(gone).unwrap();
+        left.drain(3..).for_each(|block| must_free(&pool, AdapterId::ORPHANS, block));
+        let (first, more) = use_up(10..30, 4);
         let (other, second) = (pool.clone(), Rc::new(Cell::new(None)));
         let found = second.clone();
         let replace = move || {
             other.remove_adapter(first).unwrap();
-            let Ok(id) = other.add_adapter("b") else { return };
+            let id = other.add_adapter("b").unwrap();
             found.set(Some(id));
-            (0..40).for_each(|tag| drop(alloc_tag(&other, id, 64, numbered(tag)).unwrap()));
+            (0..40).for_each(|tag| assert!(alloc_tag(&other, id, 64, numbered(tag)).is_ok()));
         };
-        let (_, reached) = overtaken(at, replace, || pool.add_adapter("c"));
+        let (added, reached) = overtaken(at, replace, || pool.add_adapter("c"));
+        added.unwrap();
         if let Some(id) = second.get() {
-            let rows = pool.snapshot().accounts;
-            let live: u64 =
-                rows.iter().filter(|row| row.adapter == Some(id)).map(|row| row.totals.live).sum();
-            assert_eq!(live, 40, "operation {at}");
-            (0..60).for_each(|tag| drop(alloc_tag(&pool, id, 64, numbered(tag)).unwrap()));
+            left.extend(more);
+            let snapshot = pool.snapshot();
+            let live = |id| -> u64 {
+                let rows = snapshot.accounts.iter().filter(|row| row.adapter == Some(id));
+                rows.map(|row| row.totals.live).sum()
+            };
+            assert_eq!((live(id), live(AdapterId::ORPHANS)), (40, 7), "operation {at}");
+            assert_eq!(totals(&snapshot), (66, 19, 47), "operation {at}");
+            (0..60).for_each(|tag| assert!(alloc_tag(&pool, id, 64, numbered(tag)).is_ok()));
             assert_eq!(pool.remove_adapter(id).unwrap().blocks(), 100, "operation {at}");
+            left.iter().for_each(|&block| must_free(&pool, AdapterId::ORPHANS, block));
         }
         reached
     });
+}
+
+/// An allocation that its adapter's removal overtakes, and another adapter that gets all accounts: no count of the one
+/// is the other's. `tags`: so many that the adapter has used before.
+fn an_allocation_and_its_adapters_removal(tags: u32, bytes: u32) {
+    at_each(|at| {
+        let pool = pool(8, 16);
+        let id = pool.add_adapter("disk").unwrap();
+        let once = |id, tag| must_free(&pool, id, alloc_tag(&pool, id, 64, numbered(tag)).unwrap());
+        (0..tags).for_each(|tag| once(id, tag));
+        let (other, next, found) = (pool.clone(), Rc::new(Cell::new(None)), Rc::new(Cell::new(0)));
+        let (added, removed) = (next.clone(), found.clone());
+        let replace = move || {
+            removed.set(other.remove_adapter(id).unwrap().blocks());
+            let id = other.add_adapter("next").unwrap();
+            added.set(Some(id));
+            for tag in 0..40 {
+                must_free(&other, id, alloc_tag(&other, id, bytes, numbered(tag)).unwrap());
+            }
+        };
+        let call = || alloc_tag(&pool, id, bytes, numbered(7));
+        let (answer, reached) = overtaken(at, replace, call);
+        let Some(next) = next.get() else { return reached };
+        let rows = pool.snapshot().accounts;
+        let its = rows.iter().filter(|row| row.adapter == Some(next));
+        assert!(
+            its.clone().all(|row| row.tag.is_none() || row.totals.allocs == 1),
+            "operation {at}: {rows:?}"
+        );
+        assert_eq!(its.map(|row| row.totals.allocs).sum::<u64>(), 40, "operation {at}");
+        let rest: u64 =
+            rows.iter().filter(|row| row.adapter != Some(next)).map(|row| row.totals.allocs).sum();
+        let least = u64::from(answer.is_ok()).max(found.get());
+        // A block that was live too late for the removal counts, too.
+        let most = least.max(u64::from(answer == Err(Status::INVALID_PARAMETER)));
+        assert!((least..=most).contains(&(rest - u64::from(tags))), "operation {at}, {answer:?}: {rows:?}");
+        reached
+    });
+}
+
+#[test]
+fn an_allocation_by_the_slow_way() {
+    for bytes in [64, 40_000] {
+        an_allocation_and_its_adapters_removal(0, bytes);
+    }
+}
+
+#[test]
+fn an_allocation_by_the_fast_way() {
+    an_allocation_and_its_adapters_removal(8, 64);
+}
+
+/// Of a tag for which live ones have left no account.
+#[test]
+fn an_allocation_under_the_other_account() {
+    for bytes in [64, 40_000] {
+        an_allocation_and_its_adapters_removal(60, bytes);
+    }
 }

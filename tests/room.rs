@@ -8,7 +8,7 @@ use storport_pool::{AdapterError, AdapterId, Pool, PoolOptions, PoolTag};
 on_every_platform!(dead_tags_make_room, orphans_make_room, as_many_adapters_as_the_pool_was_made_for,);
 
 fn numbered(n: u32) -> PoolTag {
-    PoolTag::from_raw(0x4141_4141 + (n / 26 / 26 % 26 << 16) + (n / 26 % 26 << 8) + n % 26)
+    PoolTag::from_raw(0x4141_4141 + ((n / 26 / 26 % 26) << 16) + ((n / 26 % 26) << 8) + n % 26)
 }
 
 /// A new adapter's eight tags are told apart, whatever was there before.

@@ -129,18 +129,24 @@ impl Config {
         self
     }
 
-    /// How many pairs of adapter and tag are told apart; a power of two from 16 to 32768. Beyond, an
-    /// allocation counts under its adapter's *other* row. Each costs 328 bytes, and 320 more per CPU.
+    /// How many pairs of adapter and tag are told apart at once; a power of two from 16 to 32768. Each costs 328 bytes,
+    /// and 320 more per CPU.
     ///
     /// The default is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024.
+    ///
+    /// A pair has eight places in a table of so many. When other live adapters' pairs have all eight, its allocations
+    /// count under the adapter's *other* row, which every adapter has. Pairs of removed adapters make room: their totals
+    /// are kept by tag while no live pair needs the place, then in one row without a tag. What removed adapters left
+    /// keeps its tags until it has a quarter of the table; then it counts in one row, too.
     #[must_use]
     pub const fn accounts(mut self, accounts: u32) -> Config {
         self.accounts = accounts;
         self
     }
 
-    /// How many adapters may live at once, 1 to 1023. The default is a quarter of the default number of
-    /// [accounts](Config::accounts), and at most 64: so 16 up to a range of 16 MiB, 64 from 64 MiB on.
+    /// How many adapters may live at once, 1 to 1023, however few the accounts. Each costs 384 bytes. The default is a
+    /// quarter of the default number of [accounts](Config::accounts), and at most 64: so 16 up to a range of 16 MiB, 64
+    /// from 64 MiB on.
     ///
     /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 18 bits, for the
     /// place and for its life. When every free place has had all its lives,

@@ -89,7 +89,8 @@ pub struct AccountRow {
     pub adapter: Option<AdapterId>,
     /// The adapter's name, while it lives.
     pub name: Option<AdapterName>,
-    /// The tag; `None` for the adapter's *other* row, which counts the tags that found no account.
+    /// The tag; `None` for an *other* row: it counts the adapter's tags that found no account, or those of the orphans
+    /// or the gone that had to make room.
     pub tag: Option<PoolTag>,
     /// The sums.
     pub totals: Totals,
@@ -127,7 +128,8 @@ pub struct ClassRow {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// By tag, in the order of the tags' characters. Totals outlive frees and adapters.
+    /// By tag, in the order of the tags' characters. Totals outlive frees and adapters. Those of tags that no live adapter
+    /// uses are added up in one row when their accounts are needed ([`Config::accounts`](crate::Config::accounts)).
     pub tags: Vec<TagRow>,
     /// By adapter and tag.
     pub accounts: Vec<AccountRow>,
@@ -230,7 +232,8 @@ fn place(meta: &Meta, account: Account) -> usize {
 }
 
 impl<P: Platform> Pool<P> {
-    /// Who has what. Exact when no call is in flight; frees are never negative at any time.
+    /// Who has what. Exact when no call is in flight: an allocation counts if it succeeded, or if its block was live for a
+    /// moment, until its adapter's removal overtook it. Frees are never negative at any time.
     /// PASSIVE; walks all states.
     pub fn snapshot(&self) -> Snapshot {
         let meta = &self.meta;

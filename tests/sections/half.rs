@@ -129,6 +129,8 @@ pub fn run(at: u64, call: Call, then: Then) -> bool {
         if let Some(Ok(new)) = new {
             assert!(!added.contains(&new), "two adapters have one handle");
         }
+        let lives = |id: &AdapterId| scene.pool.adapter_name(*id).is_some();
+        assert!(added.iter().all(lives), "an adapter's place was given away");
         scene.add_all();
         scene.check();
         end_well();
