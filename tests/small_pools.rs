@@ -5,7 +5,11 @@ mod common;
 use common::*;
 use storport_pool::{Config, Pool, PoolOptions};
 
-on_every_platform!(few_sizes_do_not_fill_a_small_pool, a_random_trace_fills_the_pool, a_driver_starts_in_64_kib);
+on_every_platform!(
+    few_sizes_do_not_fill_a_small_pool,
+    a_random_trace_fills_the_pool,
+    a_driver_starts_in_64_kib
+);
 
 /// Seeded numbers (xorshift).
 struct Random(u64);
@@ -97,7 +101,8 @@ fn few_sizes_do_not_fill_a_small_pool<W: Way>() {
 fn a_driver_starts_in_64_kib<W: Way>() {
     let pool = W::build(PoolOptions::new(64 << 10));
     let id = pool.add_adapter("disk").unwrap();
-    for bytes in [120, 268, 60, 16, 536, 256, 64, 120, 32, 24, 128, 192, 648, 128, 1224, 432, 5592, 144, 176] {
+    for bytes in [120, 268, 60, 16, 536, 256, 64, 120, 32, 24, 128, 192, 648, 128, 1224, 432, 5592, 144, 176]
+    {
         alloc(&pool, id, bytes).unwrap_or_else(|status| panic!("{bytes} bytes: {status}"));
     }
 }
@@ -113,7 +118,11 @@ fn metadata_takes_no_more_than_promised() {
     for (mib, min_block, most) in [(64, 16, 80), (64, 64, 22), (64, 256, 7), (1, 64, 60)] {
         for cpus in 1..=4 {
             let takes = metadata(mib << 20, min_block, cpus);
-            println!("{mib} MiB, from {min_block} bytes up, {cpus} CPUs: {}.{:02} %", takes / 100, takes % 100);
+            println!(
+                "{mib} MiB, from {min_block} bytes up, {cpus} CPUs: {}.{:02} %",
+                takes / 100,
+                takes % 100
+            );
             assert!(takes <= most * 100, "{mib} MiB from {min_block} bytes up, {cpus} CPUs: {takes}");
         }
     }

@@ -347,7 +347,10 @@ mod tests {
                     };
                     let capacity = class.capacity(spans, size, cpus);
                     assert!(capacity == 1 || fits(capacity), "{class:?} of {spans} for {cpus}: {capacity}");
-                    assert!(capacity > 0 && !fits(capacity + 1), "{class:?} of {spans} for {cpus}: {capacity}");
+                    assert!(
+                        capacity > 0 && !fits(capacity + 1),
+                        "{class:?} of {spans} for {cpus}: {capacity}"
+                    );
                 }
             }
         }

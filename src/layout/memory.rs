@@ -122,8 +122,9 @@ mod model {
                 let slots = classes.flat_map(|class| {
                     (0..class.slots(geometry.span)).map(move |slot| (class, slot << class.grain_shift()))
                 });
-                let states = slots
-                    .map(|(class, grain)| geometry.state_index(class, BlockId(geometry.span.first(span).0 + grain)));
+                let states = slots.map(|(class, grain)| {
+                    geometry.state_index(class, BlockId(geometry.span.first(span).0 + grain))
+                });
                 for index in states.chain([geometry.large_state_index(span)]) {
                     let at = index as usize * 4;
                     words.add_narrow(at, at + 4);

@@ -135,7 +135,11 @@ impl Meta {
     /// How many blocks of a slab were carved.
     pub(crate) fn carved(&self, class: Class, span: u32) -> u32 {
         // ORDERING: Relaxed - `close_slab` looks again.
-        Carve(self.depot(class).consumer.carve.load(Ordering::Relaxed)).carved_of(class, span, self.span_size())
+        Carve(self.depot(class).consumer.carve.load(Ordering::Relaxed)).carved_of(
+            class,
+            span,
+            self.span_size(),
+        )
     }
 
     /// Whether `held` blocks are all that was carved of the slab; if it is being carved, the rest

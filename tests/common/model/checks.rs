@@ -61,9 +61,10 @@ impl<W: Way> Model<W> {
         let exact = snapshot.other == self.allocs.iter().map(meant).sum::<u64>();
         let key = |owner, tag| (owner, if exact { tag } else { OTHER });
         let allocs = self.allocs.iter().map(|(&(owner, tag), &count)| (key(owner, tag), [count, 0, 0, 0]));
-        let live = self.live.values().map(|block| {
-            (key(block.owner, block.tag), [0, 1, block.bytes.into(), block.size])
-        });
+        let live = self
+            .live
+            .values()
+            .map(|block| (key(block.owner, block.tag), [0, 1, block.bytes.into(), block.size]));
         let want = add_up(allocs.chain(live));
         let got = snapshot.accounts.iter().map(|row| {
             let owner = row.adapter.unwrap_or(AdapterId::ORPHANS);
