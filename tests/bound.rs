@@ -17,7 +17,7 @@ use storport_pool::{
 const SIZE: u32 = 4096;
 const FULL: usize = 16;
 /// Another class, for what goes on elsewhere.
-const OTHER: u32 = 8192;
+const OTHER: u32 = 512;
 /// The locked claim that the feature adds to the masked section.
 const CHECKED: u32 = cfg!(feature = "checked") as u32;
 /// CPUs with a cache; this number has none.
