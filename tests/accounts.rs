@@ -28,7 +28,7 @@ const ONE: PoolTag = tag!("One1");
 const TWO: PoolTag = tag!("Two2");
 
 fn a_snapshot_counts_everything<W: Way>() {
-    let pool = W::build(PoolOptions::new(4 << 20));
+    let pool = W::build(PoolOptions::new(LARGE_POOL));
     let disk = pool.add_adapter("disk").unwrap();
     let tape = pool.add_adapter("tape").unwrap();
     let mut freed = Vec::new();
@@ -75,7 +75,7 @@ fn a_snapshot_counts_everything<W: Way>() {
     );
 
     // Classes and spans add up to the range.
-    assert_eq!(snapshot.range_bytes, 4 << 20);
+    assert_eq!(snapshot.range_bytes, LARGE_POOL);
     let slabs: u64 = snapshot.classes.iter().map(|row| u64::from(row.slabs)).sum();
     assert_eq!(slabs * SPAN + 3 * SPAN + snapshot.free_bytes, snapshot.range_bytes);
     for row in &snapshot.classes {
@@ -290,7 +290,7 @@ fn a_resident_pool<W: Way>() {
         must_free(&pool, id, address);
     }
     let trimmed = pool.trim().unwrap();
-    assert_eq!((trimmed.slabs, trimmed.bytes), (16, 0));
+    assert_eq!((trimmed.slabs, trimmed.bytes), (256, 0));
 }
 
 const STATIC: Config = Config::new(0x9000_0000, 1 << 20).accounts(16).adapters(4).min_block(64);
@@ -328,7 +328,7 @@ fn a_pool_in_static_memory() {
     for bytes in SIZES {
         let mut blocks = Vec::new();
         fill(&pool, id, bytes, &mut blocks);
-        assert_eq!(blocks.len() as u64, 16 * per_slab(bytes.max(64)));
+        assert_eq!(blocks.len() as u64, fitting(1 << 20, bytes.max(64)));
         for address in blocks {
             must_free(&pool, id, address);
         }

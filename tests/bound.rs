@@ -17,7 +17,7 @@ use storport_pool::{
 const SIZE: u32 = 4096;
 const FULL: usize = 16;
 /// Other classes, for what goes on elsewhere.
-const OTHERS: [u32; 12] = [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 8192];
+const OTHERS: [u32; 12] = [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 512];
 /// The locked claim that the feature adds to the masked section.
 const CHECKED: u32 = cfg!(feature = "checked") as u32;
 /// CPUs with a cache; this number has none.

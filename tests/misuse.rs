@@ -94,12 +94,16 @@ fn double_free<W: Way>() {
 }
 
 fn addresses_that_are_no_block<W: Way>() {
-    let pool = W::build(PoolOptions::new(2 << 20));
+    [2 << 20, LARGE_POOL].into_iter().for_each(addresses_that_are_no_block_of::<W>);
+}
+
+fn addresses_that_are_no_block_of<W: Way>(range: u64) {
+    let pool = W::build(PoolOptions::new(range));
     let id = pool.add_adapter("disk").unwrap();
     let trap = Trap::<W>::new(&pool);
     for bytes in SOME_SIZES {
         let address = alloc(&pool, id, bytes).unwrap();
-        let size = occupied(bytes);
+        let size = occupied(range, bytes);
         for inside in
             (1..16).chain([size / 2, size - 16, size - 1]).filter(|&offset| offset > 0 && offset < size)
         {
@@ -121,8 +125,9 @@ fn addresses_that_are_no_block<W: Way>() {
     }
     // Blocks of a slab that were never handed out.
     let first = alloc(&pool, id, 2048).unwrap();
-    let slab = first / SPAN * SPAN;
-    for n in 0..32 {
+    let span = span_of(range);
+    let slab = first / span * span;
+    for n in 0..span / 2048 {
         if slab + n * 2048 != first {
             assert!(matches!(
                 trap.refused(id, slab + n * 2048).kind,
@@ -227,7 +232,8 @@ fn a_made_up_adapter_frees_no_orphan<W: Way>() {
 /// A block of a slab that has been one of the same size before, but not in between: whoever freed it then is not its
 /// last owner.
 fn an_owner_of_long_ago<W: Way>() {
-    let pool = W::build(PoolOptions::new(SPAN).cpus(1));
+    // One span of 64 KiB, so that what follows gets the same memory.
+    let [_, Room { pool, .. }] = rooms::<W>(1, |options| options.cpus(1));
     let trap = Trap::<W>::new(&pool);
     let [long_ago, last, now] = ["x", "y", "z"].map(|name| pool.add_adapter(name).unwrap());
     let mut small = Vec::new();
@@ -251,13 +257,17 @@ fn an_owner_of_long_ago<W: Way>() {
 }
 
 fn large_runs<W: Way>() {
-    let pool = W::build(PoolOptions::new(2 << 20));
+    [2 << 20, LARGE_POOL].into_iter().for_each(large_runs_of::<W>);
+}
+
+fn large_runs_of<W: Way>(range: u64) {
+    let pool = W::build(PoolOptions::new(range));
     let id = pool.add_adapter("disk").unwrap();
     let thief = pool.add_adapter("thief").unwrap();
     let trap = Trap::<W>::new(&pool);
     for bytes in [32_769, 65_536, 65_537, 300_000] {
         let address = alloc(&pool, id, bytes).unwrap();
-        for page in 1..occupied(bytes) / 4096 {
+        for page in 1..occupied(range, bytes) / 4096 {
             let violation = trap.expect_of(id, address + page * 4096, ViolationKind::Interior, id);
             assert_eq!(violation.bytes, u64::from(bytes));
         }
@@ -273,7 +283,7 @@ fn large_runs<W: Way>() {
         pool.trim().unwrap();
         trap.expect(id, address, ViolationKind::Wild);
     }
-    let whole = alloc(&pool, id, 2 << 20).unwrap();
+    let whole = alloc(&pool, id, range as u32).unwrap();
     must_free(&pool, id, whole);
 }
 

@@ -18,7 +18,7 @@ fn self_check(pool: &Pool<storport_pool::Native>) {
         for size in SIZES {
             let mut blocks = Vec::new();
             fill(pool, id, size, &mut blocks);
-            assert_eq!(blocks.len() as u64, 4 * per_slab(size));
+            assert_eq!(blocks.len() as u64, fitting(4 * SPAN, size));
             std::thread::scope(|scope| {
                 for half in blocks.chunks(blocks.len().div_ceil(2)) {
                     scope.spawn(|| half.iter().for_each(|&address| must_free(pool, id, address)));

@@ -44,7 +44,7 @@ pub const SIZES: [u32; sizes::<0>().1] = sizes().0;
 
 /// Bytes of a span, the unit of slabs and large runs, in a pool over so many bytes.
 pub fn span_of(range: u64) -> u64 {
-    if range < 8 << 20 { 4096 } else { SPAN }
+    if range < LARGE_POOL { 4096 } else { SPAN }
 }
 
 /// The largest block of a slab in a pool over so many bytes.
@@ -68,6 +68,31 @@ pub fn occupied(range: u64, bytes: u32) -> u64 {
 /// How many requests of so many bytes fit an empty pool over so many.
 pub fn fitting(range: u64, bytes: u32) -> u64 {
     Spans::new(range, SIZES[0]).room_for(bytes)
+}
+
+/// The least range whose spans are of 64 KiB.
+pub const LARGE_POOL: u64 = 8 << 20;
+
+/// A pool of which so many times 64 KiB are free, and where these begin.
+pub struct Room<W: Way> {
+    pub pool: Pool<W::P>,
+    pub id: AdapterId,
+    pub base: u64,
+}
+
+/// Two such pools: a small one, whose spans are pages, and one of which a run takes all else.
+pub fn rooms<W: Way>(spans: u64, options: impl Fn(PoolOptions) -> PoolOptions) -> [Room<W>; 2] {
+    [spans * SPAN, LARGE_POOL].map(|bytes| {
+        let pool = W::build(options(PoolOptions::new(bytes)));
+        let id = pool.add_adapter("disk").unwrap();
+        let rest = bytes - spans * SPAN;
+        if rest > 0 {
+            let run = alloc(&pool, id, rest as u32).unwrap();
+            assert_eq!(run, pool.range().0);
+        }
+        let base = pool.range().0 + rest;
+        Room { pool, id, base }
+    })
 }
 
 /// Which spans of a range the live blocks occupy: of each, their size and how many.
@@ -164,13 +189,43 @@ impl Spans {
     }
 }
 
-/// Whether a request fits into a range with these live blocks (offset, bytes).
-pub fn room(range: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> bool {
-    let mut used = Spans::new(range, SIZES[0]);
-    live.for_each(|(offset, bytes)| {
-        used.add(offset, bytes);
-    });
-    used.fits(bytes)
+/// Whether a request fits into a range with these live blocks (offset, bytes), if that can be told: a block may be larger
+/// than was asked for, and where the blocks lie does not always tell.
+pub fn room(range: u64, live: impl Iterator<Item = (u64, u32)>, bytes: u32) -> Option<bool> {
+    let span = span_of(range);
+    let mut spans = vec![Vec::new(); (range / span) as usize];
+    for (offset, bytes) in live {
+        let own = occupied(range, bytes);
+        (offset / span..(offset + own).div_ceil(span)).for_each(|n| spans[n as usize].push((offset, own)));
+    }
+    let own = occupied(range, bytes);
+    let is_large = |size: u64| size > u64::from(max_slab(range));
+    if is_large(own) {
+        let mut runs = spans.split(|blocks| !blocks.is_empty());
+        return Some(runs.any(|run| run.len() as u64 >= own / span));
+    }
+    let mut can = false;
+    for blocks in &spans {
+        let most = blocks.iter().map(|&(_, own)| own).max();
+        if most.is_some_and(is_large) {
+            continue;
+        }
+        // The sizes that the span's slab can have, and whether it has room then.
+        let sizes = SIZES.into_iter().map(u64::from).filter(|&size| !is_large(size) && Some(size) >= most);
+        let rooms = sizes
+            .filter(|&size| {
+                blocks.iter().all(|&(offset, _)| offset % if size > 4096 { span } else { 4096 } % size == 0)
+            })
+            .map(|size| (size, per_slab(size as u32) / (SPAN / span)))
+            .filter(|&(_, all)| blocks.len() as u64 <= all)
+            .map(|(size, all)| size >= own && (blocks.len() as u64) < all);
+        let rooms: Vec<bool> = rooms.collect();
+        if blocks.is_empty() || rooms.iter().all(|&room| room) {
+            return Some(true);
+        }
+        can |= rooms.contains(&true);
+    }
+    (!can).then_some(false)
 }
 
 pub fn alloc<P: Platform>(pool: &Pool<P>, id: AdapterId, bytes: u32) -> Result<u64, Status> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use storport_pool::AdapterId;
 
-use crate::common::{SPAN, occupied};
+use crate::common::occupied;
 
 /// Where an adapter is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Ledger {
         let certain = self.slots.get(&address).is_none_or(certain);
         for (&other, slot) in self.slots.range(..end).filter(|_| certain) {
             if let Some(there) = slot.definite() {
-                let ends = other + occupied(there.bytes);
+                let ends = other + occupied(range.1, there.bytes);
                 assert!(ends <= address || other == address, "{address:#x} overlaps {other:#x}");
             }
         }
@@ -281,6 +281,6 @@ impl Ledger {
             .iter()
             .map(|(&address, slot)| slot.definite().map(|block| (address - range.0, block.bytes)))
             .collect();
-        Some(crate::common::room(range.1 / SPAN, live?.into_iter(), bytes))
+        crate::common::room(range.1, live?.into_iter(), bytes)
     }
 }

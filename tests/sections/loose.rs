@@ -49,11 +49,12 @@ thread_local! {
 }
 
 impl Scene {
-    /// A pool of one span, for one CPU; we run on another one.
+    /// A pool of which one span is free, for one CPU; we run on another one.
     fn new(case: Case) -> Scene {
-        let pool = PoolOptions::new(SPAN).cpus(1).accounts(16).adapters(4).build().unwrap();
+        let pool = PoolOptions::new(LARGE_POOL).cpus(1).accounts(16).adapters(4).build().unwrap();
         pin(1);
         let id = pool.add_adapter("disk").unwrap();
+        alloc(&pool, id, (LARGE_POOL - SPAN) as u32).unwrap();
         let scene = Scene { pool, id, case, live: RefCell::default(), reached: Cell::new(false) };
         match case {
             Case::PutAgainstSearch | Case::SearchAgainstPut => {
