@@ -11,8 +11,7 @@ pub struct Cursor(pub(crate) u32);
 
 /// Words of a magazine: the entries and, in the last one, a link. (Loom: few, since it keeps the history of
 /// each.)
-pub(crate) const MAGAZINE_WORDS: u32 = 1 << MAGAZINE_SHIFT;
-const MAGAZINE_SHIFT: u32 = if cfg!(storport_pool_loom) { 3 } else { 8 };
+pub(crate) const MAGAZINE_WORDS: u32 = if cfg!(storport_pool_loom) { 8 } else { 256 };
 /// Which word of a magazine is its link.
 pub(crate) const LINK_WORD: u32 = MAGAZINE_WORDS - 1;
 /// The most room that a cursor can tell; above are the marks.
@@ -22,18 +21,26 @@ const TAG_NONE: u32 = MAX_ROOM + 1;
 const TAG_STOPPED: u32 = MAX_ROOM + 2;
 const TAG_CLAIMED: u32 = MAX_ROOM + 3;
 
+/// The first fork generation. All are written as the cursor that was claimed in them, and so none is 0.
+pub(crate) const FIRST_GENERATION: u32 = next_generation(TAG_CLAIMED);
+
+/// The generation after another one. They wrap.
+pub(crate) const fn next_generation(last: u32) -> u32 {
+    last.wrapping_add(MAGAZINE_WORDS)
+}
+
 impl Cursor {
     /// No magazine. Fails both compares of the fast paths, as do the other two marks.
     pub(crate) const NONE: Cursor = Cursor(TAG_NONE);
 
     /// A stealer waits to see whether the owner's section committed.
     pub(crate) const fn stopped(generation: u32) -> Cursor {
-        Cursor(generation << MAGAZINE_SHIFT | TAG_STOPPED)
+        Cursor(generation - (TAG_CLAIMED - TAG_STOPPED))
     }
 
     /// The portable twin works on the magazine, which its hand holds.
     pub(crate) const fn claimed(generation: u32) -> Cursor {
-        Cursor(generation << MAGAZINE_SHIFT | TAG_CLAIMED)
+        Cursor(generation)
     }
 
     /// Whether this names a magazine. An empty spare, which is 0, does not: the control block lies there.
@@ -75,9 +82,12 @@ mod tests {
     /// docs/CONCURRENCY.md, section 3: room in the low byte, three marks above the most room.
     #[test]
     fn marks_and_magazines_are_told_apart() {
-        for generation in [0, 1, 2, 0xFF_FFFF] {
-            let (stopped, claimed) = (Cursor::stopped(generation), Cursor::claimed(generation));
+        for generation in [0, 1, 2, 0xFF_FFFF_u32] {
+            let word = generation << 8 | 0xFF;
+            let (stopped, claimed) = (Cursor::stopped(word), Cursor::claimed(word));
             assert_eq!((stopped.0 >> 8, claimed.0 >> 8), (generation, generation));
+            assert_eq!(next_generation(word) >> 8, generation.wrapping_add(1) & 0xFF_FFFF);
+            assert!(Cursor(next_generation(word)).is_claimed());
             assert!(claimed.is_claimed() && !stopped.is_claimed());
             assert!(!stopped.is_none() && !claimed.is_none());
             assert_ne!(stopped, claimed);

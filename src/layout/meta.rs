@@ -277,44 +277,6 @@ impl Meta {
         // ORDERING: SeqCst - pairs with the switch and the fences of interning and closing.
         self.control().not_implemented.load(Ordering::SeqCst) != 0
     }
-
-    /// The fork generation: claims and stopped cursors of another one count as free.
-    pub(crate) fn generation(&self) -> u32 {
-        let control = self.control();
-        // SAFETY: the word outlives the pool: it is part of the source's mapping, or of the
-        // control block itself.
-        let word = unsafe { &*control.fork_word };
-        // ORDERING: Relaxed - the value changes only by fork.
-        match word.load(Ordering::Relaxed) {
-            0 => self.renew_generation_slow(word),
-            generation => generation,
-        }
-    }
-
-    /// Reached by the first claim in a forked child, whose page was wiped.
-    #[cold]
-    fn renew_generation_slow(&self, word: &AtomicU32) -> u32 {
-        // ORDERING: Relaxed - only the value counts. 24 bits fit a cursor; 0 means wiped.
-        let next = self.control().last_generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let next = (next & 0xFF_FFFF).max(1);
-        match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => next,
-            Err(other) => other,
-        }
-    }
-
-    /// Tries to take a claim. Busy means that somebody of this process holds it.
-    pub(crate) fn try_claim<'a>(&self, claim: &'a AtomicU32) -> Option<Claim<'a>> {
-        let generation = self.generation();
-        // ORDERING: Relaxed - a first look, the CAS decides.
-        let seen = claim.load(Ordering::Relaxed);
-        if seen == generation {
-            return None;
-        }
-        // ORDERING: Acquire - sees what the last holder did; pairs with the Release in `drop`.
-        claim.compare_exchange(seen, generation, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(Claim { word: claim, inherited: seen != 0 })
-    }
 }
 
 /// A hint that cannot fault, whatever the address.
@@ -337,18 +299,4 @@ pub(crate) struct Located {
     pub(crate) class: Class,
     /// Whether the grain is the block's first.
     pub(crate) at_start: bool,
-}
-
-/// A claim that is held; dropping it releases.
-pub(crate) struct Claim<'a> {
-    word: &'a AtomicU32,
-    /// Its last holder did not survive a fork, and may have left things half done.
-    pub(crate) inherited: bool,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        // ORDERING: Release - what the holder did is seen by the next one's Acquire.
-        self.word.store(0, Ordering::Release);
-    }
 }

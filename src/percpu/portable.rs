@@ -1,6 +1,7 @@
 //! The portable twin: swap the cursor with CLAIMED, work, store it back. Whoever finds it claimed
 //! (by the code it interrupted, or by another thread that shares the slot) goes elsewhere at once.
 
+use super::generation::Inside;
 use super::platform::sealed::Sealed;
 use super::platform::{Host, Platform, Pop, PoppedMany};
 use crate::layout::block::{Account, BlockId};
@@ -9,39 +10,48 @@ use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU32, Ordering, store_swapped};
 
+/// A claimed cursor's word.
+struct Claimed<'a> {
+    word: &'a AtomicU32,
+    _inside: Inside,
+}
+
 /// Claims the cursor. `None`: somebody has it.
 #[inline]
-fn claim(meta: &Meta, cpu: u32, class: Class) -> Option<(&AtomicU32, Cursor)> {
+fn claim(meta: &Meta, cpu: u32, class: Class) -> Option<(Claimed<'_>, Cursor)> {
     let word = meta.cursor(cpu, class);
-    let generation = meta.generation();
-    let claimed = Cursor::claimed(generation);
+    let inside = Inside::enter();
+    let claimed = Cursor::claimed(meta.generation(&inside));
     // ORDERING: Acquire - the entries of whoever stored the cursor back; pairs with the Release
     // in `unclaim` and the CAS in `exchange`.
     let seen = Cursor(word.swap(claimed.0, Ordering::Acquire));
     if seen == claimed {
         return None;
     }
-    if seen.is_claimed() {
-        // The claimer did not survive a fork; its magazine stays with it.
-        return Some((word, Cursor::NONE));
-    }
-    Some((word, seen))
+    let held = if seen.is_claimed() { left_behind() } else { seen };
+    Some((Claimed { word, _inside: inside }, held))
+}
+
+/// The claimer did not survive a fork; its magazine stays with it.
+#[cold]
+fn left_behind() -> Cursor {
+    Cursor::NONE
 }
 
 /// Ends a claim.
 #[inline]
-fn unclaim(word: &AtomicU32, cursor: Cursor) {
+fn unclaim(claimed: Claimed<'_>, cursor: Cursor) {
     // ORDERING: Release - the magazine's entries; pairs with the Acquire in `claim`.
-    store_swapped(word, cursor.0, Ordering::Release);
+    store_swapped(claimed.word, cursor.0, Ordering::Release);
 }
 
 #[inline]
 pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
+    let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return false;
     };
     let room = cursor.is_magazine() && !cursor.is_full();
-    unclaim(word, if room { meta.put_id(cursor, block) } else { cursor });
+    unclaim(claimed, if room { meta.put_id(cursor, block) } else { cursor });
     room
 }
 
@@ -58,7 +68,7 @@ pub(crate) fn pop_many(
     if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
         return NOTHING;
     }
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
+    let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return NOTHING;
     };
     let (after, got) = take_ids(meta, class, cursor, blocks);
@@ -66,7 +76,7 @@ pub(crate) fn pop_many(
         // ORDERING: Relaxed - as in `pop`.
         meta.cell(cpu, account, class).fetch_add(got as u64, Ordering::Relaxed);
     }
-    unclaim(word, after);
+    unclaim(claimed, after);
     PoppedMany { got, counted: got as u64 }
 }
 
@@ -86,11 +96,11 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
     if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
         return Pop::Miss { counted };
     }
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
+    let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return Pop::Miss { counted };
     };
     if meta.entries(class, cursor) == 0 {
-        unclaim(word, cursor);
+        unclaim(claimed, cursor);
         return Pop::Miss { counted };
     }
     let (block, rest) = meta.take_id(cursor);
@@ -98,7 +108,7 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
         // ORDERING: Relaxed - read after the walk; the state's Release follows (I8).
         meta.cell(cpu, account, class).fetch_add(1, Ordering::Relaxed);
     }
-    unclaim(word, rest);
+    unclaim(claimed, rest);
     Pop::Got(block, rest)
 }
 
@@ -119,8 +129,8 @@ pub(crate) fn steal(meta: &Meta, classes: Classes, mut each: impl FnMut(Class, O
         }
         match claim(meta, cpu, class) {
             None => each(class, None),
-            Some((word, cursor)) => {
-                unclaim(word, Cursor::NONE);
+            Some((claimed, cursor)) => {
+                unclaim(claimed, Cursor::NONE);
                 if cursor.is_magazine() {
                     each(class, Some(cursor));
                 }

@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use super::generation::Inside;
 use crate::layout::classes::{Class, Classes};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
@@ -23,8 +24,9 @@ pub(crate) fn stop_and_take(
     mut fence: impl FnMut(Range<u32>) -> bool,
     mut each: impl FnMut(Class, Option<Cursor>),
 ) {
-    // One value, though a handler may fork and let the child go on here.
-    let stopped = Cursor::stopped(meta.generation());
+    // Inside the reclaim claim, so no generation is renewed meanwhile, though a handler may fork and let the child go
+    // on here.
+    let stopped = Cursor::stopped(meta.generation(&Inside::enter()));
     let cpus = meta.control().cpus;
     let at_once = (BATCH / classes.len()) as u32;
     let mut from = 0;

@@ -3,7 +3,8 @@
 use super::queue::{Links, Popped, Queue};
 use crate::layout::classes::Class;
 use crate::layout::cursor::Cursor;
-use crate::layout::meta::{Claim, Meta};
+use crate::layout::meta::Meta;
+use crate::percpu::generation::{Claim, Inside};
 use crate::sync::Ordering;
 
 /// Magazines are linked through their last word; a node is a cursor.
@@ -37,6 +38,8 @@ impl Meta {
     /// Publishes a magazine in hand. Wait-free: one RMW.
     pub(crate) fn publish_magazine(&self, class: Class, magazine: Cursor) {
         debug_assert!(magazine.is_magazine());
+        // What a handler's child repairs meanwhile is not this gap.
+        let _inside = Inside::enter();
         self.magazine_queue(class).push(magazine.0);
     }
 
@@ -50,8 +53,8 @@ impl Meta {
     pub(crate) fn try_consume(&self, class: Class) -> Option<Consumer<'_>> {
         let depot = self.depot(class);
         let claim = self.try_claim(&depot.consumer.claim)?;
+        let generation = self.generation(&claim.inside);
         let consumer = Consumer { meta: self, class, _claim: claim };
-        let generation = self.generation();
         // ORDERING: Relaxed - written under the claim.
         if depot.consumer.generation.load(Ordering::Relaxed) != generation {
             consumer.repair_slow();

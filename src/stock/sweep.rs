@@ -4,7 +4,8 @@ use super::queue::Popped;
 use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, Classes, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
-use crate::layout::meta::{Claim, Meta};
+use crate::layout::meta::Meta;
+use crate::percpu::generation::Claim;
 use crate::percpu::platform::Platform;
 use crate::sync::{AtomicU32, Ordering};
 
