@@ -203,7 +203,7 @@ fn the_twin_notices_nothing() {
         enter_sandbox();
         for bytes in [64, 4096, 1 << 17] {
             let blocks = all(&pool, id, bytes);
-            assert_eq!(blocks.len() as u64, SPANS * SPAN / occupied(bytes));
+            assert_eq!(blocks.len() as u64, SPANS * SPAN / occupied(SPANS * SPAN, bytes));
             blocks.iter().for_each(|&block| must_free(&pool, id, block));
         }
         assert!(pool.remove_adapter(id).unwrap().exact);

@@ -6,7 +6,7 @@ use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMA
 use super::config::Config;
 #[cfg(not(storport_pool_loom))]
 use super::config::MAX_CPUS;
-use super::cursor::STEALERS;
+use super::cursor::{FIRST_GENERATION, STEALERS};
 use super::geometry::{Geometry, PAGE_MAP};
 use super::page_map::NO_STATES;
 use super::range::Range;
@@ -54,7 +54,7 @@ pub struct Control {
     /// Whether free blocks are poisoned.
     #[cfg(storport_pool_asan)]
     pub(crate) poisons: bool,
-    /// 1 while the fork page has not been wiped; the page itself, or [`own_generation`](Self::own_generation).
+    /// The fork generation, 0 when the page was wiped: the page's word, or [`own_generation`](Self::own_generation).
     pub(crate) fork_word: *const AtomicU32,
 
     /// The fork generation where there is no fork. Written at creation.
@@ -165,8 +165,8 @@ impl Control {
             #[cfg(storport_pool_asan)]
             poisons: false,
             fork_word: core::ptr::null(),
-            own_generation: AtomicU32::new(1),
-            last_generation: AtomicU32::new(1),
+            own_generation: AtomicU32::new(FIRST_GENERATION),
+            last_generation: AtomicU32::new(FIRST_GENERATION),
             not_implemented: AtomicU32::new(0),
             fence_refused: AtomicU32::new(0),
             hook: AtomicPtr::new(core::ptr::null_mut()),

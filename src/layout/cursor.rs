@@ -11,8 +11,7 @@ pub struct Cursor(pub(crate) u32);
 
 /// Words of a magazine: the entries and, in the last one, a link. (Loom: few, since it keeps the history of
 /// each.)
-pub(crate) const MAGAZINE_WORDS: u32 = 1 << MAGAZINE_SHIFT;
-const MAGAZINE_SHIFT: u32 = if cfg!(storport_pool_loom) { 3 } else { 8 };
+pub(crate) const MAGAZINE_WORDS: u32 = if cfg!(storport_pool_loom) { 8 } else { 256 };
 /// Which word of a magazine is its link.
 pub(crate) const LINK_WORD: u32 = MAGAZINE_WORDS - 1;
 /// The most room that a cursor can tell; above are the marks.
@@ -21,11 +20,19 @@ const ROOM: u32 = MAGAZINE_WORDS - 1;
 /// How many stealers may stop cursors at once.
 pub(crate) const STEALERS: usize = 1 << STEALER_BITS;
 const STEALER_BITS: u32 = if cfg!(storport_pool_loom) { 1 } else { 5 };
-/// The highest fork generation that a stopped cursor can tell.
-pub(crate) const MAX_GENERATION: u32 = (1 << (24 - STEALER_BITS)) - 1;
+/// Where a stopped cursor has its stealer's number; a generation has nothing there.
+const STEALER: u32 = (STEALERS as u32 - 1) * MAGAZINE_WORDS;
 const TAG_NONE: u32 = MAX_ROOM + 1;
 const TAG_STOPPED: u32 = MAX_ROOM + 2;
 const TAG_CLAIMED: u32 = MAX_ROOM + 3;
+
+/// The first fork generation. All are written as the cursor that was claimed in them, and so none is 0.
+pub(crate) const FIRST_GENERATION: u32 = next_generation(TAG_CLAIMED);
+
+/// The generation after another one. They wrap.
+pub(crate) const fn next_generation(last: u32) -> u32 {
+    last.wrapping_add(MAGAZINE_WORDS << STEALER_BITS)
+}
 
 impl Cursor {
     /// No magazine. Fails both compares of the fast paths, as do the other two marks.
@@ -34,12 +41,12 @@ impl Cursor {
     /// A stealer waits to see whether the owner's section committed. Its number tells it from all others, so it knows
     /// its own mark again.
     pub(crate) const fn stopped(generation: u32, stealer: u32) -> Cursor {
-        Cursor((generation << STEALER_BITS | stealer) << MAGAZINE_SHIFT | TAG_STOPPED)
+        Cursor(generation + stealer * MAGAZINE_WORDS - (TAG_CLAIMED - TAG_STOPPED))
     }
 
     /// Whether a stealer stopped it that did not survive the fork: it is of another generation.
     pub(crate) const fn is_stopped_before(self, generation: u32) -> bool {
-        self.is_stopped() && self.0 >> (MAGAZINE_SHIFT + STEALER_BITS) != generation
+        self.is_stopped() && self.0 & !STEALER != Cursor::stopped(generation, 0).0
     }
 
     pub(crate) const fn is_stopped(self) -> bool {
@@ -48,7 +55,7 @@ impl Cursor {
 
     /// The portable twin works on the magazine, which its hand holds.
     pub(crate) const fn claimed(generation: u32) -> Cursor {
-        Cursor(generation << MAGAZINE_SHIFT | TAG_CLAIMED)
+        Cursor(generation)
     }
 
     /// Whether this names a magazine. An empty spare, which is 0, does not: the control block lies there.
@@ -90,13 +97,17 @@ mod tests {
     /// docs/CONCURRENCY.md, section 3: room in the low byte, three marks above the most room.
     #[test]
     fn marks_and_magazines_are_told_apart() {
-        assert_eq!((STEALERS, MAX_GENERATION), (32, 0x7_FFFF));
-        for generation in [0, 1, 2, MAX_GENERATION] {
-            let (stopped, claimed) = (Cursor::stopped(generation, 9), Cursor::claimed(generation));
-            assert_eq!((stopped.0 >> 8, claimed.0 >> 8), (generation << 5 | 9, generation));
+        assert_eq!(STEALERS, 32);
+        for generation in [0, 1, 2, 0x7_FFFF_u32] {
+            let word = generation << 13 | 0xFF;
+            let (stopped, claimed) = (Cursor::stopped(word, 9), Cursor::claimed(word));
+            assert_eq!((stopped.0 >> 8, claimed.0 >> 8), (generation << 5 | 9, generation << 5));
+            let next = next_generation(word);
+            assert_eq!(next >> 13, generation.wrapping_add(1) & 0x7_FFFF);
+            assert!(Cursor(next).is_claimed());
+            assert!(!stopped.is_stopped_before(word) && stopped.is_stopped_before(next));
             assert!(claimed.is_claimed() && !stopped.is_claimed());
             assert!(stopped.is_stopped() && !claimed.is_stopped() && !Cursor::NONE.is_stopped());
-            assert!(!stopped.is_stopped_before(generation) && stopped.is_stopped_before(generation ^ 1));
             assert!(!stopped.is_none() && !claimed.is_none());
             assert_ne!(stopped, claimed);
             for mark in [stopped, claimed, Cursor::NONE] {

@@ -20,6 +20,7 @@ impl Meta {
     }
 
     /// Remembers that a fence was refused; answers `false`, as that fence does.
+    #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
     #[cold]
     pub(crate) fn refuse_fence(&self) -> bool {
         // ORDERING: Relaxed - as in `fence_refused`. A failure says that it is remembered already.

@@ -3,7 +3,7 @@
 use super::block::{Account, BlockId};
 use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES, SpanSize};
 use super::control::{Control, Depot};
-use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS, MAX_GENERATION};
+use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
 use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS, SPARES};
 use super::memory::Memory;
 use super::page_map::Entry;
@@ -346,50 +346,6 @@ impl Meta {
         // ORDERING: SeqCst - pairs with the switch and the fences of interning and closing.
         self.control().not_implemented.load(Ordering::SeqCst) != 0
     }
-
-    /// The fork generation: claims and stopped cursors of another one count as free.
-    pub(crate) fn generation(&self) -> u32 {
-        let control = self.control();
-        // SAFETY: the word outlives the pool: it is part of the source's mapping, or of the
-        // control block itself.
-        let word = unsafe { &*control.fork_word };
-        // ORDERING: Relaxed - the value changes only by fork.
-        match word.load(Ordering::Relaxed) {
-            0 => self.renew_generation_slow(word),
-            generation => generation,
-        }
-    }
-
-    /// Reached by the first claim in a forked child, whose page was wiped.
-    #[cold]
-    fn renew_generation_slow(&self, word: &AtomicU32) -> u32 {
-        // ORDERING: Relaxed - only the value counts. A cursor has so many bits for it; 0 means wiped.
-        let next = self.control().last_generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let next = (next & MAX_GENERATION).max(1);
-        match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => next,
-            Err(other) => other,
-        }
-    }
-
-    /// A number for someone who stops cursors, which nobody else has meanwhile.
-    pub(crate) fn claim_stealer(&self) -> Option<(Claim<'_>, u32)> {
-        let stealers = self.control().stealers.iter();
-        stealers.zip(0..).find_map(|(word, number)| Some((self.try_claim(word)?, number)))
-    }
-
-    /// Tries to take a claim. Busy means that somebody of this process holds it.
-    pub(crate) fn try_claim<'a>(&self, claim: &'a AtomicU32) -> Option<Claim<'a>> {
-        let generation = self.generation();
-        // ORDERING: Relaxed - a first look, the CAS decides.
-        let seen = claim.load(Ordering::Relaxed);
-        if seen == generation {
-            return None;
-        }
-        // ORDERING: Acquire - sees what the last holder did; pairs with the Release in `drop`.
-        claim.compare_exchange(seen, generation, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(Claim { word: claim })
-    }
 }
 
 /// A hint that cannot fault, whatever the address.
@@ -412,16 +368,4 @@ pub(crate) struct Located {
     pub(crate) class: Class,
     /// Whether the grain is the block's first.
     pub(crate) at_start: bool,
-}
-
-/// A claim that is held; dropping it releases.
-pub(crate) struct Claim<'a> {
-    word: &'a AtomicU32,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        // ORDERING: Release - what the holder did is seen by the next one's Acquire.
-        self.word.store(0, Ordering::Release);
-    }
 }

@@ -193,7 +193,7 @@ impl Meta {
     /// Takes the place of an account that nobody needs: a dead tag's totals go to the *other* account of the gone.
     /// Bounded by the number of classes.
     fn take_dead(&self, key: Key) -> Option<Account> {
-        let generation = self.generation();
+        let generation = self.generation_number();
         let leaving = Key::leaving(generation);
         self.places(key).find(|&place| {
             let seen = self.account_key(place);

@@ -164,7 +164,7 @@ impl Meta {
     /// Adds an adapter. Lock-free.
     pub(crate) fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
         let mut error = AdapterError::TooMany;
-        let generation = self.generation();
+        let generation = self.generation_number();
         for slot in self.slots() {
             let seen = self.slot(slot);
             let life = match seen.state() {
@@ -274,13 +274,13 @@ impl Meta {
     /// Begins the removal of a live adapter: one caller wins, new calls are refused from here on.
     pub(crate) fn begin_removal(&self, id: AdapterId) -> Option<Removing> {
         let Place { slot, life } = self.place_of(id)?;
-        let removing = Slot::held(life, REMOVING, self.generation());
+        let removing = Slot::held(life, REMOVING, self.generation_number());
         self.change_slot(slot, Slot::new(life, LIVE), removing).then_some(Removing { slot, word: removing })
     }
 
     /// An adapter whose remover did not survive a fork: its removal is ours now.
     pub(crate) fn adopt_removal(&self) -> Option<(AdapterId, Removing)> {
-        let generation = self.generation();
+        let generation = self.generation_number();
         self.slots().find_map(|slot| {
             let seen = self.slot(slot);
             let life = seen.life();

@@ -78,7 +78,7 @@ impl Meta {
 
     /// Frees the word of a settled account; its counts go to another one.
     pub(crate) fn retire(&self, account: Account, key: Key, into: Account) {
-        let leaving = Key::leaving(self.generation());
+        let leaving = Key::leaving(self.generation_number());
         if self.retag(account, key, leaving) {
             self.pour(account, leaving, into, self.account_key(into).open());
             self.change_account(account, leaving, UNUSED);

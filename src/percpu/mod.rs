@@ -15,6 +15,7 @@ mod section;
 #[cfg(all(feature = "std", target_os = "linux", target_arch = "x86_64"))]
 mod bulk;
 pub(crate) mod claim;
+pub(crate) mod generation;
 pub(crate) mod masked;
 #[cfg(feature = "std")]
 pub(crate) mod native;

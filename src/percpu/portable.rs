@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use super::generation::Inside;
 use super::platform::sealed::Sealed;
 use super::platform::{Host, Platform, Pop, PoppedMany, Stolen};
 use crate::layout::block::{Account, BlockId};
@@ -12,39 +13,48 @@ use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::sync::{AtomicU32, Ordering, store_swapped};
 
+/// A claimed cursor's word.
+struct Claimed<'a> {
+    word: &'a AtomicU32,
+    _inside: Inside,
+}
+
 /// Claims the cursor. `None`: somebody has it.
 #[inline]
-fn claim(meta: &Meta, cpu: u32, class: Class) -> Option<(&AtomicU32, Cursor)> {
+fn claim(meta: &Meta, cpu: u32, class: Class) -> Option<(Claimed<'_>, Cursor)> {
     let word = meta.cursor(cpu, class);
-    let generation = meta.generation();
-    let claimed = Cursor::claimed(generation);
+    let inside = Inside::enter();
+    let claimed = Cursor::claimed(meta.generation(&inside));
     // ORDERING: Acquire - the entries of whoever stored the cursor back; pairs with the Release
     // in `unclaim` and the CAS in `exchange`.
     let seen = Cursor(word.swap(claimed.0, Ordering::Acquire));
     if seen == claimed {
         return None;
     }
-    if seen.is_claimed() {
-        // The claimer did not survive a fork; its magazine stays with it.
-        return Some((word, Cursor::NONE));
-    }
-    Some((word, seen))
+    let held = if seen.is_claimed() { left_behind() } else { seen };
+    Some((Claimed { word, _inside: inside }, held))
+}
+
+/// The claimer did not survive a fork; its magazine stays with it.
+#[cold]
+fn left_behind() -> Cursor {
+    Cursor::NONE
 }
 
 /// Ends a claim.
 #[inline]
-fn unclaim(word: &AtomicU32, cursor: Cursor) {
+fn unclaim(claimed: Claimed<'_>, cursor: Cursor) {
     // ORDERING: Release - the magazine's entries; pairs with the Acquire in `claim`.
-    store_swapped(word, cursor.0, Ordering::Release);
+    store_swapped(claimed.word, cursor.0, Ordering::Release);
 }
 
 #[inline]
 pub(crate) fn push(meta: &Meta, cpu: u32, class: Class, block: BlockId) -> bool {
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
+    let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return false;
     };
     let room = cursor.is_magazine() && !cursor.is_full();
-    unclaim(word, if room { meta.put_id(cursor, block) } else { cursor });
+    unclaim(claimed, if room { meta.put_id(cursor, block) } else { cursor });
     room
 }
 
@@ -65,15 +75,15 @@ pub(crate) fn pop_many(
     if !open() || meta.not_implemented() {
         return NOTHING;
     }
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
+    let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return NOTHING;
     };
     let (after, got) = take_ids(meta, class, cursor, blocks);
     if got > 0 && !count_seen(cell, seen, got as u64, open) {
-        unclaim(word, cursor);
+        unclaim(claimed, cursor);
         return NOTHING;
     }
-    unclaim(word, after);
+    unclaim(claimed, after);
     PoppedMany { got, counted: got as u64 }
 }
 
@@ -97,19 +107,19 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
     if !open() || meta.not_implemented() {
         return Pop::Miss { counted };
     }
-    let Some((word, cursor)) = claim(meta, cpu, class) else {
+    let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return Pop::Miss { counted };
     };
     if meta.entries(class, cursor) == 0 {
-        unclaim(word, cursor);
+        unclaim(claimed, cursor);
         return Pop::Miss { counted };
     }
     let (block, rest) = meta.take_id(cursor);
     if !counted && !count_seen(cell, seen, 1, open) {
-        unclaim(word, cursor);
+        unclaim(claimed, cursor);
         return Pop::Miss { counted };
     }
-    unclaim(word, rest);
+    unclaim(claimed, rest);
     Pop::Got(block, rest)
 }
 
@@ -132,12 +142,12 @@ fn steal_from(meta: &Meta, cpu: u32, class: Class) -> Stolen {
     }
     match claim(meta, cpu, class) {
         None => Stolen::Busy,
-        Some((word, cursor)) if meta.entries(class, cursor) > 0 => {
-            unclaim(word, Cursor::NONE);
+        Some((claimed, cursor)) if meta.entries(class, cursor) > 0 => {
+            unclaim(claimed, Cursor::NONE);
             Stolen::Magazine(cursor)
         }
-        Some((word, cursor)) => {
-            unclaim(word, cursor);
+        Some((claimed, cursor)) => {
+            unclaim(claimed, cursor);
             Stolen::Nothing
         }
     }

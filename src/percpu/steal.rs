@@ -26,7 +26,6 @@ pub(crate) fn stop_and_take(
     mut fence: impl FnMut(Range<u32>) -> bool,
     mut each: impl FnMut(Stolen),
 ) {
-    let generation = meta.generation();
     let is_empty = |cpu| {
         // ORDERING: Relaxed - a first look.
         let seen = Cursor(meta.cursor(cpu, class).load(Ordering::Relaxed));
@@ -35,9 +34,11 @@ pub(crate) fn stop_and_take(
     if cpus.clone().all(is_empty) {
         return;
     }
-    let Some((_claim, stealer)) = meta.claim_stealer() else {
+    let Some((claim, stealer)) = meta.claim_stealer() else {
         return each(Stolen::Busy);
     };
+    // Inside the claim, so no generation is renewed meanwhile, though a handler may fork and let the child go on here.
+    let generation = meta.generation(&claim.inside);
     let stopped = Cursor::stopped(generation, stealer);
     let mut from = cpus.start;
     while from < cpus.end {

@@ -1,5 +1,5 @@
-//! The thread's own words: where its restartable sequences find their area, its IRQL, and its slot in
-//! the portable twin.
+//! The thread's own words: where its restartable sequences find their area, its IRQL, its slot in the portable twin, and
+//! inside how many claims it is.
 //!
 //! On Linux x86-64 they are initial-exec thread-local storage, so that reading them is a load,
 //! never an allocation, from a signal handler and in a shared library too.
@@ -30,12 +30,13 @@ mod words {
         ".globl storport_pool_thread_0_1",
         ".hidden storport_pool_thread_0_1",
         ".type storport_pool_thread_0_1, @object",
-        ".size storport_pool_thread_0_1, 20",
+        ".size storport_pool_thread_0_1, 24",
         "storport_pool_thread_0_1:",
         ".long 0",  // the area
         ".long -1", // the stand-in's cpu_id
         ".quad 0",  // the stand-in's rseq_cs
         ".long 0",  // the slot + 1
+        ".long 0",  // inside how many claims
         ".popsection",
     );
 
@@ -45,9 +46,44 @@ mod words {
         state: AtomicU64,
         _stand_in: [AtomicU32; 3],
         pub(super) slot: AtomicU32,
+        pub(super) depth: AtomicU32,
     }
     /// Where the words lie from the symbol.
     const WORDS: i32 = -4;
+    /// Where the depth lies from the symbol.
+    const DEPTH: i32 = 20;
+    const _: () = assert!(core::mem::offset_of!(Words, depth) as i32 + WORDS == DEPTH);
+
+    /// One claim more. Answers where the word lies, for `leave`: from the thread pointer to the symbol.
+    #[inline(always)]
+    pub(super) fn enter() -> usize {
+        let symbol: usize;
+        // SAFETY: changes the thread's own word, in one instruction, so that no handler comes in between.
+        unsafe {
+            core::arch::asm!(
+                "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
+                "inc dword ptr fs:[{t} + {DEPTH}]",
+                t = out(reg) symbol,
+                DEPTH = const DEPTH,
+                options(nostack),
+            );
+        }
+        symbol
+    }
+
+    /// One claim less.
+    #[inline(always)]
+    pub(super) fn leave(symbol: usize) {
+        // SAFETY: as in `enter`, on the same thread.
+        unsafe {
+            core::arch::asm!(
+                "dec dword ptr fs:[{t} + {DEPTH}]",
+                t = in(reg) symbol,
+                DEPTH = const DEPTH,
+                options(nostack),
+            );
+        }
+    }
 
     /// Where each thread's rseq area lies from the thread pointer; 0 = this process has none.
     static AREA: AtomicU64 = AtomicU64::new(0);
@@ -134,16 +170,40 @@ mod words {
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod words {
-    use crate::sync::{AtomicU32, Ordering};
+    use crate::sync::{AtomicU32, Ordering, compiler_fence};
 
     pub(super) struct Words {
         pub(super) irql: AtomicU32,
         pub(super) slot: AtomicU32,
+        pub(super) depth: AtomicU32,
     }
 
     std::thread_local! {
         // Constant and without destructor: no lazy initialisation where the target has native TLS.
-        static WORDS: Words = const { Words { irql: AtomicU32::new(0), slot: AtomicU32::new(0) } };
+        static WORDS: Words = const {
+            Words { irql: AtomicU32::new(0), slot: AtomicU32::new(0), depth: AtomicU32::new(0) }
+        };
+    }
+
+    /// One claim more.
+    #[inline(always)]
+    pub(super) fn enter() {
+        // ORDERING: Relaxed, twice - the thread's own word. A handler in between leaves it as it found it.
+        with(|words| {
+            words.depth.store(words.depth.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed)
+        });
+        // ORDERING: the claim stays behind it.
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// One claim less.
+    #[inline(always)]
+    pub(super) fn leave((): ()) {
+        // ORDERING: as in `enter`; the claim stays before it.
+        compiler_fence(Ordering::SeqCst);
+        with(|words| {
+            words.depth.store(words.depth.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed)
+        });
     }
 
     #[inline(always)]
@@ -202,6 +262,38 @@ pub(crate) fn slot() -> u32 {
             slot => slot - 1,
         }
     })
+}
+
+/// While it lives, the thread is inside one claim more.
+pub(crate) struct Depth {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    words: usize,
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    words: (),
+    _not_send: PhantomData<*mut ()>,
+}
+
+// It counts on the thread that made it.
+assert_not_impl_any!(Depth: Send, Sync);
+
+impl Depth {
+    #[inline(always)]
+    pub(crate) fn enter() -> Depth {
+        Depth { words: words::enter(), _not_send: PhantomData }
+    }
+
+    /// Inside how many claims the thread is.
+    pub(crate) fn now() -> u32 {
+        // ORDERING: Relaxed - the thread's own word.
+        words::with(|words| words.depth.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Depth {
+    #[inline(always)]
+    fn drop(&mut self) {
+        words::leave(self.words);
+    }
 }
 
 impl Irql {

@@ -27,6 +27,7 @@ impl Drop for Backing {
 pub(crate) mod os {
     use super::*;
     use crate::layout::classes::MOST_SPAN;
+    use crate::layout::cursor::FIRST_GENERATION;
     use crate::sync::AtomicU32;
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
@@ -72,7 +73,7 @@ pub(crate) mod os {
             NonNull::slice_from_raw_parts(self.start, self.bytes)
         }
 
-        /// A word that reads 0 in a forked child, and 1 here; `None` where the kernel has no such page.
+        /// A word that reads 0 in a forked child, and here the first generation; `None` where the kernel has no such page.
         pub(crate) fn fork_word(&mut self) -> Option<*const AtomicU32> {
             // The mapping's last page: behind what was asked for.
             // SAFETY: inside the mapping.
@@ -80,7 +81,7 @@ pub(crate) mod os {
             // SAFETY: the page is ours, and nothing lies on it but the word.
             unsafe {
                 madvise(page.as_ptr().cast(), PAGE, Advice::LinuxWipeOnFork).ok()?;
-                page.cast::<AtomicU32>().write(AtomicU32::new(1));
+                page.cast::<AtomicU32>().write(AtomicU32::new(FIRST_GENERATION));
             }
             Some(page.as_ptr().cast())
         }

@@ -8,6 +8,7 @@ use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
+use crate::percpu::generation::Inside;
 use crate::percpu::platform::{Platform, Stolen};
 use crate::sync::Ordering;
 
@@ -314,7 +315,7 @@ fn carve(meta: &Meta, class: Class, wants_magazine: bool) -> Option<Source> {
 fn is_empty(meta: &Meta, class: Class, cursor: Cursor) -> bool {
     cursor.is_none()
         || cursor.is_magazine() && meta.entries(class, cursor) == 0
-        || cursor.is_stopped_before(meta.generation())
+        || cursor.is_stopped() && cursor.is_stopped_before(meta.generation(&Inside::enter()))
 }
 
 /// Makes a magazine in hand the loaded one, if the cursor is empty; else its spare.

@@ -25,7 +25,7 @@ use interruption::{Count, Interruption, run};
 use loose::Case;
 use overtaken::{Came, Removal};
 use storport_pool::Commit;
-use world::{Act, World};
+use world::{Act, InChild, World};
 
 /// The larger ones have no fast path in allocate.
 const SIZES: [u32; 2] = [4096, 32_768];
@@ -145,6 +145,26 @@ fn each_instruction_of_the_pool() {
     }
     println!("{reached} instructions");
     assert!(reached > 1000, "only {reached} instructions were reached");
+}
+
+/// A handler forks at each instruction; its child calls the pool in the handler, and goes on in the interrupted call.
+/// That call's claims are of the parent's time, and held all the same.
+#[test]
+fn each_instruction_in_a_handlers_child() {
+    let (_turn, _) = prepare();
+    let mut reached = 0;
+    for at in functions::instructions() {
+        for bytes in SIZES {
+            if run(bytes, Interruption { at, act: Act::Nothing }, None)[0].reached == 0 {
+                continue;
+            }
+            // Each takes long, so each instruction has one of them.
+            let what = InChild::ALL[at as usize % InChild::ALL.len()];
+            reached += run(bytes, Interruption { at, act: Act::ForkAnd(what) }, None)[0].reached;
+        }
+    }
+    println!("{reached} children");
+    assert!(reached > 1000, "only {reached} children");
 }
 
 /// An allocation stops at each instruction that it comes by, and at each of the sections, until its adapter was

@@ -32,6 +32,25 @@ pub enum Act {
     Fork,
     /// Leaves a child in which the call never goes on, as that of another thread.
     Orphan,
+    /// Leaves a child that calls the pool in the handler, and then goes on too.
+    ForkAnd(InChild),
+}
+
+/// What a child does before it returns into the call that its parent's handler interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InChild {
+    Allocates,
+    Frees,
+    /// Fills and empties several magazines.
+    Churns,
+    /// Takes all that is to be had.
+    Drains,
+    Trims,
+}
+
+impl InChild {
+    pub const ALL: [InChild; 5] =
+        [InChild::Allocates, InChild::Frees, InChild::Churns, InChild::Drains, InChild::Trims];
 }
 
 impl Act {
@@ -71,6 +90,7 @@ pub struct World {
     switches: Cell<u64>,
     cpu: Cell<u32>,
     in_child: Cell<bool>,
+    drained: Cell<bool>,
 }
 
 impl World {
@@ -92,6 +112,7 @@ impl World {
             switches: Cell::new(0),
             cpu: Cell::new(0),
             in_child: Cell::new(false),
+            drained: Cell::new(false),
         }
     }
 
@@ -115,6 +136,7 @@ impl World {
     pub fn allocate(&self) {
         match alloc(&self.pool, self.owner, self.bytes) {
             Ok(address) => self.admit(address),
+            Err(Status::INSUFFICIENT_RESOURCES) if self.drained.get() => {}
             Err(status) => assert!(self.switched.get() && status == Status::NOT_IMPLEMENTED, "{status}"),
         }
         self.done();
@@ -124,7 +146,11 @@ impl World {
     pub fn allocate_bulk(&self) {
         let mut blocks = [0; MANY];
         let status = self.pool.allocate_bulk(self.owner, self.bytes, TAG, &mut blocks);
-        if status.is_success() {
+        if self.drained.get() && status == Status::INSUFFICIENT_RESOURCES {
+            assert_eq!(blocks, [0; MANY]);
+            // What it had got by then counts.
+            self.switches.set(self.switches.get() + 1);
+        } else if status.is_success() {
             blocks.into_iter().for_each(|address| self.admit(address));
         } else {
             assert!(self.switched.get() && status == Status::NOT_IMPLEMENTED, "{status}");
@@ -231,6 +257,18 @@ impl World {
                     self.in_child.set(true);
                 }
             }
+            Act::ForkAnd(what) => {
+                if self.is_child() {
+                    self.in_child.set(true);
+                    match what {
+                        InChild::Allocates => self.interrupt(Act::Allocate),
+                        InChild::Frees => self.interrupt(Act::Free),
+                        InChild::Churns => self.interrupt(Act::Churn),
+                        InChild::Drains => self.drain(),
+                        InChild::Trims => self.interrupt(Act::Trim),
+                    }
+                }
+            }
             Act::Orphan => {
                 if is_child() {
                     self.go_on_alone();
@@ -238,6 +276,13 @@ impl World {
                     unsafe { libc::_exit(WELL) }
                 }
             }
+        }
+    }
+
+    fn drain(&self) {
+        self.drained.set(true);
+        while let Ok(block) = alloc(&self.pool, self.owner, self.bytes) {
+            self.admit(block);
         }
     }
 
