@@ -258,7 +258,7 @@ impl World {
                 }
             }
             Act::ForkAnd(what) => {
-                if self.is_child() {
+                if is_child() {
                     self.in_child.set(true);
                     match what {
                         InChild::Allocates => self.interrupt(Act::Allocate),
