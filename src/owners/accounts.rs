@@ -208,13 +208,15 @@ impl Meta {
     }
 
     /// Whether nobody needs the account: it keeps totals of a tag, an overtaken allocation made it for an adapter that
-    /// was gone, or who emptied it did not survive a fork. Its counts lie in the shared row.
+    /// was gone, or who emptied it did not survive a fork. Its counts lie in the shared row. When a fence was refused, a
+    /// removal may have left accounts in which a section still counts: they look like the second kind, and stay.
     fn is_dead(&self, seen: Key, leaving: Key) -> bool {
         let owner = seen.owner();
         if seen.is_leaving() {
             return seen != leaving;
         }
-        seen == seen.closed() && (owner == AdapterId::GONE || !owner.is_left() && self.adapter_removed(owner))
+        seen == seen.closed() && (owner == AdapterId::GONE
+            || !owner.is_left() && self.adapter_removed(owner) && !self.fence_refused())
     }
 
     /// Opens an account that somebody made `opening`, if its adapter is open.
