@@ -41,18 +41,12 @@ pub(crate) fn add_to_cell(cell: &AtomicU64, count: u64, valid: impl Fn() -> bool
     }
 }
 
-/// Counts in a cell that was `seen` before the account was found open. One RMW, unless another thread counted since.
+/// Counts in a cell that was `seen` before the account was found open. `false`: it was emptied since, or another thread
+/// of the same cache counted.
 #[inline(always)]
-pub(crate) fn count_seen(cell: &AtomicU64, seen: u64, count: u64, valid: impl Fn() -> bool) -> bool {
+pub(crate) fn count_seen(cell: &AtomicU64, seen: u64, count: u64) -> bool {
     // ORDERING: Relaxed - read after the walk; the state's Release follows (I8).
     cell.compare_exchange(seen, seen.wrapping_add(count), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        || count_again(cell, count, valid)
-}
-
-#[cold]
-#[inline(never)]
-fn count_again(cell: &AtomicU64, count: u64, valid: impl Fn() -> bool) -> bool {
-    add_to_cell(cell, count, valid)
 }
 
 /// Takes all that a cell holds, if `valid` says yes after it was read. Who read it before fails to count.
@@ -104,8 +98,9 @@ mod tests {
         assert_eq!(empty_cell(&cell, || false), None);
         assert_eq!(empty_cell(&cell, || true), Some(7));
         assert!(add_to_cell(&cell, 7, || true));
-        assert!(!count_seen(&cell, seen, 1, || false));
-        assert!(count_seen(&cell, seen, 1, || true));
+        assert!(!count_seen(&cell, seen, 1));
+        assert!(!add_to_cell(&cell, 1, || false));
+        assert!(add_to_cell(&cell, 1, || true));
         assert_eq!(count_of(cell.load(Ordering::Relaxed)), 8);
         assert!(add_to_cell(&cell, 10u64.wrapping_neg(), || true));
         assert_eq!(balance_of(cell.load(Ordering::Relaxed)), 2u64.wrapping_neg());

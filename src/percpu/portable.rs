@@ -71,15 +71,14 @@ pub(crate) fn pop_many(
     // ORDERING: Acquire - as in `pop`.
     let seen = cell.load(Ordering::Acquire);
     // ORDERING: Relaxed - as in `pop`.
-    let open = || meta.account_word(account).load(Ordering::Relaxed) == key;
-    if !open() || meta.not_implemented() {
+    if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
         return NOTHING;
     }
     let Some((claimed, cursor)) = claim(meta, cpu, class) else {
         return NOTHING;
     };
     let (after, got) = take_ids(meta, class, cursor, blocks);
-    if got > 0 && !count_seen(cell, seen, got as u64, open) {
+    if got > 0 && !count_seen(cell, seen, got as u64) {
         unclaim(claimed, cursor);
         return NOTHING;
     }
@@ -103,8 +102,7 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
     // ORDERING: Acquire - before the look at the account: when that is open, the cell was not emptied yet (I13).
     let seen = cell.load(Ordering::Acquire);
     // ORDERING: Relaxed - compared whole; an open word says that its adapter is open (I9).
-    let open = || meta.account_word(account).load(Ordering::Relaxed) == key;
-    if !open() || meta.not_implemented() {
+    if meta.account_word(account).load(Ordering::Relaxed) != key || meta.not_implemented() {
         return Pop::Miss { counted };
     }
     let Some((claimed, cursor)) = claim(meta, cpu, class) else {
@@ -115,7 +113,7 @@ pub(crate) fn pop(meta: &Meta, cpu: u32, class: Class, account: Account, key: u6
         return Pop::Miss { counted };
     }
     let (block, rest) = meta.take_id(cursor);
-    if !counted && !count_seen(cell, seen, 1, open) {
+    if !counted && !count_seen(cell, seen, 1) {
         unclaim(claimed, cursor);
         return Pop::Miss { counted };
     }
