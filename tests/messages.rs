@@ -30,6 +30,8 @@ fn compile(folder: &Path, source: &Path, name: &str, options: &[&str]) -> (bool,
             "--crate-name",
             name,
         ])
+        .arg("-L")
+        .arg(format!("dependency={}", deps().display()))
         .arg("--out-dir")
         .arg(folder)
         .arg("--extern")

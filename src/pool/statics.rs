@@ -11,23 +11,16 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Nobody's yet, or given back by a failed `init`.
-const FREE: u32 = 0;
-/// Somebody makes the pool.
-const BEGUN: u32 = 1;
-/// The pool is there, for ever.
-const READY: u32 = 2;
-
 /// Zeroed memory for one [`StaticPool`], which [`static_pool!`](crate::static_pool) makes of the right size.
 #[repr(C, align(4096))]
 pub struct StaticMetadata<const BYTES: usize> {
     bytes: UnsafeCell<[u8; BYTES]>,
-    /// FREE, BEGUN, READY. Here, so that two pools over one metadata are refused. Behind the bytes: all of it is zero,
-    /// and takes no room in an executable.
-    state: AtomicU32,
+    /// 1: a pool has it, or is being made over it. Written by `make`. (All is zero at first, and so takes no room in an
+    /// executable.)
+    taken: AtomicU32,
 }
 
-// SAFETY: the bytes belong to whoever takes the state from FREE to BEGUN.
+// SAFETY: the bytes belong to whoever takes them.
 unsafe impl<const BYTES: usize> Sync for StaticMetadata<BYTES> {}
 
 impl<const BYTES: usize> StaticMetadata<BYTES> {
@@ -35,7 +28,7 @@ impl<const BYTES: usize> StaticMetadata<BYTES> {
     #[allow(clippy::new_without_default, reason = "it is for statics")]
     #[must_use]
     pub const fn new() -> StaticMetadata<BYTES> {
-        StaticMetadata { bytes: UnsafeCell::new([0; BYTES]), state: AtomicU32::new(FREE) }
+        StaticMetadata { bytes: UnsafeCell::new([0; BYTES]), taken: AtomicU32::new(0) }
     }
 }
 
@@ -64,11 +57,13 @@ const fn anywhere(config: &Config) -> Config {
 pub struct StaticPool<P: Platform> {
     config: Config,
     metadata: NonNull<[u8]>,
-    state: &'static AtomicU32,
+    taken: &'static AtomicU32,
+    /// 1: the pool is there, for ever. Written by `make`.
+    ready: AtomicU32,
     pool: UnsafeCell<MaybeUninit<Pool<P>>>,
 }
 
-// SAFETY: the pool is written by whoever took the state to BEGUN, and shared once it is READY; a pool is Sync. The
+// SAFETY: the pool is written by whoever took the metadata, and shared once it is ready; a pool is Sync. The
 // platform may have been made on another thread, so it must be Send.
 unsafe impl<P: Platform + Send> Sync for StaticPool<P> {}
 
@@ -76,7 +71,7 @@ unsafe impl<P: Platform + Send> Sync for StaticPool<P> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StaticError {
-    /// It is there already, or is being made by another CPU.
+    /// It is there already, or is being made by another CPU; or another pool has its metadata.
     Twice,
     /// The configuration does not fit, with the base that was given.
     Create(CreateError),
@@ -106,7 +101,8 @@ impl<P: Platform> StaticPool<P> {
         StaticPool {
             config,
             metadata: NonNull::slice_from_raw_parts(start, BYTES),
-            state: &metadata.state,
+            taken: &metadata.taken,
+            ready: AtomicU32::new(0),
             pool: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }
@@ -132,22 +128,22 @@ impl<P: Platform> StaticPool<P> {
 
     fn make(&'static self, config: &Config, platform: P) -> Result<&'static Pool<P>, StaticError> {
         // ORDERING: Acquire - pairs with the Release of a try that failed.
-        if self.state.compare_exchange(FREE, BEGUN, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(StaticError::Twice);
         }
-        // SAFETY: the metadata is a static's, zeroed, and ours, since we took its state; a try that fails writes
+        // SAFETY: the metadata is a static's, zeroed, and ours, since we took it; a try that fails writes
         // nothing to it. Nobody gets memory that is not his by it: whoever uses an address must own the range.
         match unsafe { Pool::new_in(config, self.metadata, platform) } {
             Ok(pool) => {
-                // SAFETY: as above; nobody reads it before the state is READY.
+                // SAFETY: whoever takes the metadata keeps it, so nobody else writes; nobody reads before it is ready.
                 let pool = unsafe { (*self.pool.get()).write(pool) };
                 // ORDERING: Release - the pool; pairs with the Acquire in `get`.
-                self.state.store(READY, Ordering::Release);
+                self.ready.store(1, Ordering::Release);
                 Ok(pool)
             }
             Err(error) => {
                 // ORDERING: Release - pairs with the Acquire above.
-                self.state.store(FREE, Ordering::Release);
+                self.taken.store(0, Ordering::Release);
                 Err(StaticError::Create(error))
             }
         }
@@ -157,8 +153,8 @@ impl<P: Platform> StaticPool<P> {
     #[inline]
     pub fn get(&'static self) -> Option<&'static Pool<P>> {
         // ORDERING: Acquire - pairs with the Release in `make`.
-        let ready = self.state.load(Ordering::Acquire) == READY;
-        // SAFETY: it was written before the state became READY, and never changes.
+        let ready = self.ready.load(Ordering::Acquire) != 0;
+        // SAFETY: it was written before it was ready, and never changes.
         ready.then(|| unsafe { (*self.pool.get()).assume_init_ref() })
     }
 }
@@ -203,10 +199,12 @@ macro_rules! static_pool {
     ($(#[$attribute:meta])* $visibility:vis static $name:ident: $platform:ty = $config:expr;) => {
         $(#[$attribute])*
         $visibility static $name: $crate::StaticPool<$platform> = {
-            const CONFIG: $crate::Config = $config;
-            static METADATA: $crate::StaticMetadata<{ $crate::static_metadata_bytes(&CONFIG) }> =
-                $crate::StaticMetadata::new();
-            $crate::StaticPool::new(CONFIG, &METADATA)
+            // Names that the configuration's expression does not use.
+            const STATIC_POOL_CONFIG: $crate::Config = $config;
+            static STATIC_POOL_METADATA: $crate::StaticMetadata<
+                { $crate::static_metadata_bytes(&STATIC_POOL_CONFIG) },
+            > = $crate::StaticMetadata::new();
+            $crate::StaticPool::new(STATIC_POOL_CONFIG, &STATIC_POOL_METADATA)
         };
     };
 }
