@@ -13,6 +13,9 @@
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(not(all(target_pointer_width = "64", target_has_atomic = "64")), storport_pool_unsuited))]
+compile_error!("storport-pool needs a target with 64-bit pointers and 64-bit atomics");
+
 #[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(any(feature = "std", storport_pool_loom, storport_pool_steps))]
@@ -56,6 +59,11 @@ pub use pool::safe::{Adapter, Block};
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
 #[cfg(feature = "std")]
 pub use pool::source::PoolOptions;
+#[cfg(not(storport_pool_loom))]
+#[doc(hidden)]
+pub use pool::statics::static_metadata_bytes;
+#[cfg(not(storport_pool_loom))]
+pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use common::*;
 use storport_pool::steps::{Step, install};
 use storport_pool::{
-    AdapterId, Host, Irql, MaskInterrupts, Masked, Platform, Pool, PoolOptions, Portable, Status,
+    AdapterId, Commit, Host, Irql, MaskInterrupts, Masked, Platform, Pool, PoolOptions, Portable, Status,
 };
 
 /// Blocks of this size: 16 to a magazine.
@@ -341,6 +341,67 @@ fn all_at_once<K: Kind>() {
     assert_eq!(worst::<K>(tries, Status::INVALID_PARAMETER)[1], tries + 1);
 }
 
+/// Whether the child of this process comes to the end of `work`.
+#[cfg(target_os = "linux")]
+fn in_a_child(work: impl FnOnce()) -> bool {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+    const WELL: i32 = 42;
+    // SAFETY: the child works on the copy of this thread alone, and ends.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // SAFETY: ends the process without running anything of the parent's.
+            unsafe { nix::libc::_exit(if ended.is_ok() { WELL } else { 1 }) }
+        }
+        ForkResult::Parent { child } => waitpid(child, None).unwrap() == WaitStatus::Exited(child, WELL),
+    }
+}
+
+/// The first free in a forked child, whose claims are of a new generation, takes no more than others.
+#[cfg(target_os = "linux")]
+fn forked<K: Kind>() {
+    let bench = Bench::<K>::new(0);
+    let blocks = bench.blocks(6);
+    bench.expect("no magazine loaded", blocks[0], 1, 5);
+    bench.expect("room", blocks[1], 0, 2);
+    // Says nothing: another thread may have held the output's lock at the fork.
+    let room = |block| {
+        let [_, locked] = bench.count(block, Status::SUCCESS);
+        assert_eq!(locked, if K::TWIN { 2 } else { CHECKED });
+    };
+    assert!(in_a_child(|| {
+        room(blocks[2]);
+        room(blocks[3]);
+        assert!(in_a_child(|| room(blocks[4])));
+    }));
+}
+
+/// A thread's first call of the twin on std takes its slot: one locked operation more.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_threads_first_free() {
+    install(on_step);
+    let pool = PoolOptions::new(16 * SPAN).cpus(1).commit(Commit::Portable).build().unwrap();
+    let id = pool.add_adapter("disk").unwrap();
+    let blocks: Vec<u64> = (0..8).map(|_| alloc(&pool, id, SIZE).unwrap()).collect();
+    let locked = |block| {
+        COUNTS.set(Some([0; 2]));
+        must_free(&pool, id, block);
+        COUNTS.take().unwrap()[1]
+    };
+    assert_eq!(locked(blocks[0]), 2);
+    std::thread::scope(|scope| {
+        let frees = scope.spawn(|| {
+            assert_eq!([locked(blocks[1]), locked(blocks[2])], [3, 2]);
+            in_a_child(|| assert_eq!([locked(blocks[3]), locked(blocks[4])], [2, 2]))
+        });
+        assert!(frees.join().unwrap());
+        // Its child makes the thread's first call.
+        assert!(scope.spawn(|| in_a_child(|| assert_eq!(locked(blocks[5]), 3))).join().unwrap());
+    });
+}
+
 macro_rules! on_both {
     ($($name:ident),*) => {
         mod masked { $(#[test] fn $name() { super::$name::<super::OnMasked>() })* }
@@ -348,4 +409,4 @@ macro_rules! on_both {
     };
 }
 
-on_both!(situations, no_magazines, cursor_of_others, all_at_once);
+on_both!(situations, no_magazines, cursor_of_others, all_at_once, forked);

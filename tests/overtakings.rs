@@ -205,3 +205,126 @@ fn an_allocation_under_the_other_account() {
         an_allocation_and_its_adapters_removal(60, bytes);
     }
 }
+
+/// A handler forks before each operation of a call of the twin's; its child calls the pool there, and goes on in the
+/// interrupted call, whose claims are of the parent's time and held all the same. Nothing is lost, nothing twice.
+#[cfg(target_os = "linux")]
+mod in_a_handlers_child {
+    use super::*;
+    use nix::libc;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+
+    const WELL: i32 = 42;
+
+    /// What the pool has, and what is live in it.
+    struct World {
+        pool: Rc<Pool<Native>>,
+        id: AdapterId,
+        live: RefCell<std::collections::BTreeSet<u64>>,
+        is_child: Cell<bool>,
+    }
+
+    impl World {
+        fn take(&self, bytes: u32) -> bool {
+            let Ok(block) = alloc(&self.pool, self.id, bytes) else { return false };
+            assert!(self.live.borrow_mut().insert(block), "{block:#x} twice");
+            true
+        }
+
+        fn give(&self) {
+            let block = self.live.borrow_mut().pop_first();
+            if let Some(block) = block {
+                must_free(&self.pool, self.id, block);
+            }
+        }
+
+        /// All that is free, in blocks of another size too, and back.
+        fn act(&self, what: usize) {
+            match what {
+                0 => _ = self.take(BYTES),
+                1 => self.give(),
+                2 => while self.take(BYTES) {},
+                3 => {
+                    let some = (0..20).take_while(|_| self.take(BYTES)).count();
+                    (0..some).for_each(|_| self.give());
+                }
+                4 => while self.take(64) {},
+                _ => _ = self.pool.trim(),
+            }
+        }
+    }
+
+    const BYTES: u32 = 4096;
+    const ACTS: usize = 6;
+
+    fn forked(what: usize, call: impl Fn(&World)) {
+        at_each(|at| {
+            let pool = pool(4, 64);
+            let id = pool.add_adapter("disk").unwrap();
+            let (live, is_child) = (RefCell::default(), Cell::new(false));
+            let world = Rc::new(World { pool, id, live, is_child });
+            // The call finds a loaded magazine that is full or empty, by turns.
+            (0..40).for_each(|_| _ = world.take(BYTES));
+            (0..20).for_each(|_| world.give());
+            let other = world.clone();
+            let fork = move || {
+                // SAFETY: the child goes on from here, on the copy of this thread, and ends.
+                match unsafe { fork() }.unwrap() {
+                    ForkResult::Child => {
+                        other.is_child.set(true);
+                        other.act(what);
+                    }
+                    ForkResult::Parent { child } => {
+                        let ended = waitpid(child, None).unwrap();
+                        assert_eq!(ended, WaitStatus::Exited(child, WELL), "act {what}, operation {at}");
+                    }
+                }
+            };
+            let check = std::panic::AssertUnwindSafe(|| {
+                let ((), reached) = overtaken(at, fork, || call(&world));
+                while !world.live.borrow().is_empty() {
+                    world.give();
+                }
+                // Twice, since the first time may pick up what a sweep had in its hand.
+                for _ in 0..2 {
+                    let _ = world.pool.trim().unwrap();
+                }
+                assert_eq!(world.pool.snapshot().free_bytes, world.pool.range().1, "something is lost");
+                reached
+            });
+            let ended = std::panic::catch_unwind(check);
+            if world.is_child.get() {
+                // SAFETY: ends the process without running anything of the parent's.
+                unsafe { libc::_exit(if ended.is_ok() { WELL } else { 1 }) }
+            }
+            ended.unwrap()
+        });
+    }
+
+    #[test]
+    fn of_an_allocation() {
+        (0..ACTS).for_each(|what| forked(what, |world| _ = world.take(BYTES)));
+    }
+
+    #[test]
+    fn of_a_sweep() {
+        // Nothing of this size is there, and no span is free: what others hold is swept.
+        let sweeps = |world: &World| {
+            while world.take(BYTES) {}
+            (0..33).for_each(|_| world.give());
+            let _ = world.take(64);
+        };
+        (0..ACTS).for_each(|what| forked(what, sweeps));
+    }
+
+    #[test]
+    fn of_frees() {
+        (0..ACTS).for_each(|what| forked(what, |world| (0..18).for_each(|_| world.give())));
+    }
+
+    #[test]
+    fn of_a_trim() {
+        (0..ACTS).for_each(|what| forked(what, |world| _ = world.pool.trim()));
+    }
+}

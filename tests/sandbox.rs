@@ -11,7 +11,6 @@ use common::*;
 use nix::libc;
 use storport_pool::{AdapterId, Commit, Pool, PoolOptions, Status, ViolationKind};
 
-
 /// From now on, membarrier is not permitted to this thread.
 fn enter_sandbox() {
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -176,7 +175,8 @@ fn accounts_stay_closed() {
         let once = || {
             let id = pool.add_adapter("one").unwrap();
             let block = alloc(&pool, id, 64).unwrap();
-            let other = pool.snapshot().accounts.iter().any(|row| row.adapter == Some(id) && row.tag.is_none());
+            let other =
+                pool.snapshot().accounts.iter().any(|row| row.adapter == Some(id) && row.tag.is_none());
             must_free(&pool, id, block);
             (pool.remove_adapter(id).unwrap().exact, other)
         };

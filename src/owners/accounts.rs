@@ -215,8 +215,9 @@ impl Meta {
         if seen.is_leaving() {
             return seen != leaving;
         }
-        seen == seen.closed() && (owner == AdapterId::GONE
-            || !owner.is_left() && self.adapter_removed(owner) && !self.fence_refused())
+        seen == seen.closed()
+            && (owner == AdapterId::GONE
+                || !owner.is_left() && self.adapter_removed(owner) && !self.fence_refused())
     }
 
     /// Opens an account that somebody made `opening`, if its adapter is open.

@@ -34,6 +34,9 @@ pub enum Commit {
 /// A shared library that contains it must not be unloaded (`dlclose`) while threads live that called
 /// the pool: the kernel may still look at the section that they ran last. Link it with
 /// `-z nodelete`.
+///
+/// `fork` is allowed, in handlers too. A `vfork` child must not call the pool. What that means, which system calls the
+/// pool makes, and what threads that end, sandboxes and limits do to it: `docs/PROCESSES.md`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Native {
     commit: Commit,

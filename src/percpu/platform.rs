@@ -98,6 +98,13 @@ pub enum Stolen {
 ///
 /// Implemented by [`Native`](crate::Native) (std), [`Portable`](crate::Portable) and
 /// [`Masked`](crate::Masked); hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
+#[diagnostic::on_unimplemented(
+    message = "a pool cannot run on `{Self}` as it is",
+    label = "not a platform",
+    note = "wrap a host (`impl Host`) in `Portable::new(host)`: the portable commit",
+    note = "wrap one that masks interrupts (`impl MaskInterrupts`) in `Masked::new(host)`, or in `Portable::new(host)`",
+    note = "in a process, `Native` is the platform: `Pool::new(bytes)`"
+)]
 pub trait Platform: Sync + Sized + sealed::Sealed {
     /// Sets what this platform needs in the control block of a pool that is being made.
     #[doc(hidden)]
@@ -269,6 +276,94 @@ pub trait Host: Sync {
 /// the thread is not preempted. `fence(cpu)` returns only when every masked section that began on
 /// that CPU before the call has ended, and what it wrote is visible to the caller; every section that
 /// begins there later sees what the caller wrote before the call (an inter-processor interrupt does all of this).
+///
+/// # Example
+/// A machine of two CPUs, which are threads here. Each has an interrupt flag: a count that is odd while it masks.
+/// A kernel masks by `cli` and fences by an interprocessor interrupt; what it must see to is the same.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+/// use storport_pool::{Host, Irql, MaskInterrupts, Masked, PoolOptions, Status, tag};
+///
+/// /// By CPU: odd while it masks interrupts.
+/// static MASKED: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+/// thread_local! {
+///     static CPU: Cell<u32> = const { Cell::new(0) };
+/// }
+///
+/// struct Machine;
+///
+/// impl Host for Machine {
+///     fn cpu(&self) -> u32 {
+///         CPU.get()
+///     }
+///
+///     fn irql(&self) -> Irql {
+///         Irql::PASSIVE
+///     }
+/// }
+///
+/// // SAFETY: a thread is its CPU for ever, and no other has its number. No signal handler calls the pool.
+/// unsafe impl MaskInterrupts for Machine {
+///     /// Whether they were masked already: masking nests.
+///     type State = bool;
+///
+///     fn mask(&self) -> bool {
+///         let flag = &MASKED[CPU.get() as usize];
+///         let was_masked = flag.load(SeqCst) % 2 == 1;
+///         if !was_masked {
+///             flag.fetch_add(1, SeqCst);
+///         }
+///         was_masked
+///     }
+///
+///     fn unmask(&self, was_masked: bool) {
+///         if !was_masked {
+///             MASKED[CPU.get() as usize].fetch_add(1, SeqCst);
+///         }
+///     }
+///
+///     fn fence(&self, cpu: u32) {
+///         // The caller is unmasked: on its own CPU no section is under way. A CPU that is halted, or off, is in none
+///         // either. By interrupts, one would skip both: they would never answer.
+///         if cpu == self.cpu() {
+///             return;
+///         }
+///         // Sections are short and wait for nobody, so this ends. Others that fence this CPU meanwhile find its flag
+///         // even; a CPU that waits for an interprocessor interrupt's answer must let those of others in.
+///         let flag = &MASKED[cpu as usize];
+///         let seen = flag.load(SeqCst);
+///         while seen % 2 == 1 && flag.load(SeqCst) == seen {
+///             std::hint::spin_loop();
+///         }
+///     }
+/// }
+///
+/// let pool = PoolOptions::new(1 << 20).cpus(2).build_on(Masked::new(Machine))?;
+/// let disk = pool.add_adapter("disk0")?;
+/// std::thread::scope(|scope| {
+///     for cpu in 0..2 {
+///         let pool = &pool;
+///         scope.spawn(move || {
+///             CPU.set(cpu);
+///             for round in 0..10_000 {
+///                 let mut blocks = [0; 8];
+///                 assert_eq!(pool.allocate_bulk(disk, 512, tag!("Exam"), &mut blocks), Status::SUCCESS);
+///                 // SAFETY: nobody uses the blocks.
+///                 assert_eq!(unsafe { pool.free_bulk(disk, &blocks, &mut []) }, 8);
+///                 if round % 100 == 0 {
+///                     // Fences; refused while the other CPU trims.
+///                     let _ = pool.trim();
+///                 }
+///             }
+///         });
+///     }
+/// });
+/// pool.trim()?;
+/// assert_eq!(pool.snapshot().free_bytes, pool.range().1, "nothing is lost");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub unsafe trait MaskInterrupts: Host {
     /// What `mask` found, for `unmask` to restore.
     type State;
@@ -282,5 +377,12 @@ pub unsafe trait MaskInterrupts: Host {
     /// Waits until masked sections that began on `cpu` before the call have ended. Called by
     /// allocate's slowest path and by host calls, unmasked; never by free. Several CPUs may fence each
     /// other at once, at DISPATCH: while it waits, it must answer the fences of others.
+    ///
+    /// It is called for every number below [`Config::cpus`](crate::Config::cpus): the caller's own CPU and those that
+    /// are off or halted included, where it may return at once, since no section is under way there. (A CPU that halts
+    /// must let this interrupt wake it, or count as off.) Code that runs with interrupts off may call free, and
+    /// allocate only if this can wait there: its slowest path fences, and two CPUs that fence each other with
+    /// interrupts off wait for ever. The interrupt by which it fences must be masked in sections, too: it would
+    /// acknowledge inside one else.
     fn fence(&self, cpu: u32);
 }

@@ -12,3 +12,5 @@ pub(crate) mod safe;
 pub(crate) mod snapshot;
 #[cfg(feature = "std")]
 pub(crate) mod source;
+#[cfg(not(storport_pool_loom))]
+pub(crate) mod statics;

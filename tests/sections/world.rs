@@ -69,6 +69,11 @@ impl Act {
     ];
 }
 
+/// Shown to a thread that its own one waits for.
+struct Shown<'a>(&'a World);
+// SAFETY: its own thread does nothing meanwhile.
+unsafe impl Send for Shown<'_> {}
+
 /// How many blocks a bulk call takes: more than two magazines.
 const MANY: usize = 10;
 
@@ -270,11 +275,17 @@ impl World {
                 }
             }
             Act::Orphan => {
-                if is_child() {
-                    self.go_on_alone();
-                    // SAFETY: as in `done`.
-                    unsafe { libc::_exit(WELL) }
-                }
+                // Another thread forks, so that the one which was interrupted does not survive.
+                let world = Shown(self);
+                let fork = move || {
+                    let Shown(world) = { world };
+                    if is_child() {
+                        world.go_on_alone();
+                        // SAFETY: as in `done`.
+                        unsafe { libc::_exit(WELL) }
+                    }
+                };
+                std::thread::scope(|scope| scope.spawn(fork).join()).unwrap();
             }
         }
     }

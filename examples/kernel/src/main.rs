@@ -7,32 +7,29 @@
 #![no_std]
 #![no_main]
 
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use storport_pool::{
-    AdapterId, Config, HookRecord, Host, Irql, MaskInterrupts, Masked, Platform, Pool, Portable, Status,
-    Violation, ViolationKind, tag,
+    AdapterId, Config, HookRecord, Host, Irql, MaskInterrupts, Masked, Platform, Pool, Portable, StaticError,
+    Status, Violation, ViolationKind, static_pool, tag,
 };
 
 const RANGE: usize = 4 << 20;
-
-const fn metadata(config: &Config) -> usize {
-    match config.metadata_bytes() {
-        Ok(bytes) => bytes,
-        Err(_) => panic!("the configuration is out of bounds"),
-    }
-}
-
-const KERNEL: Config = Config::new(0x1_0000, RANGE as u64).min_block(64).accounts(64).adapters(8);
-const GUEST: Config = Config::new(0x8000_0000, 64 << 20).min_block(64).accounts(64).adapters(8);
 
 #[repr(C, align(65536))]
 struct Memory<const N: usize>([u8; N]);
 
 static mut BLOCKS: Memory<RANGE> = Memory([0; RANGE]);
-static mut KERNEL_METADATA: Memory<{ metadata(&KERNEL) }> = Memory([0; metadata(&KERNEL)]);
-static mut GUEST_METADATA: Memory<{ metadata(&GUEST) }> = Memory([0; metadata(&GUEST)]);
+
+static_pool! {
+    /// The kernel's nonpaged pool. The linker decides where its blocks lie.
+    static KERNEL: Masked<Machine> = Config::new(0, RANGE as u64).min_block(64).accounts(64).adapters(8);
+}
+
+static_pool! {
+    /// A guest's, at addresses of the guest's.
+    static GUEST: Portable<Machine> = Config::new(0x8000_0000, 64 << 20).min_block(64).accounts(64).adapters(8);
+}
 
 /// One CPU. Nothing interrupts it here, so masking is bookkeeping; a real kernel has `cli` and `sti`.
 struct Machine;
@@ -118,26 +115,18 @@ fn exercise<P: Platform>(pool: &Pool<P>, touch: bool) -> Result<(), i32> {
 }
 
 fn run() -> Result<(), i32> {
-    let kernel = Config::new(&raw const BLOCKS as u64, RANGE as u64).min_block(64).accounts(64).adapters(8);
-    // SAFETY: the statics are zeroed, aligned, and used by nothing else.
-    let (kernel, guest) = unsafe {
-        let for_kernel = NonNull::slice_from_raw_parts(
-            NonNull::new_unchecked((&raw mut KERNEL_METADATA).cast()),
-            metadata(&KERNEL),
-        );
-        let for_guest = NonNull::slice_from_raw_parts(
-            NonNull::new_unchecked((&raw mut GUEST_METADATA).cast()),
-            metadata(&GUEST),
-        );
-        (
-            Pool::new_in(&kernel, for_kernel, Masked::new(Machine)).map_err(|_| 1)?,
-            Pool::new_in(&GUEST, for_guest, Portable::new(Machine)).map_err(|_| 2)?,
-        )
-    };
+    if KERNEL.get().is_some() {
+        return Err(4);
+    }
+    let kernel = KERNEL.init_at(&raw const BLOCKS as u64, Masked::new(Machine)).map_err(|_| 1)?;
+    let guest = GUEST.init(Portable::new(Machine)).map_err(|_| 2)?;
+    if KERNEL.init(Masked::new(Machine)).err() != Some(StaticError::Twice) || KERNEL.get().is_none() {
+        return Err(5);
+    }
     kernel.set_violation_hook(Some(&HOOK));
     guest.set_violation_hook(Some(&HOOK));
-    exercise(&kernel, true)?;
-    exercise(&guest, false)?;
+    exercise(kernel, true)?;
+    exercise(guest, false)?;
     if DOUBLE_FREES.load(Ordering::Relaxed) == 2 { Ok(()) } else { Err(3) }
 }
 

@@ -1,0 +1,210 @@
+//! Pools in statics: metadata that the linker lays out, and a pool that is made there once.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use crate::layout::classes::MOST_SPAN;
+use crate::layout::config::{Config, CreateError};
+use crate::percpu::platform::Platform;
+use crate::pool::handle::Pool;
+use crate::sync::{AtomicU32, Ordering};
+
+/// Zeroed memory for one [`StaticPool`], which [`static_pool!`](crate::static_pool) makes of the right size.
+#[repr(C, align(4096))]
+pub struct StaticMetadata<const BYTES: usize> {
+    bytes: UnsafeCell<[u8; BYTES]>,
+    /// 1: a pool has it, or is being made over it. Written by `make`. (All is zero at first, and so takes no room in an
+    /// executable.)
+    taken: AtomicU32,
+}
+
+// SAFETY: the bytes belong to whoever takes them.
+unsafe impl<const BYTES: usize> Sync for StaticMetadata<BYTES> {}
+
+impl<const BYTES: usize> StaticMetadata<BYTES> {
+    /// Zeroed memory.
+    #[allow(clippy::new_without_default, reason = "it is for statics")]
+    #[must_use]
+    pub const fn new() -> StaticMetadata<BYTES> {
+        StaticMetadata { bytes: UnsafeCell::new([0; BYTES]), taken: AtomicU32::new(0) }
+    }
+}
+
+/// Bytes of metadata for a pool as configured, wherever its range begins.
+///
+/// # Panics
+/// When the configuration is out of bounds; at compile time, where [`static_pool!`](crate::static_pool) calls it.
+#[doc(hidden)]
+#[must_use]
+pub const fn static_metadata_bytes(config: &Config) -> usize {
+    match anywhere(config).metadata_bytes() {
+        Ok(bytes) => bytes,
+        Err(_) => panic!("the configuration of a static pool is out of bounds"),
+    }
+}
+
+/// As configured, over a range that begins at a span's boundary: then it has the most spans.
+const fn anywhere(config: &Config) -> Config {
+    let mut config = *config;
+    config.base = MOST_SPAN as u64;
+    config
+}
+
+/// A pool in a static, for kernels: its metadata is laid out at compile time, and it is made once, by
+/// [`init`](StaticPool::init) or [`init_at`](StaticPool::init_at). [`static_pool!`](crate::static_pool) declares one.
+pub struct StaticPool<P: Platform> {
+    config: Config,
+    metadata: NonNull<[u8]>,
+    taken: &'static AtomicU32,
+    /// 1: the pool is there, for ever. Written by `make`.
+    ready: AtomicU32,
+    pool: UnsafeCell<MaybeUninit<Pool<P>>>,
+}
+
+// SAFETY: the pool is written by whoever took the metadata, and shared once it is ready; a pool is Sync. The
+// platform may have been made on another thread, so it must be Send.
+unsafe impl<P: Platform + Send> Sync for StaticPool<P> {}
+
+/// Why a static pool was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StaticError {
+    /// It is there already, or is being made by another CPU; or another pool has its metadata.
+    Twice,
+    /// The configuration does not fit, with the base that was given.
+    Create(CreateError),
+}
+
+impl fmt::Display for StaticError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StaticError::Twice => f.write_str("the static pool is made already"),
+            StaticError::Create(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StaticError {}
+
+impl<P: Platform> StaticPool<P> {
+    /// A pool that is not made yet, with memory for its metadata.
+    #[must_use]
+    pub const fn new<const BYTES: usize>(
+        config: Config,
+        metadata: &'static StaticMetadata<BYTES>,
+    ) -> StaticPool<P> {
+        let start = metadata.bytes.get().cast::<u8>();
+        // SAFETY: the address of a static.
+        let start = unsafe { NonNull::new_unchecked(start) };
+        StaticPool {
+            config,
+            metadata: NonNull::slice_from_raw_parts(start, BYTES),
+            taken: &metadata.taken,
+            ready: AtomicU32::new(0),
+            pool: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Makes the pool, over the range that was configured. Any CPU may try; the first one does it.
+    ///
+    /// # Errors
+    /// [`StaticError`]: it is made already, or cannot be. After the latter another try is allowed.
+    pub fn init(&'static self, platform: P) -> Result<&'static Pool<P>, StaticError> {
+        self.make(&self.config, platform)
+    }
+
+    /// Makes the pool, over a range of the size that was configured, and with this base: for a range whose address the
+    /// linker or the boot decides.
+    ///
+    /// # Errors
+    /// As [`init`](StaticPool::init).
+    pub fn init_at(&'static self, base: u64, platform: P) -> Result<&'static Pool<P>, StaticError> {
+        let mut config = self.config;
+        config.base = base;
+        self.make(&config, platform)
+    }
+
+    fn make(&'static self, config: &Config, platform: P) -> Result<&'static Pool<P>, StaticError> {
+        // ORDERING: Acquire - pairs with the Release of a try that failed.
+        if self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return Err(StaticError::Twice);
+        }
+        // SAFETY: the metadata is a static's, zeroed, and ours, since we took it; a try that fails writes
+        // nothing to it. Nobody gets memory that is not his by it: whoever uses an address must own the range.
+        match unsafe { Pool::new_in(config, self.metadata, platform) } {
+            Ok(pool) => {
+                // SAFETY: whoever takes the metadata keeps it, so nobody else writes; nobody reads before it is ready.
+                let pool = unsafe { (*self.pool.get()).write(pool) };
+                // ORDERING: Release - the pool; pairs with the Acquire in `get`.
+                self.ready.store(1, Ordering::Release);
+                Ok(pool)
+            }
+            Err(error) => {
+                // ORDERING: Release - pairs with the Acquire above.
+                self.taken.store(0, Ordering::Release);
+                Err(StaticError::Create(error))
+            }
+        }
+    }
+
+    /// The pool, once it is made. A load and a compare; any IRQL.
+    #[inline]
+    pub fn get(&'static self) -> Option<&'static Pool<P>> {
+        // ORDERING: Acquire - pairs with the Release in `make`.
+        let ready = self.ready.load(Ordering::Acquire) != 0;
+        // SAFETY: it was written before it was ready, and never changes.
+        ready.then(|| unsafe { (*self.pool.get()).assume_init_ref() })
+    }
+}
+
+impl<P: Platform> fmt::Debug for StaticPool<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StaticPool({} bytes)", self.config.bytes)
+    }
+}
+
+/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`](crate::Config). That is checked
+/// at compile time.
+///
+/// ```
+/// use storport_pool::{Config, Portable, SingleCpu, StaticError, Status, static_pool, tag};
+///
+/// static_pool! {
+///     /// A guest's nonpaged pool.
+///     static GUEST: Portable<SingleCpu> = Config::new(0x8000_0000, 16 << 20).min_block(256);
+/// }
+///
+/// assert!(GUEST.get().is_none(), "not made yet");
+/// let pool = GUEST.init(Portable::new(SingleCpu))?;
+/// let disk = pool.add_adapter("disk0")?;
+/// let mut address = 0;
+/// assert_eq!(GUEST.get().unwrap().allocate(disk, 208, tag!("VioS"), Some(&mut address)), Status::SUCCESS);
+/// assert!(address >= 0x8000_0000);
+/// assert_eq!(GUEST.init(Portable::new(SingleCpu)).unwrap_err(), StaticError::Twice);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A configuration that is out of bounds does not compile:
+///
+/// ```compile_fail
+/// # use storport_pool::{Config, Portable, SingleCpu, static_pool};
+/// static_pool! {
+///     static SMALL: Portable<SingleCpu> = Config::new(0x8000_0000, 1000);
+/// }
+/// ```
+#[macro_export]
+macro_rules! static_pool {
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident: $platform:ty = $config:expr;) => {
+        $(#[$attribute])*
+        $visibility static $name: $crate::StaticPool<$platform> = {
+            // Names that the configuration's expression does not use.
+            const STATIC_POOL_CONFIG: $crate::Config = $config;
+            static STATIC_POOL_METADATA: $crate::StaticMetadata<
+                { $crate::static_metadata_bytes(&STATIC_POOL_CONFIG) },
+            > = $crate::StaticMetadata::new();
+            $crate::StaticPool::new(STATIC_POOL_CONFIG, &STATIC_POOL_METADATA)
+        };
+    };
+}

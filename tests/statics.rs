@@ -1,0 +1,73 @@
+//! Pools in statics: made once, whoever tries, and told otherwise.
+
+mod common;
+
+use std::sync::Barrier;
+
+use common::*;
+use storport_pool::{
+    Config, CreateError, Portable, SingleCpu, StaticError, StaticMetadata, StaticPool, static_pool,
+};
+
+const CONFIG: Config = Config::new(0, 4 * SPAN).min_block(256).accounts(16).adapters(2);
+
+static_pool! {
+    static ONCE: Portable<SingleCpu> = CONFIG;
+}
+
+static_pool! {
+    pub(crate) static RACED: Portable<SingleCpu> = CONFIG;
+}
+
+static METADATA: StaticMetadata<{ 1 << 20 }> = StaticMetadata::new();
+static FIRST: StaticPool<Portable<SingleCpu>> = StaticPool::new(CONFIG, &METADATA);
+static SECOND: StaticPool<Portable<SingleCpu>> = StaticPool::new(CONFIG, &METADATA);
+static SMALL: StaticMetadata<4096> = StaticMetadata::new();
+static TOO_SMALL: StaticPool<Portable<SingleCpu>> = StaticPool::new(CONFIG, &SMALL);
+
+fn platform() -> Portable<SingleCpu> {
+    Portable::new(SingleCpu)
+}
+
+#[test]
+fn a_failed_try_may_be_repeated() {
+    assert!(ONCE.get().is_none());
+    let error = ONCE.init_at(u64::MAX - SPAN, platform()).unwrap_err();
+    assert_eq!(error, StaticError::Create(CreateError::RangeTooLarge));
+    assert!(ONCE.get().is_none());
+    // Wherever it begins, the metadata suffices.
+    let pool = ONCE.init_at(0x12_3456_0000, platform()).unwrap();
+    assert_eq!(pool.range(), (0x12_3456_0000, 4 * SPAN));
+    assert!(std::ptr::eq(ONCE.get().unwrap(), pool));
+    let id = pool.add_adapter("disk").unwrap();
+    let mut blocks = Vec::new();
+    fill(pool, id, 4096, &mut blocks);
+    assert_eq!(blocks.len() as u64, 4 * per_slab(4096));
+    assert_eq!(ONCE.init(platform()).unwrap_err(), StaticError::Twice);
+}
+
+#[test]
+fn one_of_many_makes_it() {
+    let start = Barrier::new(8);
+    let made = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    RACED.init(platform()).is_ok()
+                })
+            })
+            .collect();
+        tries.into_iter().map(|one| u32::from(one.join().unwrap())).sum::<u32>()
+    });
+    assert_eq!(made, 1);
+    assert!(RACED.get().is_some());
+}
+
+#[test]
+fn metadata_has_one_pool() {
+    FIRST.init(platform()).unwrap();
+    assert_eq!(SECOND.init(platform()).unwrap_err(), StaticError::Twice);
+    assert!(SECOND.get().is_none());
+    assert_eq!(TOO_SMALL.init(platform()).unwrap_err(), StaticError::Create(CreateError::Metadata));
+}
