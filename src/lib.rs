@@ -56,6 +56,7 @@ pub use pool::safe::{Adapter, Block};
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
 #[cfg(feature = "std")]
 pub use pool::source::PoolOptions;
+pub use pool::usage::Usage;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;

@@ -12,3 +12,4 @@ pub(crate) mod safe;
 pub(crate) mod snapshot;
 #[cfg(feature = "std")]
 pub(crate) mod source;
+pub(crate) mod usage;

@@ -19,6 +19,8 @@ pub fn run(command: &mut Command) -> Output {
     // Without its environment.
     let parts = [command.get_program()].into_iter().chain(command.get_args());
     let name = parts.map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+    // Cargo's would come before the libraries that a program was linked with.
+    command.env_remove("LD_LIBRARY_PATH");
     let output = command.output().unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(
         output.status.success(),
