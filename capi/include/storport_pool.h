@@ -225,9 +225,11 @@ typedef struct {
     uint32_t bug_check;
     /* Parameters 1 to 4. */
     uint64_t parameters[4];
-    /* A sentence for a person, with the block's tag and bytes and the names of its adapters. As `violation`, it is
-       gone when the callback returns. */
+    /* A few words: what was done. */
     const char *description;
+    /* All of it for a person, with the block's tag and bytes and the names of its adapters. As `violation` itself,
+       it is gone when the callback returns. */
+    const char *text;
 } sp_violation;
 
 /* Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end

@@ -1,6 +1,6 @@
 //! Misuse, told to C.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::fmt::Write as _;
 use core::ptr;
 use std::sync::atomic::Ordering;
@@ -68,9 +68,11 @@ pub struct sp_violation {
     pub bug_check: u32,
     /// Parameters 1 to 4.
     pub parameters: [u64; 4],
-    /// A sentence for a person, with the block's tag and bytes and the names of its adapters. As `violation`, it is
-    /// gone when the callback returns.
+    /// A few words: what was done.
     pub description: *const c_char,
+    /// All of it for a person, with the block's tag and bytes and the names of its adapters. As `violation` itself,
+    /// it is gone when the callback returns.
+    pub text: *const c_char,
 }
 
 /// Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end
@@ -92,6 +94,25 @@ const fn kind(kind: ViolationKind) -> sp_violation_kind {
         ViolationKind::BigTag => SP_BIG_TAG,
         ViolationKind::UnreadableTag => SP_UNREADABLE_TAG,
         _ => SP_OTHER_VIOLATION,
+    }
+}
+
+const fn words(kind: sp_violation_kind) -> &'static CStr {
+    match kind {
+        SP_DOUBLE_FREE => c"double free",
+        SP_WILD_FREE => c"free of an address where no block is",
+        SP_FOREIGN_FREE => c"free of an address outside the pool",
+        SP_INTERIOR_FREE => c"free of an address inside a block",
+        SP_WRONG_OWNER => c"free of another adapter's block",
+        SP_WRONG_TAG => c"free with another tag than the block's",
+        SP_LEAK => c"blocks left behind",
+        SP_ZERO_SIZE => c"allocation of zero bytes",
+        SP_ZERO_TAG => c"allocation with tag 0",
+        SP_BIG_TAG => c"allocation with tag \"BIG\"",
+        SP_UNREADABLE_TAG => c"allocation with a tag without letter or digit",
+        SP_FREE_AT_IRQL => c"free above DISPATCH_LEVEL",
+        SP_FREE_NOT_IMPLEMENTED => c"free while not implemented",
+        _ => c"misuse",
     }
 }
 
@@ -141,7 +162,7 @@ fn tell(handle: &sp_pool, make: impl FnOnce() -> (sp_violation, Text)) {
     let callback: unsafe extern "C" fn(*mut c_void, *const sp_violation) =
         unsafe { core::mem::transmute(callback) };
     let (mut told, text) = make();
-    told.description = text.as_ptr();
+    told.text = text.as_ptr();
     // SAFETY: the promise of whoever called `sp_on_violation`.
     unsafe { callback(context, &told) };
 }
@@ -165,7 +186,8 @@ pub(crate) fn hear(found: &Violation, handle: *mut ()) {
             caller: extension(found.caller),
             bug_check: bug_check.code,
             parameters: bug_check.parameters,
-            description: ptr::null(),
+            description: words(kind(found.kind)).as_ptr(),
+            text: ptr::null(),
         };
         (told, describe(handle, found))
     });
@@ -178,16 +200,16 @@ pub(crate) fn tell_unfreed(handle: &sp_pool, kind: sp_violation_kind, address: *
     tell(handle, || {
         let irql = handle.irql().level();
         // Windows: "attempted to free the pool at an invalid IRQL". The switch is ours, and stands for no bug check.
-        let (words, bug_check) = match kind {
+        let bug_check = match kind {
             SP_FREE_AT_IRQL => {
                 let parameters = [0x09, irql.into(), 0, address.addr() as u64];
-                ("free above DISPATCH_LEVEL", BugCheck { code: 0xC2, parameters })
+                BugCheck { code: 0xC2, parameters }
             }
-            _ => ("free while not implemented", BugCheck { code: 0, parameters: [0; 4] }),
+            _ => BugCheck { code: 0, parameters: [0; 4] },
         };
         let mut text = Text::new();
         // A text takes what has room.
-        let _ = write!(text, "{words} at {address:p}, IRQL {irql}");
+        let _ = write!(text, "{} of {address:p}, IRQL {irql}", words(kind).to_str().unwrap_or(""));
         let told = sp_violation {
             kind,
             irql,
@@ -200,7 +222,8 @@ pub(crate) fn tell_unfreed(handle: &sp_pool, kind: sp_violation_kind, address: *
             caller: ptr::null_mut(),
             bug_check: bug_check.code,
             parameters: bug_check.parameters,
-            description: ptr::null(),
+            description: words(kind).as_ptr(),
+            text: ptr::null(),
         };
         (told, text)
     });

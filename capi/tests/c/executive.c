@@ -11,7 +11,7 @@ static void hear(void *context, const sp_violation *violation)
     (void)context;
     kind = violation->kind;
     code = violation->parameters[0];
-    strcpy(text, violation->description);
+    strcpy(text, violation->text);
     heard++;
 }
 
