@@ -32,10 +32,19 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
+/// Where both libraries are, if they are not to be built: those of a release, for ci/library.sh.
+#[allow(dead_code, reason = "not every test needs it")]
+pub fn given_libraries() -> Option<PathBuf> {
+    std::env::var_os("STORPORT_POOL_LIBRARIES").map(PathBuf::from)
+}
+
 /// The folder of both libraries, built by the cargo that runs the tests: for tests it links neither.
 pub fn libraries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(given) = given_libraries() {
+            return given;
+        }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("capi");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--locked", "--package", "storport-pool-capi", "--target-dir"]);
