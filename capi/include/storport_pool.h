@@ -561,7 +561,7 @@ void sp_on_violation(sp_pool *pool,
 #if __has_include(<storport.h>)
 #define SP_KIT_HAS_STORPORT
 #endif
-#if __has_include(<wdm.h>) || __has_include(<ntddk.h>)
+#if __has_include(<wdm.h>) || __has_include(<ntddk.h>) || __has_include(<ddk/wdm.h>)
 #define SP_KIT_HAS_EXECUTIVE
 #endif
 #endif
