@@ -1,35 +1,101 @@
-/* The driver kit's types, unless its own headers were included before, or SP_NO_KIT_TYPES is defined. */
-#if !defined(SP_NO_KIT_TYPES) && !defined(_NTDEF_) && !defined(_WINNT_) && !defined(_WINDEF_)
+
+/* The driver kit's names, for programs that have no kit. They are left out where a kit has them: where one of its
+   headers was included before, and where its header is on the include path, in whatever order it is included. Define
+   SP_KIT to have them all the same. Define SP_NO_KIT to have none; SP_NO_KIT_TYPES, SP_NO_STORPORT or SP_NO_EXECUTIVE
+   leaves out one part. This half of the file is read at each inclusion, so that a later one may ask for more. */
+#undef SP_KIT_HAS_TYPES
+#undef SP_KIT_HAS_STORPORT
+#undef SP_KIT_HAS_EXECUTIVE
+#if defined(__has_include) && !defined(SP_KIT)
+#if __has_include(<windef.h>) || __has_include(<ntdef.h>)
+#define SP_KIT_HAS_TYPES
+#endif
+#if __has_include(<storport.h>)
+#define SP_KIT_HAS_STORPORT
+#endif
+#if __has_include(<wdm.h>) || __has_include(<ntddk.h>) || __has_include(<ddk/wdm.h>)
+#define SP_KIT_HAS_EXECUTIVE
+#endif
+#endif
+#if defined(_NTDEF_) || defined(_WINNT_) || defined(_WINDEF_) || defined(_MINWINDEF_) || defined(SP_NO_KIT_TYPES)
+#define SP_KIT_HAS_TYPES
+#endif
+#if defined(_NTSTORP_) || defined(_NTSTORPORT_) || defined(SP_NO_STORPORT)
+#define SP_KIT_HAS_STORPORT
+#endif
+#if defined(_WDMDDK_) || defined(_NTDDK_) || defined(_NTIFS_) || defined(SP_NO_EXECUTIVE)
+#define SP_KIT_HAS_EXECUTIVE
+#endif
+
+#if defined(__cplusplus) || (defined(__STDC_VERSION__) && __STDC_VERSION__ >= 199901L)
+#define SP_INLINE static inline
+#elif defined(__GNUC__) || defined(_MSC_VER)
+#define SP_INLINE static __inline
+#else
+#define SP_INLINE static
+#endif
+
+/* Types. ULONG has 32 bits everywhere. */
+#if !defined(SP_NO_KIT) && !defined(SP_KIT_HAS_TYPES) && !defined(SP_HAS_KIT_TYPES)
+#define SP_HAS_KIT_TYPES
 typedef uint32_t ULONG;
-typedef uint64_t POOL_FLAGS;
-typedef uint32_t POOL_TYPE;
 typedef size_t SIZE_T;
 typedef void *PVOID;
-typedef uint8_t KIRQL, *PKIRQL;
-#endif
-/* ULONG has 32 bits everywhere. */
-typedef char sp_ulong_has_32_bits[sizeof(ULONG) == 4 ? 1 : -1];
-
 #ifndef NT_SUCCESS
 #define NT_SUCCESS(Status) (((int32_t)(Status)) >= 0)
 #endif
-
-#ifndef STOR_STATUS_SUCCESS
-#define STOR_STATUS_SUCCESS ((ULONG)0x00000000)
-#define STOR_STATUS_UNSUCCESSFUL ((ULONG)0xC1000001)
-#define STOR_STATUS_NOT_IMPLEMENTED ((ULONG)0xC1000002)
-#define STOR_STATUS_INSUFFICIENT_RESOURCES ((ULONG)0xC1000003)
-#define STOR_STATUS_BUFFER_TOO_SMALL ((ULONG)0xC1000004)
-#define STOR_STATUS_ACCESS_DENIED ((ULONG)0xC1000005)
-#define STOR_STATUS_INVALID_PARAMETER ((ULONG)0xC1000006)
-#define STOR_STATUS_INVALID_DEVICE_REQUEST ((ULONG)0xC1000007)
-#define STOR_STATUS_INVALID_IRQL ((ULONG)0xC1000008)
-#define STOR_STATUS_INVALID_DEVICE_STATE ((ULONG)0xC1000009)
-#define STOR_STATUS_INVALID_BUFFER_SIZE ((ULONG)0xC100000A)
-#define STOR_STATUS_UNSUPPORTED_VERSION ((ULONG)0xC100000B)
-#define STOR_STATUS_BUSY ((ULONG)0xC100000C)
+#endif
+#if !defined(SP_NO_KIT) && !defined(SP_KIT_HAS_EXECUTIVE) && !defined(SP_NO_KIT_TYPES) && !defined(SP_HAS_KIRQL)
+#define SP_HAS_KIRQL
+typedef uint64_t POOL_FLAGS;
+typedef uint32_t POOL_TYPE;
+typedef uint8_t KIRQL, *PKIRQL;
 #endif
 
+/* Storport's statuses. */
+#if !defined(SP_NO_KIT) && (!defined(SP_KIT_HAS_STORPORT) || defined(SP_KIT)) && !defined(STOR_STATUS_SUCCESS)
+#define STOR_STATUS_SUCCESS ((uint32_t)0x00000000)
+#define STOR_STATUS_UNSUCCESSFUL ((uint32_t)0xC1000001u)
+#define STOR_STATUS_NOT_IMPLEMENTED ((uint32_t)0xC1000002u)
+#define STOR_STATUS_INSUFFICIENT_RESOURCES ((uint32_t)0xC1000003u)
+#define STOR_STATUS_BUFFER_TOO_SMALL ((uint32_t)0xC1000004u)
+#define STOR_STATUS_ACCESS_DENIED ((uint32_t)0xC1000005u)
+#define STOR_STATUS_INVALID_PARAMETER ((uint32_t)0xC1000006u)
+#define STOR_STATUS_INVALID_DEVICE_REQUEST ((uint32_t)0xC1000007u)
+#define STOR_STATUS_INVALID_IRQL ((uint32_t)0xC1000008u)
+#define STOR_STATUS_INVALID_DEVICE_STATE ((uint32_t)0xC1000009u)
+#define STOR_STATUS_INVALID_BUFFER_SIZE ((uint32_t)0xC100000Au)
+#define STOR_STATUS_UNSUPPORTED_VERSION ((uint32_t)0xC100000Bu)
+#define STOR_STATUS_BUSY ((uint32_t)0xC100000Cu)
+#endif
+
+/* Storport's routines. Statuses, IRQL and bounds: README.md, "What it guarantees". */
+#if !defined(SP_NO_KIT) && !defined(SP_KIT_HAS_STORPORT) && !defined(SP_HAS_STORPORT)
+#define SP_HAS_STORPORT
+/* Function codes of StorPortExtendedFunction that are implemented; others get STOR_STATUS_NOT_IMPLEMENTED. */
+enum { ExtFunctionAllocatePool = 0, ExtFunctionFreePool = 1 };
+
+/* A block of NumberOfBytes bytes, not zeroed, aligned to 16, and to a page from a page up; blocks of up to a page
+   cross no page boundary. *BufferPointer is NULL after every failure. IRQL <= DISPATCH_LEVEL. Lock-free. */
+SP_INLINE uint32_t StorPortAllocatePool(void *HwDeviceExtension, uint32_t NumberOfBytes, uint32_t Tag,
+                                        void **BufferPointer)
+{
+    return sp_allocate(HwDeviceExtension, NumberOfBytes, Tag, BufferPointer);
+}
+
+/* Gives a block back. Any address may be passed; a bad one changes nothing. IRQL <= DISPATCH_LEVEL. Wait-free. */
+SP_INLINE uint32_t StorPortFreePool(void *HwDeviceExtension, void *BufferPointer)
+{
+    return sp_free(HwDeviceExtension, BufferPointer);
+}
+
+/* Either of them, by its code: (ULONG bytes, ULONG tag, PVOID *out), or (PVOID block). */
+#define StorPortExtendedFunction sp_extended_function
+#endif
+
+/* The tagged pool and the IRQL. Blocks belong to the system pool (sp_set_system_pool). */
+#if !defined(SP_NO_KIT) && !defined(SP_KIT_HAS_EXECUTIVE) && !defined(SP_HAS_EXECUTIVE)
+#define SP_HAS_EXECUTIVE
 #ifndef PASSIVE_LEVEL
 #define PASSIVE_LEVEL 0
 #define APC_LEVEL 1
@@ -39,43 +105,13 @@ typedef char sp_ulong_has_32_bits[sizeof(ULONG) == 4 ? 1 : -1];
 #define HIGH_LEVEL 15
 #endif
 
-/* A pool tag, written forwards: SP_TAG('A', 'h', 'c', 'i') shows as "Ahci". */
-#define SP_TAG(a, b, c, d) \
-    ((ULONG)(a) | (ULONG)(b) << 8 | (ULONG)(c) << 16 | (ULONG)(d) << 24)
-
-/* What sp_adapter_remove and sp_adapter_release return for what is no extension of a live adapter. */
-#define SP_NO_ADAPTER ((size_t)-1)
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* Storport's routines, unless its header was included before, which has them inline over
-   StorPortExtendedFunction, or SP_NO_STORPORT is defined.
-   Statuses, IRQL and bounds: README.md, "What it guarantees". */
-#if !defined(SP_NO_STORPORT) && !defined(_NTSTORP_) && !defined(_NTSTORPORT_)
-/* Function codes of StorPortExtendedFunction that are implemented; others get STOR_STATUS_NOT_IMPLEMENTED. */
-enum { ExtFunctionAllocatePool = 0, ExtFunctionFreePool = 1 };
-
-/* A block of NumberOfBytes bytes, not zeroed, aligned to 16, and to a page from a page up; blocks of up to a page
-   cross no page boundary. *BufferPointer is NULL after every failure. IRQL <= DISPATCH_LEVEL. Lock-free. */
-ULONG StorPortAllocatePool(PVOID HwDeviceExtension, ULONG NumberOfBytes, ULONG Tag, PVOID *BufferPointer);
-/* Gives a block back. Any address may be passed; a bad one changes nothing. IRQL <= DISPATCH_LEVEL. Wait-free. */
-ULONG StorPortFreePool(PVOID HwDeviceExtension, PVOID BufferPointer);
-/* Either of them, by its code: (ULONG bytes, ULONG tag, PVOID *out), or (PVOID block). */
-ULONG StorPortExtendedFunction(ULONG FunctionCode, PVOID HwDeviceExtension, ...);
-#endif
-
-/* The tagged pool and the IRQL under their own names, unless wdm.h or ntddk.h was included before, or
-   SP_NO_EXECUTIVE is defined. Blocks belong to the system pool (sp_set_system_pool). */
-#if !defined(SP_NO_EXECUTIVE) && !defined(_WDMDDK_) && !defined(_NTDDK_)
-#define POOL_FLAG_USE_QUOTA 0x1ULL
-#define POOL_FLAG_UNINITIALIZED 0x2ULL
-#define POOL_FLAG_CACHE_ALIGNED 0x8ULL
-#define POOL_FLAG_RAISE_ON_FAILURE 0x20ULL
-#define POOL_FLAG_NON_PAGED 0x40ULL
-#define POOL_FLAG_NON_PAGED_EXECUTE 0x80ULL
-#define POOL_FLAG_PAGED 0x100ULL
+#define POOL_FLAG_USE_QUOTA ((uint64_t)0x1)
+#define POOL_FLAG_UNINITIALIZED ((uint64_t)0x2)
+#define POOL_FLAG_CACHE_ALIGNED ((uint64_t)0x8)
+#define POOL_FLAG_RAISE_ON_FAILURE ((uint64_t)0x20)
+#define POOL_FLAG_NON_PAGED ((uint64_t)0x40)
+#define POOL_FLAG_NON_PAGED_EXECUTE ((uint64_t)0x80)
+#define POOL_FLAG_PAGED ((uint64_t)0x100)
 
 #define NonPagedPool 0
 #define PagedPool 1
@@ -88,22 +124,49 @@ ULONG StorPortExtendedFunction(ULONG FunctionCode, PVOID HwDeviceExtension, ...)
 /* Zeroed unless POOL_FLAG_UNINITIALIZED is set. NULL: no memory, 0 bytes, tag 0, not exactly one kind of memory,
    a flag of the low 32 bits that is not listed above, above DISPATCH_LEVEL, or paged above APC_LEVEL.
    POOL_FLAG_RAISE_ON_FAILURE is accepted, but there is no exception to raise. */
-PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
+SP_INLINE void *ExAllocatePool2(uint64_t Flags, size_t NumberOfBytes, uint32_t Tag)
+{
+    return sp_ex_allocate_pool2(Flags, NumberOfBytes, Tag);
+}
+
 /* Not zeroed, unless the type has POOL_ZERO_ALLOCATION. NULL: no memory, 0 bytes, or a bad IRQL as above. */
-PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
+SP_INLINE void *ExAllocatePoolWithTag(uint32_t PoolType, size_t NumberOfBytes, uint32_t Tag)
+{
+    return sp_ex_allocate_pool_with_tag(PoolType, NumberOfBytes, Tag);
+}
+
 /* Zeroed. */
-PVOID ExAllocatePoolZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
-/* Gives a block back. What is no block of the system pool changes nothing, and is a violation (NULL is none), as is
-   another tag than the block's, unless that passed is 0. IRQL <= DISPATCH_LEVEL: above, nothing happens. */
-void ExFreePool(PVOID P);
-void ExFreePoolWithTag(PVOID P, ULONG Tag);
+SP_INLINE void *ExAllocatePoolZero(uint32_t PoolType, size_t NumberOfBytes, uint32_t Tag)
+{
+    return sp_ex_allocate_pool_zero(PoolType, NumberOfBytes, Tag);
+}
 
-/* The calling thread's IRQL, as sp_raise_irql and sp_lower_irql. */
-KIRQL KeGetCurrentIrql(void);
-void KeRaiseIrql(KIRQL NewIrql, PKIRQL OldIrql);
-void KeLowerIrql(KIRQL NewIrql);
-#endif
+/* Gives a block back. What changes nothing is a violation: what is no block of the system pool (NULL is none), another
+   tag than the block's (unless that passed is 0), a call above DISPATCH_LEVEL, or one while sp_set_not_implemented is
+   set. */
+SP_INLINE void ExFreePool(void *P)
+{
+    sp_ex_free_pool(P);
+}
 
-#ifdef __cplusplus
+SP_INLINE void ExFreePoolWithTag(void *P, uint32_t Tag)
+{
+    sp_ex_free_pool_with_tag(P, Tag);
+}
+
+/* The caller's IRQL, as sp_current_irql, sp_raise_irql and sp_lower_irql. */
+SP_INLINE uint8_t KeGetCurrentIrql(void)
+{
+    return sp_current_irql();
+}
+
+SP_INLINE void KeRaiseIrql(uint8_t NewIrql, uint8_t *OldIrql)
+{
+    *OldIrql = sp_raise_irql(NewIrql);
+}
+
+SP_INLINE void KeLowerIrql(uint8_t NewIrql)
+{
+    sp_lower_irql(NewIrql);
 }
 #endif

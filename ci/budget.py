@@ -155,7 +155,7 @@ def main():
     path, library, golden = sys.argv[1:4]
     rust, c = Program(path), Program(library)
     entries = [(rust, platform, name, rust.routine(platform, name)) for platform in ENTRIES for name in NAMES]
-    entries += [(c, "c", name, c.names[f"StorPort{name.capitalize()}Pool"]) for name in NAMES]
+    entries += [(c, "c", name, c.names[f"sp_{name}"]) for name in NAMES]
     counted = {}
     for program, platform, name, entry in entries:
         counted[f"{platform}-{name}-fast"] = program.fast(entry)

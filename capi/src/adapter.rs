@@ -1,11 +1,13 @@
 //! Adapters, by their extensions.
 
 use core::ffi::{CStr, c_char, c_void};
+use core::fmt::Write as _;
 
 use pool::Outstanding;
 
+use crate::error::Why;
 use crate::kind::{sp_pool, with_pool};
-use crate::types::{PVOID, ULONG};
+use crate::text::Text;
 use crate::{error, registry};
 
 /// SP_NO_ADAPTER, in the header by hand.
@@ -13,24 +15,31 @@ const NO_ADAPTER: usize = usize::MAX;
 
 /// Hears of the blocks of one tag that an adapter left. It must not unwind.
 pub type sp_leak_callback =
-    Option<unsafe extern "C" fn(context: *mut c_void, tag: ULONG, blocks: u64, bytes: u64)>;
+    Option<unsafe extern "C" fn(context: *mut c_void, tag: u32, blocks: u64, bytes: u64)>;
 
-/// A C string as text; what is no UTF-8 is replaced. NULL is empty.
+/// A C string as text, as far as there is room; what is no UTF-8 is replaced. NULL is empty.
 ///
 /// # Safety
 /// NULL, or a string that ends in 0.
-unsafe fn text(string: *const c_char) -> String {
+unsafe fn text(string: *const c_char) -> Text {
+    let mut text = Text::new();
     if string.is_null() {
-        return String::new();
+        return text;
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+    for chunk in unsafe { CStr::from_ptr(string) }.to_bytes().utf8_chunks() {
+        let replaced = if chunk.invalid().is_empty() { "" } else { "\u{FFFD}" };
+        if text.write_str(chunk.valid()).and_then(|()| text.write_str(replaced)).is_err() {
+            break;
+        }
+    }
+    text
 }
 
 /// Adds an adapter and returns its HwDeviceExtension: zeroed memory of its own, which `StorPortAllocatePool`
 /// and `StorPortFreePool` know. No other adapter gets this address while the pool lives. NULL on failure: the
-/// pool has as many adapters as it was made for, the pool's handles are used up, or 65535 extensions (of
-/// 64 KiB each) are in use, those of removed adapters among them until their pool ends. PASSIVE.
+/// pool has as many adapters as it was made for, the pool's handles are used up, or 65535 extensions are in
+/// use, those of removed adapters among them until their pool ends; or there is no address space. PASSIVE.
 ///
 /// # Safety
 /// `pool` is NULL or a pool that lives; `name` is NULL or a string.
@@ -39,22 +48,19 @@ pub unsafe extern "C" fn sp_adapter_create(
     pool: *mut sp_pool,
     name: *const c_char,
     extension_bytes: usize,
-) -> PVOID {
+) -> *mut c_void {
     // SAFETY: the caller's promise.
     let (handle, name) = unsafe { (pool.as_ref(), text(name)) };
-    let made = handle.ok_or_else(|| "the pool is NULL".to_owned()).and_then(|handle| {
+    let made = handle.ok_or(Why::NullPool).and_then(|handle| {
         with_pool!(handle, pool => {
-            let adapter = pool.add_adapter(&name).map_err(|error| error.to_string())?;
+            let adapter = pool.add_adapter(name.as_str())?;
             registry::enter(handle, adapter, extension_bytes).inspect_err(|_| {
                 // It has no blocks.
                 let _ = pool.remove_adapter_with(adapter, |_| {});
             })
         })
     });
-    made.unwrap_or_else(|why| {
-        error::set(why);
-        core::ptr::null_mut()
-    })
+    error::told(made, core::ptr::null_mut())
 }
 
 /// Removes an adapter: returns how many blocks it had, after `leaks` (which may be NULL) heard of each tag. The
@@ -65,7 +71,7 @@ pub unsafe extern "C" fn sp_adapter_create(
 /// `leaks` may be called with `context`; nobody uses the extension's memory any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_adapter_remove(
-    extension: PVOID,
+    extension: *mut c_void,
     leaks: sp_leak_callback,
     context: *mut c_void,
 ) -> usize {
@@ -79,7 +85,7 @@ pub unsafe extern "C" fn sp_adapter_remove(
 /// As there; and nobody uses the blocks any more, nor is a free of one under way.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_adapter_release(
-    extension: PVOID,
+    extension: *mut c_void,
     leaks: sp_leak_callback,
     context: *mut c_void,
 ) -> usize {
@@ -89,9 +95,14 @@ pub unsafe extern "C" fn sp_adapter_release(
 
 /// # Safety
 /// As the two above.
-unsafe fn remove(extension: PVOID, leaks: sp_leak_callback, context: *mut c_void, release: bool) -> usize {
+unsafe fn remove(
+    extension: *mut c_void,
+    leaks: sp_leak_callback,
+    context: *mut c_void,
+    release: bool,
+) -> usize {
     let Some((handle, adapter)) = registry::find(extension) else {
-        error::set("this is no extension of a live adapter");
+        error::set(Why::NoExtension);
         return NO_ADAPTER;
     };
     // SAFETY: a pool whose extension is known lives.
@@ -115,10 +126,11 @@ unsafe fn remove(extension: PVOID, leaks: sp_leak_callback, context: *mut c_void
     match removed {
         Ok(_) => {
             registry::close(extension);
+            error::clear();
             blocks
         }
         Err(_) => {
-            error::set("the adapter has been removed");
+            error::set(Why::Removed);
             NO_ADAPTER
         }
     }

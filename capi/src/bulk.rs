@@ -6,35 +6,36 @@ use pool::{PoolTag, Status};
 
 use crate::kind::with_pool;
 use crate::registry;
-use crate::types::{PVOID, ULONG};
+use core::ffi::c_void;
 
 /// How many addresses are read before their statuses are written.
 const AT_ONCE: usize = 32;
 
-/// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order. docs/BENCHMARKS.md says from how
-/// many blocks on that is faster. Returns how many were freed. `statuses[n]` is set to the status of `blocks[n]`; `statuses` may be NULL. A refused
-/// block changes nothing for the others. A block that stands there twice is freed once and refused once. NULL for
-/// `blocks` stands for `count` NULL pointers. The two arrays may be the same memory.
+/// Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order. docs/BENCHMARKS.md says
+/// from how many blocks on that is faster. Returns how many were freed. `statuses[n]` is set to the status of
+/// `blocks[n]`; `statuses` may be NULL. A refused block changes nothing for the others. A block that stands
+/// there twice is freed once and refused once. NULL for `blocks` stands for `count` NULL pointers. The two
+/// arrays may be the same memory.
 ///
 /// IRQL <= DISPATCH_LEVEL. Bounded: `count` times the bound of StorPortFreePool, and a constant each.
 ///
 /// # Safety
-/// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many, both aligned as C aligns them; nobody uses the blocks any
-/// more.
+/// `blocks` is NULL or has `count` pointers, `statuses` is NULL or has room for as many, both aligned as C
+/// aligns them; nobody uses the blocks any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_free_bulk(
-    extension: PVOID,
-    blocks: *const PVOID,
+    extension: *mut c_void,
+    blocks: *const *mut c_void,
     count: usize,
-    statuses: *mut ULONG,
+    statuses: *mut u32,
 ) -> usize {
-    let bytes = count.saturating_mul(size_of::<PVOID>());
+    let bytes = count.saturating_mul(size_of::<*mut c_void>());
     let apart = statuses.is_null() || statuses.addr().abs_diff(blocks.addr()) >= bytes;
     if blocks.is_null() || !apart {
         // SAFETY: the caller's promise.
         return unsafe { free_by_copies(extension, blocks, count, statuses) };
     }
-    // SAFETY: the caller's promise; the arrays do not overlap. A status is a ULONG.
+    // SAFETY: the caller's promise; the arrays do not overlap. A status is a u32.
     unsafe {
         let told = if statuses.is_null() { &mut [] } else { from_raw_parts_mut(statuses.cast(), count) };
         free_some(extension, from_raw_parts(blocks.cast(), count), told)
@@ -47,10 +48,10 @@ pub unsafe extern "C" fn sp_free_bulk(
 /// As `sp_free_bulk`.
 #[cold]
 unsafe fn free_by_copies(
-    extension: PVOID,
-    blocks: *const PVOID,
+    extension: *mut c_void,
+    blocks: *const *mut c_void,
     count: usize,
-    statuses: *mut ULONG,
+    statuses: *mut u32,
 ) -> usize {
     let mut freed = 0;
     let mut at = 0;
@@ -77,11 +78,11 @@ unsafe fn free_by_copies(
     freed
 }
 
-const _: () = assert!(size_of::<Status>() == size_of::<ULONG>());
+const _: () = assert!(size_of::<Status>() == size_of::<u32>());
 
 /// # Safety
 /// Nobody uses the blocks any more.
-unsafe fn free_some(extension: PVOID, addresses: &[u64], statuses: &mut [Status]) -> usize {
+unsafe fn free_some(extension: *mut c_void, addresses: &[u64], statuses: &mut [Status]) -> usize {
     if let Some(caller) = registry::caller(extension) {
         // SAFETY: the caller's promise, and a pool whose extension is known lives.
         return unsafe { caller.free_bulk(addresses, statuses) };
@@ -104,12 +105,12 @@ unsafe fn free_some(extension: PVOID, addresses: &[u64], statuses: &mut [Status]
 /// `blocks` is NULL, which is STOR_STATUS_INVALID_PARAMETER, or has room for `count` pointers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_allocate_bulk(
-    extension: PVOID,
-    bytes: ULONG,
-    tag: ULONG,
-    blocks: *mut PVOID,
+    extension: *mut c_void,
+    bytes: u32,
+    tag: u32,
+    blocks: *mut *mut c_void,
     count: usize,
-) -> ULONG {
+) -> u32 {
     if count == 0 {
         return Status::SUCCESS.code();
     }
@@ -140,7 +141,7 @@ pub unsafe extern "C" fn sp_allocate_bulk(
 /// Says that this block will be freed soon: what StorPortFreePool will look at is drawn into the cache. It can pay where
 /// another CPU allocated the block, some hundred cycles before the free. Any address, any IRQL, no effect on any status.
 #[unsafe(no_mangle)]
-pub extern "C" fn sp_hint_free(extension: PVOID, block: PVOID) {
+pub extern "C" fn sp_hint_free(extension: *mut c_void, block: *mut c_void) {
     let address = block.addr() as u64;
     if let Some(caller) = registry::caller(extension) {
         // SAFETY: a pool whose extension is known lives.

@@ -1,30 +1,222 @@
 //! Why the last host call of this thread failed.
+//!
+//! The text lies in memory of malloc's, one piece a thread, so that the library takes little thread-local memory. A
+//! thread that gets none is told so by a text of the library's.
 
 use core::cell::Cell;
-use core::ffi::c_char;
-use core::fmt;
-use std::io::Write;
+use core::ffi::{c_char, c_int, c_void};
+use core::fmt::{self, Write as _};
+use core::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-const LONGEST: usize = 200;
+use pool::{AdapterError, CreateError};
+
+use crate::text::Text;
+
+/// Why a call failed. It displays as a sentence, with its figures.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    Memory,
+    NullPool,
+    NullOptions,
+    Create(CreateError),
+    /// The value of `sp_options.size`.
+    Size(usize),
+    /// The value of `sp_options.reserved`.
+    Reserved(u32),
+    CpuAndIrql,
+    MaskUnmaskFence,
+    MaskNeedsCpu,
+    MetadataNeedsRange,
+    RangeNeedsMetadata,
+    RangeAlignment(u64),
+    MetadataAlignment(usize),
+    MetadataBytes {
+        given: usize,
+        needed: usize,
+    },
+    Adapter(AdapterError),
+    /// Bytes of an extension.
+    ExtensionBytes(usize),
+    /// No place is left for an extension.
+    Places,
+    /// The operating system's error number.
+    Extension(i32),
+    NoExtension,
+    Removed,
+    Busy,
+    Unpinned,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Why::Memory => "malloc has no memory",
+            Why::NullPool => "the pool is NULL",
+            Why::NullOptions => "the options are NULL",
+            Why::Create(error) => return write!(f, "{error}"),
+            Why::Size(given) => {
+                return write!(f, "the options' size is {given}, which no version of the library has");
+            }
+            Why::Reserved(value) => return write!(f, "the options' reserved field is {value}, not 0"),
+            Why::CpuAndIrql => "cpu and irql go together: one of them is NULL",
+            Why::MaskUnmaskFence => "mask, unmask and fence go together: one of them is NULL",
+            Why::MaskNeedsCpu => "mask, unmask and fence need cpu and irql",
+            Why::MetadataNeedsRange => "metadata of the host's needs a range of the host's too",
+            Why::RangeNeedsMetadata => "a range of the host's needs metadata of the host's too",
+            Why::RangeAlignment(address) => {
+                return write!(f, "the range begins at {address:#x}, which is no multiple of 65536");
+            }
+            Why::MetadataAlignment(address) => {
+                return write!(f, "the metadata begins at {address:#x}, which is no multiple of 4096");
+            }
+            Why::MetadataBytes { given, needed } => {
+                return write!(f, "the metadata has {given} bytes, and this pool needs {needed}");
+            }
+            Why::Adapter(error) => return write!(f, "{error}"),
+            Why::ExtensionBytes(bytes) => {
+                return write!(f, "no address space for an extension of {bytes} bytes: the most is 4 GiB");
+            }
+            Why::Places => {
+                "no address space is left for extensions: a process has 65535 of them, and those of removed adapters \
+                 come back when their pool ends"
+            }
+            Why::Extension(code) => {
+                return write!(f, "the operating system refused memory for the extension (error {code})");
+            }
+            Why::NoExtension => "this is no extension of a live adapter",
+            Why::Removed => "the adapter has been removed",
+            Why::Busy => "another trim, or an allocation that looks everywhere, is under way",
+            Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
+        })
+    }
+}
+
+impl From<CreateError> for Why {
+    fn from(error: CreateError) -> Why {
+        Why::Create(error)
+    }
+}
+
+impl From<AdapterError> for Why {
+    fn from(error: AdapterError) -> Why {
+        Why::Adapter(error)
+    }
+}
+
+/// A thread's texts: of its last failure, and what `sp_last_error` gave it.
+struct Texts {
+    said: Text,
+    shown: Text,
+}
 
 thread_local! {
-    // Constant and without destructor.
-    static TEXT: Cell<[u8; LONGEST]> = const { Cell::new([0; LONGEST]) };
-    static SHOWN: Cell<[u8; LONGEST]> = const { Cell::new([0; LONGEST]) };
+    // Constant and without destructor: no memory is asked for. NULL: nothing failed.
+    static LAST: Cell<*const c_char> = const { Cell::new(ptr::null()) };
+}
+
+unsafe extern "C" {
+    fn malloc(bytes: usize) -> *mut c_void;
+    fn free(memory: *mut c_void);
+    fn pthread_key_create(key: *mut u32, end: Option<unsafe extern "C" fn(*mut c_void)>) -> c_int;
+    fn pthread_key_delete(key: u32) -> c_int;
+    fn pthread_getspecific(key: u32) -> *mut c_void;
+    fn pthread_setspecific(key: u32, value: *const c_void) -> c_int;
+}
+
+/// The key of the threads' texts, and 1; 0: there is none yet.
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+fn key() -> Option<u32> {
+    // ORDERING: Acquire - the key's making; pairs with the Release below.
+    let seen = KEY.load(Ordering::Acquire);
+    if seen != 0 {
+        return Some(seen - 1);
+    }
+    let mut made = 0;
+    // SAFETY: `free` ends what a thread has from malloc.
+    if unsafe { pthread_key_create(&mut made, Some(free)) } != 0 {
+        return None;
+    }
+    // ORDERING: Release - the key; Acquire - another thread's.
+    match KEY.compare_exchange(0, made + 1, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Some(made),
+        Err(others) => {
+            // SAFETY: nobody has seen this one.
+            unsafe { pthread_key_delete(made) };
+            Some(others - 1)
+        }
+    }
+}
+
+/// The calling thread's texts; `None`: there is no memory for them.
+fn texts() -> Option<&'static mut Texts> {
+    let key = key()?;
+    // SAFETY: the key lives. The value is NULL or this thread's texts, which nobody else has, and which live until
+    // the thread ends.
+    unsafe {
+        let mut texts = pthread_getspecific(key).cast::<Texts>();
+        if texts.is_null() {
+            texts = malloc(size_of::<Texts>()).cast();
+            if texts.is_null() {
+                return None;
+            }
+            texts.write(Texts { said: Text::new(), shown: Text::new() });
+            if pthread_setspecific(key, texts.cast()) != 0 {
+                free(texts.cast());
+                return None;
+            }
+        }
+        Some(&mut *texts)
+    }
 }
 
 /// Keeps what is said next to the caller; cut where it is too long.
-pub(crate) fn set(why: impl fmt::Display) {
-    let mut text = [0; LONGEST];
-    // Too long an error is cut; the last byte stays 0.
-    let _ = write!(&mut text[..LONGEST - 1], "{why}");
-    TEXT.set(text);
+#[cold]
+pub(crate) fn set(why: Why) {
+    let Some(texts) = texts() else {
+        return LAST.set(c"malloc has no memory, not even to say why this failed".as_ptr());
+    };
+    texts.said = Text::new();
+    // Too long a one is cut.
+    let _ = write!(texts.said, "{why}");
+    LAST.set(texts.said.as_ptr());
 }
 
-/// Why the calling thread's last call of a function with the prefix `sp_` failed: a sentence, which the thread's
-/// next call of this function overwrites. Empty when none failed.
+/// The caller's call did not fail.
+pub(crate) fn clear() {
+    LAST.set(ptr::null());
+}
+
+/// What a call gave; or `none`, and the error kept.
+pub(crate) fn told<T>(made: Result<T, Why>, none: T) -> T {
+    match made {
+        Ok(made) => {
+            clear();
+            made
+        }
+        Err(why) => {
+            set(why);
+            none
+        }
+    }
+}
+
+/// Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
+/// call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
+/// the prefix `sp_` that return a pointer, a size or an sp_bool.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_last_error() -> *const c_char {
-    SHOWN.set(TEXT.get());
-    SHOWN.with(|shown| shown.as_ptr().cast())
+    let last = LAST.get();
+    if last.is_null() {
+        return c"".as_ptr();
+    }
+    match texts() {
+        Some(texts) if ptr::eq(last, texts.said.as_ptr()) => {
+            texts.shown = texts.said;
+            texts.shown.as_ptr()
+        }
+        // A text of the library's.
+        _ => last,
+    }
 }

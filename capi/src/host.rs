@@ -4,13 +4,12 @@ use core::ffi::c_void;
 
 use pool::{Host, Irql, MaskInterrupts};
 
-use crate::types::KIRQL;
-
-/// The number of the CPU that the caller runs on. Any IRQL. Without `mask`, a wrong answer costs speed, never memory
-/// safety. With `mask`, it must be right between `mask` and `unmask`: two CPUs that share a number get the same blocks.
+/// The number of the CPU that the caller runs on. Any IRQL. Without `mask`, a wrong answer costs speed, never
+/// memory safety. With `mask`, it must be right between `mask` and `unmask`: two CPUs that share a number get
+/// the same blocks.
 pub type sp_cpu_callback = Option<unsafe extern "C" fn(context: *mut c_void) -> u32>;
 /// The caller's IRQL.
-pub type sp_irql_callback = Option<unsafe extern "C" fn(context: *mut c_void) -> KIRQL>;
+pub type sp_irql_callback = Option<unsafe extern "C" fn(context: *mut c_void) -> u8>;
 /// Masks interrupts on the caller's CPU (or raises to DISPATCH), nesting; what it returns is handed to the
 /// function that restores.
 pub type sp_mask_callback = Option<unsafe extern "C" fn(context: *mut c_void) -> usize>;
@@ -25,7 +24,7 @@ pub type sp_fence_callback = Option<unsafe extern "C" fn(context: *mut c_void, c
 pub(crate) struct Callbacks {
     pub(crate) context: *mut c_void,
     pub(crate) cpu: unsafe extern "C" fn(*mut c_void) -> u32,
-    pub(crate) irql: unsafe extern "C" fn(*mut c_void) -> KIRQL,
+    pub(crate) irql: unsafe extern "C" fn(*mut c_void) -> u8,
 }
 
 /// Those of a host that masks interrupts.
@@ -49,7 +48,9 @@ impl Host for Callbacks {
 
     fn irql(&self) -> Irql {
         // SAFETY: as above.
-        Irql::new(unsafe { (self.irql)(self.context) }).unwrap_or(Irql::HIGH)
+        let level = Irql::new(unsafe { (self.irql)(self.context) }).unwrap_or(Irql::HIGH);
+        // What a driver raised by `KeRaiseIrql` is raised, whatever the host knows of it.
+        level.max(Irql::current())
     }
 }
 

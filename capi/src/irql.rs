@@ -1,43 +1,29 @@
-//! The calling thread's IRQL.
+//! The caller's IRQL.
 
 use pool::Irql;
 
-use crate::types::{KIRQL, PKIRQL};
+use crate::system;
+
+/// The caller's level, as the system pool's calls see it: the thread's, or what the host's `irql` says if that is
+/// higher. Without a system pool: the thread's.
+#[unsafe(no_mangle)]
+pub extern "C" fn sp_current_irql() -> u8 {
+    system::pool().map_or_else(Irql::current, |handle| handle.irql()).level()
+}
 
 /// Raises the calling thread's IRQL; a lower level than the present one changes nothing, and one above 15 counts
-/// as 15. Returns the level before.
+/// as 15. Returns the level before, as `sp_current_irql` does. For a pool with a host's `irql` the higher of both
+/// counts.
 #[unsafe(no_mangle)]
-pub extern "C" fn sp_raise_irql(to: KIRQL) -> KIRQL {
-    let before = Irql::current();
+pub extern "C" fn sp_raise_irql(to: u8) -> u8 {
+    let before = sp_current_irql();
     core::mem::forget(Irql::raise(Irql::new(to).unwrap_or(Irql::HIGH)));
-    before.level()
+    before
 }
 
-/// Lowers the calling thread's IRQL; a higher level than the present one changes nothing.
+/// Lowers the calling thread's IRQL; a higher level than the present one changes nothing. What a host's `irql` says
+/// is the host's to lower.
 #[unsafe(no_mangle)]
-pub extern "C" fn sp_lower_irql(to: KIRQL) {
+pub extern "C" fn sp_lower_irql(to: u8) {
     Irql::lower(Irql::new(to).unwrap_or(Irql::HIGH));
-}
-
-/// `KeGetCurrentIrql`: declared in the header by hand.
-#[unsafe(no_mangle)]
-pub extern "C" fn KeGetCurrentIrql() -> KIRQL {
-    Irql::current().level()
-}
-
-/// `KeRaiseIrql`: declared in the header by hand.
-///
-/// # Safety
-/// `OldIrql` may be written.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn KeRaiseIrql(NewIrql: KIRQL, OldIrql: PKIRQL) {
-    let before = sp_raise_irql(NewIrql);
-    // SAFETY: the caller's promise.
-    unsafe { OldIrql.write(before) };
-}
-
-/// `KeLowerIrql`: declared in the header by hand.
-#[unsafe(no_mangle)]
-pub extern "C" fn KeLowerIrql(NewIrql: KIRQL) {
-    sp_lower_irql(NewIrql);
 }

@@ -1,4 +1,4 @@
-//! The C interface: the routines by their own names, and the host's side of them.
+//! The C interface: the routines, and the host's side of them.
 //!
 //! `include/storport_pool.h` is what C sees; cbindgen makes it of this crate's comments, and a test makes it
 //! again. Nothing here unwinds into C: a panic, of which none is known, ends the process.
@@ -7,24 +7,32 @@
 //!
 //! | file | what it holds | may use |
 //! |---|---|---|
-//! | `types` | the driver kit's types | nothing |
-//! | `error` | why the last host call failed | nothing |
-//! | `host` | the platform that a C host's functions make | `types` |
-//! | `kind` | `sp_pool`: a pool on one of three platforms | `host` |
-//! | `registry` | extensions, and whose they are | `types`, `kind` |
-//! | `system` | which pool is the system's | `kind` |
-//! | `options` | `sp_options`, and the pool they ask for | `host`, `kind` |
-//! | `handle` | functions: a pool's making and end | `error`, `kind`, `registry`, `system`, `options` |
-//! | `adapter` | functions: adapters, by their extensions | `types`, `error`, `kind`, `registry` |
+//! | `types` | what C's functions take | nothing |
+//! | `text` | a short text without memory of malloc's | nothing |
+//! | `memory` | memory of malloc's, which may be none | nothing |
+//! | `error` | why the last host call failed | `text` |
+//! | `pin` | the module stays loaded; `c/pin.c` | `error` |
+//! | `host` | the platform that a C host's functions make | nothing |
+//! | `hearer` | who hears of violations, changed while others report | nothing |
+//! | `kind` | `sp_pool`: a pool on one of three platforms | `host`, `hearer` |
+//! | `registry` | extensions, and whose they are | `types`, `error`, `kind` |
+//! | `system` | which pool is the system's | `memory`, `kind` |
+//! | `violation` | functions: misuse, told to C | `types`, `text`, `kind`, `registry` |
+//! | `options` | `sp_options`, and the pool they ask for | `types`, `error`, `host`, `kind` |
+//! | `handle` | functions: a pool's making and end | all above |
+//! | `upkeep` | functions: sums, range, trim | `types`, `error`, `kind`, `registry` |
+//! | `adapter` | functions: adapters, by their extensions | `types`, `text`, `error`, `kind`, `registry` |
 //! | `storport` | functions: the two routines | `types`, `kind`, `registry` |
 //! | `bulk` | functions: many blocks in one call | `types`, `kind`, `registry` |
 //! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
-//! | `executive` | functions: the tagged pool's names | `types`, `kind`, `system` |
-//! | `violation` | functions: misuse, told to C | `types`, `kind`, `registry` |
-//! | `snapshot` | functions: snapshots, row by row | `types`, `error`, `kind`, `registry` |
-//! | `irql` | functions: the calling thread's IRQL | `types` |
+//! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
+//! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `irql` | functions: the caller's IRQL | `system` |
+//!
+//! The driver kit's names are none of Rust's: the header has them as inline functions, and `c/kit/` as objects of
+//! their own, which a program gets only if it asks for one.
 #![deny(missing_docs)]
-#![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
+#![allow(non_camel_case_types)]
 
 mod adapter;
 mod bulk;
@@ -32,13 +40,18 @@ mod error;
 mod executive;
 mod extended;
 mod handle;
+mod hearer;
 mod host;
 mod irql;
 mod kind;
+mod memory;
 mod options;
+mod pin;
 mod registry;
 mod snapshot;
 mod storport;
 mod system;
+mod text;
 mod types;
+mod upkeep;
 mod violation;

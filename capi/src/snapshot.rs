@@ -1,17 +1,24 @@
 //! Snapshots, row by row.
 
-use core::ffi::c_char;
+use core::ffi::{c_char, c_void};
+use core::fmt::Write as _;
+use core::ptr;
 
-use pool::PoolTag;
+use pool::{PoolTag, Snapshot};
 
+use crate::error::Why;
 use crate::kind::{sp_pool, with_pool};
-use crate::types::{PVOID, ULONG};
+use crate::memory::boxed;
+use crate::text::Text;
+use crate::types::sp_bool;
 use crate::{error, registry};
 
-/// A picture of a pool's tags and accounts.
+/// A picture of a pool's tags, accounts, sizes and CPUs.
 pub struct sp_snapshot {
     tags: std::vec::IntoIter<sp_row>,
     accounts: std::vec::IntoIter<sp_row>,
+    classes: std::vec::IntoIter<sp_class_row>,
+    cpus: std::vec::IntoIter<sp_cpu_row>,
 }
 
 /// The sums of a tag, or of an adapter's tag.
@@ -19,11 +26,11 @@ pub struct sp_snapshot {
 #[derive(Clone, Copy)]
 pub struct sp_row {
     /// The tag; of an adapter's row 0 for all tags that found no account of their own.
-    pub tag: ULONG,
+    pub tag: u32,
     /// It as PoolMon shows it, and a 0.
     pub text: [c_char; 5],
     /// The adapter's extension; NULL in rows of tags, and for what no extension owns.
-    pub extension: PVOID,
+    pub extension: *mut c_void,
     /// Blocks that were allocated, ever.
     pub allocs: u64,
     /// Blocks that were freed, ever.
@@ -36,9 +43,42 @@ pub struct sp_row {
     pub bytes_occupied: u64,
 }
 
-fn row(tag: PoolTag, extension: PVOID, totals: &pool::Totals) -> sp_row {
+/// What the pool has of one size of blocks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sp_class_row {
+    /// Bytes of a block.
+    pub block_bytes: u32,
+    /// Slabs of this size.
+    pub slabs: u32,
+    /// Blocks that are allocated now.
+    pub live: u64,
+    /// Blocks that are free, in slabs and in caches.
+    pub free: u64,
+    /// Of those, the ones in CPUs' caches.
+    pub cached: u64,
+}
+
+/// What one CPU's cache holds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sp_cpu_row {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Free blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+fn row(tag: PoolTag, extension: *mut c_void, totals: &pool::Totals) -> sp_row {
+    let mut shown = Text::new();
+    // Four characters have room.
+    let _ = write!(shown, "{tag}");
     let mut text = [0; 5];
-    for (to, character) in text.iter_mut().zip(tag.to_string().bytes()) {
+    for (to, character) in text.iter_mut().zip(shown.as_str().bytes()) {
         *to = character as c_char;
     }
     sp_row {
@@ -53,30 +93,51 @@ fn row(tag: PoolTag, extension: PVOID, totals: &pool::Totals) -> sp_row {
     }
 }
 
-/// Takes a picture: exact when nothing is in flight, safe at any time. NULL where `pool` is NULL. PASSIVE; walks
-/// the pool.
+/// All rows, made of others; no memory is an error.
+fn rows<F, T>(from: &[F], make: impl Fn(&F) -> T) -> Result<std::vec::IntoIter<T>, Why> {
+    let mut rows = Vec::new();
+    rows.try_reserve_exact(from.len()).map_err(|_| Why::Memory)?;
+    rows.extend(from.iter().map(make));
+    Ok(rows.into_iter())
+}
+
+fn picture(handle: &sp_pool) -> Result<*mut sp_snapshot, Why> {
+    let taken: Result<Snapshot, _> = with_pool!(handle, pool => pool.try_snapshot());
+    let taken = taken.map_err(|_| Why::Memory)?;
+    let extension = |adapter| registry::extension_of(handle, adapter);
+    let none = PoolTag::from_raw(0);
+    let snapshot = sp_snapshot {
+        tags: rows(&taken.tags, |of| row(of.tag, ptr::null_mut(), &of.totals))?,
+        accounts: rows(&taken.accounts, |of| {
+            row(of.tag.unwrap_or(none), of.adapter.map_or(ptr::null_mut(), extension), &of.totals)
+        })?,
+        classes: rows(&taken.classes, |of| sp_class_row {
+            block_bytes: of.block_bytes,
+            slabs: of.slabs,
+            live: of.live,
+            free: of.free,
+            cached: of.cached,
+        })?,
+        cpus: rows(&taken.cpus, |of| sp_cpu_row {
+            cpu: of.cpu,
+            reserved: 0,
+            blocks: of.blocks,
+            bytes: of.bytes,
+        })?,
+    };
+    Ok(Box::into_raw(boxed(snapshot).ok_or(Why::Memory)?))
+}
+
+/// Takes a picture: exact when nothing is in flight, safe at any time. NULL where `pool` is NULL, or without
+/// memory. PASSIVE; walks the pool. `sp_pool_usage` gives the sums alone, and asks for no memory.
 ///
 /// # Safety
 /// `pool` is NULL or a pool that lives.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_snapshot_take(pool: *const sp_pool) -> *mut sp_snapshot {
     // SAFETY: the caller's promise.
-    let Some(handle) = (unsafe { pool.as_ref() }) else {
-        error::set("the pool is NULL");
-        return core::ptr::null_mut();
-    };
-    let taken = with_pool!(handle, pool => pool.snapshot());
-    let none = core::ptr::null_mut();
-    let tags: Vec<_> = taken.tags.iter().map(|of| row(of.tag, none, &of.totals)).collect();
-    let accounts: Vec<_> = taken
-        .accounts
-        .iter()
-        .map(|of| {
-            let extension = of.adapter.map_or(none, |adapter| registry::extension_of(pool, adapter));
-            row(of.tag.unwrap_or(PoolTag::from_raw(0)), extension, &of.totals)
-        })
-        .collect();
-    Box::into_raw(Box::new(sp_snapshot { tags: tags.into_iter(), accounts: accounts.into_iter() }))
+    let handle = unsafe { pool.as_ref() };
+    error::told(handle.ok_or(Why::NullPool).and_then(picture), ptr::null_mut())
 }
 
 /// The next tag's row, in the order of the tags' characters. False: there is none.
@@ -84,7 +145,7 @@ pub unsafe extern "C" fn sp_snapshot_take(pool: *const sp_pool) -> *mut sp_snaps
 /// # Safety
 /// `snapshot` is NULL or a picture that is not given back; `row` may be written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sp_snapshot_next_tag(snapshot: *mut sp_snapshot, row: *mut sp_row) -> bool {
+pub unsafe extern "C" fn sp_snapshot_next_tag(snapshot: *mut sp_snapshot, row: *mut sp_row) -> sp_bool {
     // SAFETY: the caller's promise.
     unsafe { next(snapshot.as_mut().map(|snapshot| &mut snapshot.tags), row) }
 }
@@ -94,21 +155,44 @@ pub unsafe extern "C" fn sp_snapshot_next_tag(snapshot: *mut sp_snapshot, row: *
 /// # Safety
 /// As `sp_snapshot_next_tag`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sp_snapshot_next_account(snapshot: *mut sp_snapshot, row: *mut sp_row) -> bool {
+pub unsafe extern "C" fn sp_snapshot_next_account(snapshot: *mut sp_snapshot, row: *mut sp_row) -> sp_bool {
     // SAFETY: the caller's promise.
     unsafe { next(snapshot.as_mut().map(|snapshot| &mut snapshot.accounts), row) }
 }
 
+/// The next size of blocks, from the smallest up; those without slabs are left out. False: there is none.
+///
 /// # Safety
-/// `to` may be written.
-unsafe fn next(rows: Option<&mut std::vec::IntoIter<sp_row>>, to: *mut sp_row) -> bool {
+/// As `sp_snapshot_next_tag`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_snapshot_next_class(
+    snapshot: *mut sp_snapshot,
+    row: *mut sp_class_row,
+) -> sp_bool {
+    // SAFETY: the caller's promise.
+    unsafe { next(snapshot.as_mut().map(|snapshot| &mut snapshot.classes), row) }
+}
+
+/// The next CPU's cache, by its number. False: there is none.
+///
+/// # Safety
+/// As `sp_snapshot_next_tag`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sp_snapshot_next_cpu(snapshot: *mut sp_snapshot, row: *mut sp_cpu_row) -> sp_bool {
+    // SAFETY: the caller's promise.
+    unsafe { next(snapshot.as_mut().map(|snapshot| &mut snapshot.cpus), row) }
+}
+
+/// # Safety
+/// `to` may be written, if there are rows.
+unsafe fn next<T>(rows: Option<&mut std::vec::IntoIter<T>>, to: *mut T) -> sp_bool {
     match rows.and_then(Iterator::next) {
         Some(row) => {
             // SAFETY: the caller's promise.
             unsafe { to.write(row) };
-            true
+            1
         }
-        None => false,
+        None => 0,
     }
 }
 

@@ -64,6 +64,26 @@ fn threads_and_signals() {
 }
 
 #[test]
+fn forks_while_others_make_and_end_pools() {
+    both_ways("fork");
+}
+
+#[test]
+fn little_address_space() {
+    both_ways("little");
+}
+
+#[test]
+fn no_memory_at_each_call_of_malloc() {
+    both_ways("nomem");
+}
+
+#[test]
+fn what_rust_has_too() {
+    both_ways("more");
+}
+
+#[test]
 fn the_header_by_itself() {
     for (cpp, standard) in [(false, "c99"), (false, "c11"), (true, "c++17")] {
         let file = out(&format!("header-{standard}")).with_extension(if cpp { "cpp" } else { "c" });

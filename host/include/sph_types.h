@@ -4,6 +4,10 @@
 #ifndef SPH_TYPES_H
 #define SPH_TYPES_H
 
+/* The kit's names are this host's: it takes them from the pool's header, wherever that was included before. */
+#ifndef SP_KIT
+#define SP_KIT
+#endif
 #include "storport_pool.h"
 
 #ifdef __cplusplus

@@ -258,7 +258,8 @@ impl Meta {
         if id == AdapterId::ORPHANS {
             return Some(AdapterName::new("orphans"));
         }
-        let live = || self.adapter_live(id).then_some(());
+        // Its leaks are told while it is being removed.
+        let live = || matches!(self.state_of(id), Some(LIVE | REMOVING)).then_some(());
         live()?;
         let slot = self.place_of(id)?.slot;
         let mut name = AdapterName::default();

@@ -249,6 +249,25 @@ mod commit {
     }
 }
 
+/// Whether the environment forces the twin. C's `getenv` asks for no memory, and takes no lock that a fork could leave
+/// taken.
+#[cfg(target_os = "linux")]
+fn twin_forced() -> bool {
+    use core::ffi::{CStr, c_char};
+    unsafe extern "C" {
+        fn getenv(name: *const c_char) -> *const c_char;
+    }
+    // SAFETY: a terminated name. Whoever changes the environment meanwhile has promised that nobody reads it.
+    let value = unsafe { getenv(c"STORPORT_POOL_COMMIT".as_ptr()) };
+    // SAFETY: not NULL, it is a terminated string.
+    !value.is_null() && unsafe { CStr::from_ptr(value) } == c"portable"
+}
+
+#[cfg(not(target_os = "linux"))]
+fn twin_forced() -> bool {
+    std::env::var_os("STORPORT_POOL_COMMIT").is_some_and(|value| value == "portable")
+}
+
 /// Whether the pool commits by rseq sections.
 pub(crate) fn uses_rseq(meta: &Meta) -> bool {
     commit::active(meta)
@@ -262,8 +281,7 @@ fn slot(meta: &Meta) -> u32 {
 
 impl Platform for Native {
     fn prepare(&self, control: &mut Control, base: NonNull<u8>) {
-        let forced = std::env::var_os("STORPORT_POOL_COMMIT").is_some_and(|value| value == "portable");
-        commit::enable(control, base, self.commit == Commit::Auto && !forced);
+        commit::enable(control, base, self.commit == Commit::Auto && !twin_forced());
     }
 
     #[inline(always)]

@@ -14,3 +14,4 @@ pub(crate) mod snapshot;
 pub(crate) mod source;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod statics;
+pub(crate) mod usage;

@@ -1,7 +1,8 @@
 //! Snapshots: exact when nothing is in flight, safe at any time.
 
-use alloc::vec;
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
+use core::alloc::Layout;
 
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
@@ -55,7 +56,7 @@ impl Totals {
         self.bytes_requested.checked_div(self.live).unwrap_or(0)
     }
 
-    fn add(&mut self, other: &Totals) {
+    fn add(&mut self, other: &Totals) -> Result<(), TryReserveError> {
         self.allocs += other.allocs;
         self.frees += other.frees;
         self.live += other.live;
@@ -64,11 +65,26 @@ impl Totals {
         for bar in &other.histogram {
             match self.histogram.iter_mut().find(|mine| mine.block_bytes == bar.block_bytes) {
                 Some(mine) => mine.allocs += bar.allocs,
-                None => self.histogram.push(*bar),
+                None => push(&mut self.histogram, *bar)?,
             }
         }
-        self.histogram.sort_by_key(|bar| bar.block_bytes.wrapping_sub(1));
+        self.histogram.sort_unstable_by_key(|bar| bar.block_bytes.wrapping_sub(1));
+        Ok(())
     }
+
+    fn try_clone(&self) -> Result<Totals, TryReserveError> {
+        let mut histogram = Vec::new();
+        histogram.try_reserve_exact(self.histogram.len())?;
+        histogram.extend_from_slice(&self.histogram);
+        Ok(Totals { histogram, ..*self })
+    }
+}
+
+/// Pushes, if there is memory.
+fn push<T>(rows: &mut Vec<T>, row: T) -> Result<(), TryReserveError> {
+    rows.try_reserve(1)?;
+    rows.push(row);
+    Ok(())
 }
 
 /// A tag's sums, over all adapters that use or used it.
@@ -193,11 +209,16 @@ struct Walk {
     changing: u64,
 }
 
-fn walk(meta: &Meta) -> Walk {
+fn walk(meta: &Meta) -> Result<Walk, TryReserveError> {
     let accounts = meta.accounts().chain(meta.other_accounts()).count();
-    let mut walk = Walk { by_account: vec![Sums::default(); accounts], by_class: [0; CLASSES], changing: 0 };
-    let mut slab = Vec::new();
+    let mut by_account = Vec::new();
+    by_account.try_reserve_exact(accounts)?;
+    by_account.resize(accounts, Sums::default());
+    let mut walk = Walk { by_account, by_class: [0; CLASSES], changing: 0 };
     let size = meta.span_size();
+    let mut slab = Vec::new();
+    // As many blocks as begin in a span at most.
+    slab.try_reserve_exact(size.grains() as usize)?;
     for span in 0..meta.control().geometry.spans {
         let stable = (0..2).any(|_| {
             slab.clear();
@@ -223,7 +244,7 @@ fn walk(meta: &Meta) -> Walk {
             walk.by_class[live.class.index()] += 1;
         }
     }
-    walk
+    Ok(walk)
 }
 
 /// Where an account's sums stand: those that have a word come first.
@@ -236,10 +257,18 @@ impl<P: Platform> Pool<P> {
     /// moment, until its adapter's removal overtook it. Frees are never negative at any time.
     /// PASSIVE; walks all states.
     pub fn snapshot(&self) -> Snapshot {
+        self.try_snapshot().unwrap_or_else(|_| alloc::alloc::handle_alloc_error(Layout::new::<Snapshot>()))
+    }
+
+    /// As [`snapshot`](Pool::snapshot), for a host that goes on without memory.
+    ///
+    /// # Errors
+    /// There is no memory for the picture.
+    pub fn try_snapshot(&self) -> Result<Snapshot, TryReserveError> {
         let meta = &self.meta;
         let control = meta.control();
         // The walk comes before the counters (I8).
-        let walk = walk(meta);
+        let walk = walk(meta)?;
         let mut snapshot = Snapshot {
             free_bytes: u64::from(meta.count_free_spans()) * u64::from(meta.span_size().bytes()),
             range_bytes: self.range().1,
@@ -255,36 +284,39 @@ impl<P: Platform> Pool<P> {
                 unused if unused == UNUSED.open() => {}
                 // On its way to the *other* row of the gone, perhaps.
                 key if key.is_leaving() => {
-                    self.add_account(
-                        &mut snapshot,
-                        account,
-                        meta.account_key(meta.gone_other()),
-                        Sums::default(),
-                    );
+                    let gone = meta.account_key(meta.gone_other());
+                    self.add_account(&mut snapshot, account, gone, Sums::default())?;
                 }
                 key => {
                     let sums = walk.by_account[place(meta, account)];
-                    self.add_account(&mut snapshot, account, key, sums);
+                    self.add_account(&mut snapshot, account, key, sums)?;
                 }
             }
         }
         snapshot.tags.retain(|row| row.totals.allocs > 0);
-        snapshot.tags.sort_by_key(|row| row.tag.bytes());
+        snapshot.tags.sort_unstable_by_key(|row| row.tag.bytes());
         snapshot.accounts.retain(|row| row.totals.allocs > 0);
-        snapshot.accounts.sort_by_key(|row| (row.adapter.is_none(), row.adapter, row.tag));
-        self.add_caches(&mut snapshot, &walk.by_class);
-        snapshot
+        snapshot.accounts.sort_unstable_by_key(|row| (row.adapter.is_none(), row.adapter, row.tag));
+        self.add_caches(&mut snapshot, &walk.by_class)?;
+        Ok(snapshot)
     }
 
-    fn add_account(&self, snapshot: &mut Snapshot, account: Account, key: Key, sums: Sums) {
+    fn add_account(
+        &self,
+        snapshot: &mut Snapshot,
+        account: Account,
+        key: Key,
+        sums: Sums,
+    ) -> Result<(), TryReserveError> {
         let meta = &self.meta;
-        let histogram: Vec<_> = (0..CLASSES)
-            .map(|class| SizeCount {
-                block_bytes: if class < SLAB_CLASSES { Class(class as u8).bytes() } else { 0 },
-                allocs: meta.count(account, Class(class as u8)),
-            })
-            .filter(|bar| bar.allocs > 0)
-            .collect();
+        let mut histogram = Vec::new();
+        for class in 0..CLASSES {
+            let allocs = meta.count(account, Class(class as u8));
+            if allocs > 0 {
+                let block_bytes = if class < SLAB_CLASSES { Class(class as u8).bytes() } else { 0 };
+                push(&mut histogram, SizeCount { block_bytes, allocs })?;
+            }
+        }
         let allocs = histogram.iter().map(|bar| bar.allocs).sum();
         let totals = Totals {
             allocs,
@@ -299,22 +331,23 @@ impl<P: Platform> Pool<P> {
             snapshot.other += allocs;
         }
         match snapshot.tags.iter_mut().find(|row| row.tag == key.tag()) {
-            Some(row) => row.totals.add(&totals),
-            None => snapshot.tags.push(TagRow { tag: key.tag(), totals: totals.clone() }),
+            Some(row) => row.totals.add(&totals)?,
+            None => push(&mut snapshot.tags, TagRow { tag: key.tag(), totals: totals.try_clone()? })?,
         }
         let adapter = (key.owner() != AdapterId::GONE).then_some(key.owner().known());
         let tag = (!other).then_some(key.tag());
         // Two CPUs that interned one pair at once may have made two accounts of it.
         match snapshot.accounts.iter_mut().find(|row| row.adapter == adapter && row.tag == tag) {
-            Some(row) => row.totals.add(&totals),
+            Some(row) => row.totals.add(&totals)?,
             None => {
                 let name = adapter.and_then(|adapter| meta.adapter_name(adapter));
-                snapshot.accounts.push(AccountRow { adapter, name, tag, totals });
+                push(&mut snapshot.accounts, AccountRow { adapter, name, tag, totals })?;
             }
         }
+        Ok(())
     }
 
-    fn add_caches(&self, snapshot: &mut Snapshot, live: &[u64; CLASSES]) {
+    fn add_caches(&self, snapshot: &mut Snapshot, live: &[u64; CLASSES]) -> Result<(), TryReserveError> {
         let meta = &self.meta;
         let mut cached = [0; SLAB_CLASSES];
         for cpu in 0..meta.control().cpus {
@@ -330,22 +363,24 @@ impl<P: Platform> Pool<P> {
                     row.bytes += blocks * u64::from(class.bytes());
                 }
             }
-            snapshot.cpus.push(row);
+            push(&mut snapshot.cpus, row)?;
         }
         for index in 0..SLAB_CLASSES {
             let class = Class(index as u8);
             let slabs = meta.slabs(class);
             if slabs > 0 {
                 let blocks = u64::from(slabs) * u64::from(class.per_slab(meta.span_size()));
-                snapshot.classes.push(ClassRow {
+                let row = ClassRow {
                     block_bytes: class.bytes(),
                     slabs,
                     live: live[index],
                     free: blocks.saturating_sub(live[index]),
                     cached: cached[index],
-                });
+                };
+                push(&mut snapshot.classes, row)?;
             }
         }
+        Ok(())
     }
 
     /// Removes an adapter and says what it still has; see

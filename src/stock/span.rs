@@ -209,7 +209,6 @@ impl Meta {
     }
 
     /// How many spans are free.
-    #[cfg(feature = "alloc")]
     pub(crate) fn count_free_spans(&self) -> u32 {
         (0..self.control().geometry.bitmap_words())
             // ORDERING: Relaxed - a snapshot.

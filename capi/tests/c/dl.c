@@ -20,8 +20,8 @@ static void *use(void *gate)
     if (gate != NULL) pthread_mutex_lock(gate);
     *(void **)&create = dlsym(handle, "sp_pool_create");
     *(void **)&adapter = dlsym(handle, "sp_adapter_create");
-    *(void **)&allocate = dlsym(handle, "StorPortAllocatePool");
-    *(void **)&extended = dlsym(handle, "StorPortExtendedFunction");
+    *(void **)&allocate = dlsym(handle, "sp_allocate");
+    *(void **)&extended = dlsym(handle, "sp_extended_function");
     *(void **)&destroy = dlsym(handle, "sp_pool_destroy");
     if (!create || !adapter || !allocate || !extended || !destroy) exit(2);
     pool = create(1 << 20);

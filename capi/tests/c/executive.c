@@ -3,12 +3,16 @@
 
 static sp_violation_kind kind;
 static uint64_t code;
+static int heard;
+static char text[300];
 
 static void hear(void *context, const sp_violation *violation)
 {
     (void)context;
     kind = violation->kind;
     code = violation->parameters[0];
+    strcpy(text, violation->text);
+    heard++;
 }
 
 static int all(const unsigned char *block, size_t bytes, int value)
@@ -44,9 +48,51 @@ static void zeroing(void)
     }
 }
 
+static uint64_t live(sp_pool *pool)
+{
+    sp_usage usage;
+    CHECK(sp_pool_usage(pool, &usage));
+    return usage.live;
+}
+
+/* Whether this pool is the system's. */
+static void serves(sp_pool *pool)
+{
+    PVOID block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG);
+    CHECK(block != NULL && live(pool) == 1);
+    ExFreePool(block);
+    CHECK(live(pool) == 0);
+}
+
+/* A free that cannot be done is told. */
+static void unfreed(sp_pool *pool)
+{
+    sp_usage before, after;
+    PVOID block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG);
+    CHECK(block != NULL && sp_pool_usage(pool, &before));
+    sp_raise_irql(HIGH_LEVEL);
+    heard = 0;
+    ExFreePool(block);
+    CHECK(heard == 1 && kind == SP_FREE_AT_IRQL && code == 0x09 && strstr(text, "IRQL 15") != NULL);
+    ExFreePoolWithTag(block, TAG);
+    CHECK(heard == 2 && kind == SP_FREE_AT_IRQL);
+    ExFreePool(NULL);
+    CHECK(heard == 2);
+    sp_lower_irql(PASSIVE_LEVEL);
+    sp_set_not_implemented(pool, 1);
+    ExFreePool(block);
+    ExFreePoolWithTag(block, TAG);
+    ExFreePool(NULL);
+    CHECK(heard == 4 && kind == SP_FREE_NOT_IMPLEMENTED);
+    sp_set_not_implemented(pool, 0);
+    CHECK(sp_pool_usage(pool, &after) && after.violations == before.violations + 4 && after.live == before.live);
+    ExFreePool(block);
+    CHECK(heard == 4 && live(pool) + 1 == before.live);
+}
+
 int main(void)
 {
-    sp_pool *pool, *second;
+    sp_pool *pool, *second, *third;
     PVOID block;
     sp_snapshot *snapshot;
     sp_row row;
@@ -58,6 +104,7 @@ int main(void)
     second = sp_pool_create(16 << 20);
     sp_on_violation(pool, hear, NULL);
     zeroing();
+    unfreed(pool);
 
     /* Flags: one kind of memory; required ones must be known, optional ones need not. */
     CHECK(ExAllocatePool2(0, 16, TAG) == NULL);
@@ -107,7 +154,22 @@ int main(void)
     CHECK(sp_snapshot_next_account(snapshot, &row) && row.extension == NULL && row.allocs == 1);
     sp_snapshot_free(snapshot);
     ExFreePool(block);
+    /* The oldest of the others is next, and none when there is none. */
+    third = sp_pool_create(1 << 20);
     sp_pool_destroy(second);
+    serves(pool);
+    sp_pool_destroy(pool);
+    serves(third);
+    second = sp_pool_create(1 << 20);
+    serves(third);
+    sp_pool_destroy(second);
+    serves(third);
+    sp_pool_destroy(third);
+    CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) == NULL);
+    sp_set_system_pool(NULL);
+    pool = sp_pool_create(1 << 20);
+    serves(pool);
+    sp_set_system_pool(NULL);
     CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) == NULL);
     sp_pool_destroy(pool);
     puts("executive: ok");

@@ -66,10 +66,74 @@ static void on(struct machine *machine, sp_options *options)
     sp_pool_destroy(pool);
 }
 
+/* The tagged pool over a range that nobody can touch: all but zeroed blocks; and over one that is said to be memory. */
+static void tagged(sp_options options, int addressable)
+{
+    sp_pool *pool = sp_pool_create_with(&options);
+    PVOID block;
+    sp_row row;
+    sp_snapshot *snapshot;
+
+    CHECK(pool != NULL);
+    if (!addressable) CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, 16, TAG) == NULL);
+    sp_set_system_pool(pool);
+    block = ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, 100, TAG);
+    CHECK((uint64_t)(uintptr_t)block - options.range < options.range_bytes);
+    ExFreePoolWithTag(block, TAG);
+    block = ExAllocatePoolWithTag(NonPagedPoolNx, 100, TAG);
+    CHECK((uint64_t)(uintptr_t)block - options.range < options.range_bytes);
+    ExFreePool(block);
+    block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, TAG);
+    CHECK((block != NULL) == addressable);
+    if (block != NULL) CHECK(((char *)block)[0] == 0 && ((char *)block)[99] == 0);
+    ExFreePool(block);
+    CHECK((block = ExAllocatePoolZero(NonPagedPool, 100, TAG), block != NULL) == addressable);
+    ExFreePool(block);
+    snapshot = sp_snapshot_take(pool);
+    CHECK(sp_snapshot_next_tag(snapshot, &row) && row.live == 0 && row.allocs == (addressable ? 4u : 2u));
+    sp_snapshot_free(snapshot);
+    sp_pool_destroy(pool);
+}
+
+/* One notion of IRQL: the higher of the host's and the thread's. */
+static void levels(struct machine *machine, sp_options options)
+{
+    sp_pool *pool = sp_pool_create_with(&options);
+    PVOID disk = sp_adapter_create(pool, "guest", 8), block;
+    KIRQL before;
+
+    sp_set_system_pool(pool);
+    machine->level = 5;
+    CHECK(KeGetCurrentIrql() == 5 && sp_current_irql() == 5);
+    machine->level = APC_LEVEL;
+    CHECK(KeGetCurrentIrql() == APC_LEVEL);
+    CHECK(StorPortAllocatePool(disk, 64, TAG, &block) == STOR_STATUS_SUCCESS);
+    KeRaiseIrql(HIGH_LEVEL, &before);
+    CHECK(before == APC_LEVEL && KeGetCurrentIrql() == HIGH_LEVEL);
+    CHECK(StorPortFreePool(disk, block) == STOR_STATUS_INVALID_IRQL);
+    KeLowerIrql(before);
+    CHECK(KeGetCurrentIrql() == APC_LEVEL);
+    CHECK(StorPortFreePool(disk, block) == STOR_STATUS_SUCCESS);
+    KeLowerIrql(PASSIVE_LEVEL);
+    CHECK(KeGetCurrentIrql() == APC_LEVEL);
+    machine->level = PASSIVE_LEVEL;
+    CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL);
+    machine->level = 7;
+    sp_pool_destroy(pool);
+    CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL);
+    machine->level = PASSIVE_LEVEL;
+}
+
 static void bad(sp_options options, const char *word)
 {
     CHECK(sp_pool_create_with(&options) == NULL);
     CHECK(strstr(sp_last_error(), word) != NULL);
+}
+
+/* Metadata is zeroed when a pool is made. */
+static void again(sp_options *options)
+{
+    memset(options->metadata, 0, options->metadata_bytes);
 }
 
 static void over(struct machine *machine, sp_options options)
@@ -80,7 +144,19 @@ static void over(struct machine *machine, sp_options options)
     memory = calloc(1, options.metadata_bytes + 4096);
     options.metadata = (void *)(((uintptr_t)memory + 4095) & ~(uintptr_t)4095);
     on(machine, &options);
-    options.metadata_bytes--;
+    again(&options);
+    tagged(options, 0);
+    if (options.irql != NULL) {
+        again(&options);
+        levels(machine, options);
+    }
+    again(&options);
+    options.range_bytes = 1 << 20;
+    options.range = (uint64_t)(uintptr_t)aligned_alloc(1 << 16, options.range_bytes);
+    options.range_is_addressable = 1;
+    tagged(options, 1);
+    free((void *)(uintptr_t)options.range);
+    options.metadata_bytes = 1 << 16;
     bad(options, "metadata");
     free(memory);
 }

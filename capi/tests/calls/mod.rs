@@ -321,7 +321,10 @@ impl World {
                 self.owners.retain(|_, owner| owner.pool != pool);
                 self.pools.retain(|&other| other != pool);
                 self.not_implemented.remove(&pool);
-                self.system = self.system.filter(|&system| system != pool);
+                // The oldest of the others is next.
+                if self.system == Some(pool) {
+                    self.system = self.pools.first().copied();
+                }
             }
             Call::Adapter { pool, bytes } => {
                 let Some(pool) = pick(self.pools.iter().copied(), pool) else { return };
@@ -385,6 +388,8 @@ impl World {
             return;
         }
         if self.pools.len() == 3 {
+            // It served if none did, and then the oldest of the others is next.
+            self.system = self.system.or(self.pools.first().copied());
             // SAFETY: nobody uses it.
             return unsafe { sp_pool_destroy(pool) };
         }

@@ -19,6 +19,8 @@ pub fn run(command: &mut Command) -> Output {
     // Without its environment.
     let parts = [command.get_program()].into_iter().chain(command.get_args());
     let name = parts.map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+    // Cargo's would come before the libraries that a program was linked with.
+    command.env_remove("LD_LIBRARY_PATH");
     let output = command.output().unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(
         output.status.success(),
@@ -30,10 +32,19 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
+/// Where both libraries are, if they are not to be built: those of a release, for ci/library.sh.
+#[allow(dead_code, reason = "not every test needs it")]
+pub fn given_libraries() -> Option<PathBuf> {
+    std::env::var_os("STORPORT_POOL_LIBRARIES").map(PathBuf::from)
+}
+
 /// The folder of both libraries, built by the cargo that runs the tests: for tests it links neither.
 pub fn libraries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(given) = given_libraries() {
+            return given;
+        }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("capi");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--locked", "--package", "storport-pool-capi", "--target-dir"]);

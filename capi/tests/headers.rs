@@ -1,0 +1,70 @@
+//! The header by itself, and beside other headers in any order, in each language; ci/headers.sh has mingw-w64's.
+
+mod common;
+
+use std::process::Command;
+
+use common::{compiler, here, libraries, out, run};
+
+const LANGUAGES: [(bool, &str); 6] =
+    [(false, "c89"), (false, "c99"), (false, "c11"), (true, "c++98"), (true, "c++11"), (true, "c++17")];
+const OURS: &str = "storport_pool.h";
+
+/// Compiles tests/c/order.c with these headers in this order, in each language, and runs it.
+fn compiles(name: &str, headers: &[&str], flags: &[&str], pedantic: bool) {
+    for (cpp, standard) in LANGUAGES {
+        let name = format!("order-{name}-{standard}");
+        let order = out(&format!("{name}.h"));
+        let text: String = headers.iter().map(|header| format!("#include \"{header}\"\n")).collect();
+        std::fs::write(&order, text).unwrap();
+        let source = out(&name).with_extension(if cpp { "cpp" } else { "c" });
+        std::fs::copy(here().join("tests/c/order.c"), &source).unwrap();
+        let program = out(&name);
+        let mut compiler = compiler(cpp, standard);
+        if pedantic {
+            compiler.arg("-pedantic-errors");
+        }
+        compiler.arg(format!("-DORDER=\"{}\"", order.display())).args(flags).arg("-o").arg(&program);
+        run(compiler.arg(&source).arg(libraries().join("libstorport_pool.a")).args([
+            "-lpthread",
+            "-lm",
+            "-ldl",
+        ]));
+        run(&mut Command::new(program));
+    }
+}
+
+#[test]
+fn by_itself() {
+    compiles("alone", &[OURS], &[], true);
+    compiles("twice", &[OURS, OURS], &[], true);
+}
+
+#[test]
+fn a_kit_with_unknown_guards() {
+    let kit = format!("-I{}", here().join("tests/c/kits/wine").display());
+    for (n, kit_header) in ["windef.h", "wdm.h", "storport.h"].into_iter().enumerate() {
+        // What is left to include is included by the file, in the end.
+        for (m, order) in [[kit_header, OURS], [OURS, kit_header]].into_iter().enumerate() {
+            let headers = [order[0], order[1], "storport.h", OURS];
+            compiles(&format!("wine-{n}-{m}"), &headers, &[&kit], true);
+        }
+    }
+}
+
+#[test]
+fn the_hosts_storport_header() {
+    let include = format!("-I{}", here().join("../host/include").display());
+    // The host's routines, which are not linked here: compiled alone.
+    for order in [["storport.h", OURS], [OURS, "storport.h"]] {
+        for (cpp, standard) in [(false, "c11"), (false, "c99"), (true, "c++17")] {
+            let source = out(&format!("host-order-{standard}")).with_extension(if cpp { "cpp" } else { "c" });
+            let text = format!("#include \"{}\"\n#include \"{}\"\n", order[0], order[1]);
+            let body = "ULONG both(PVOID disk);\nULONG both(PVOID disk) {\n    PVOID block;\n    ULONG status = \
+                        StorPortAllocatePool(disk, 1, 2, &block);\n    if (status != STOR_STATUS_SUCCESS) return \
+                        status;\n    return StorPortFreePool(disk, block) + KeGetCurrentIrql();\n}\n";
+            std::fs::write(&source, text + body).unwrap();
+            run(compiler(cpp, standard).arg(&include).arg("-fsyntax-only").arg(&source));
+        }
+    }
+}
