@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use pool::{AdapterId, PoolOptions};
+use pool::{AdapterId, Config, PoolOptions};
 
 use crate::kind::{Kind, sp_pool, with_pool};
 use crate::options::sp_options;
@@ -33,7 +33,8 @@ fn handed_out(made: Result<*mut sp_pool, String>) -> *mut sp_pool {
 /// PASSIVE.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_pool_create(reserve_bytes: usize) -> *mut sp_pool {
-    let made = PoolOptions::new(reserve_bytes as u64).adapters(65).build();
+    let adapters = Config::new(0, reserve_bytes as u64).default_adapters() + 1;
+    let made = PoolOptions::new(reserve_bytes as u64).adapters(adapters).build();
     handed_out(made.map_err(|error| error.to_string()).and_then(|pool| finish(Kind::Native(pool), true)))
 }
 

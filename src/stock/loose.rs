@@ -46,7 +46,7 @@ impl Meta {
     pub(crate) fn put_loose(&self, class: Class, block: BlockId) {
         let span = self.span_of(block);
         if class != LARGE {
-            let slot = class.slot_of(self.span_size().offset(block));
+            let slot = class.slot_of(block.in_span(self.span_size()));
             // ORDERING: Release - the caller's use of the block; pairs with the Acquire of who takes the bit.
             self.loose_word(span, slot as usize / 64).fetch_or(1 << (slot % 64), Ordering::Release);
         }
