@@ -122,7 +122,7 @@ impl Config {
     /// | 1 MiB | 16 | 93.0 | 117.2 |
     /// | 1 MiB | 64 | 34.8 | 57.5 |
     ///
-    /// This is address space. A pool over memory of the system makes resident what it uses of it: below half of the
+    /// This is address space. A pool over memory of the system makes resident what it uses of it: below 60 % of the
     /// range at a smallest block of 16 bytes, unless its blocks are that small. A host's own memory is all taken.
     ///
     /// # Errors
