@@ -118,12 +118,12 @@ impl Config {
     /// |---|---|---|---|
     /// | 64 MiB | 16 | 78.2 | 78.9 |
     /// | 64 MiB | 64 | 20.6 | 21.3 |
-    /// | 64 MiB | 256 | 6.2 | 6.8 |
+    /// | 64 MiB | 256 | 6.2 | 6.7 |
     /// | 1 MiB | 16 | 93.0 | 117.2 |
     /// | 1 MiB | 64 | 34.8 | 57.5 |
     ///
-    /// This is address space. A pool over memory of the system makes resident what it uses of it: below 60 % of the
-    /// range at a smallest block of 16 bytes, unless its blocks are that small. A host's own memory is all taken.
+    /// This is address space: a pool over memory of the system makes resident what it uses of it. A host's own memory is
+    /// all taken.
     ///
     /// # Errors
     /// The first [`CreateError`] that the configuration earns.
