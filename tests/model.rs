@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use storport_pool::{AdapterId, Config, CreateError, Irql, PoolOptions};
 
-on_every_platform!(a_range_of_the_system, an_inaccessible_range, a_made_up_range);
+on_every_platform!(a_range_of_the_system, a_large_range, an_inaccessible_range, a_made_up_range);
 
 const RULES: Rules = Rules { adapters: 4, min_block: 16, strict_tags: false };
 
@@ -200,6 +200,17 @@ fn run<W: Way>(cases: u32, make: impl Fn(u64) -> Result<Model<W>, CreateError>) 
 
 fn a_range_of_the_system<W: Way>() {
     run::<W>(96, |bytes| Model::build(PoolOptions::new(bytes).cpus(3).adapters(4), RULES));
+}
+
+/// With spans of 64 KiB, few of which are free: a run has the others.
+fn a_large_range<W: Way>() {
+    run::<W>(48, |bytes| {
+        let mut model = Model::build(PoolOptions::new(LARGE_POOL).cpus(3).adapters(4), RULES)?;
+        model.add("keeper");
+        let keeper = model.adapter(0).unwrap();
+        model.allocate(keeper, (LARGE_POOL - bytes) as u32, TAG).unwrap();
+        Ok(model)
+    });
 }
 
 fn a_made_up_range<W: Way>() {

@@ -127,3 +127,80 @@ fn metadata_takes_no_more_than_promised() {
         }
     }
 }
+
+/// Pages of this memory that are resident.
+#[cfg(target_os = "linux")]
+fn resident(memory: std::ptr::NonNull<[u8]>) -> u64 {
+    use std::os::unix::fs::FileExt;
+    let mut entries = vec![0; memory.len() / 4096 * 8];
+    let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
+    pages.read_exact_at(&mut entries, memory.addr().get() as u64 / 4096 * 8).unwrap();
+    entries.chunks_exact(8).filter(|entry| entry[7] & 0x80 != 0).count() as u64
+}
+
+/// One CPU that is never interrupted.
+#[cfg(target_os = "linux")]
+struct Alone;
+
+#[cfg(target_os = "linux")]
+impl storport_pool::Host for Alone {
+    fn cpu(&self) -> u32 {
+        0
+    }
+
+    fn irql(&self) -> storport_pool::Irql {
+        storport_pool::Irql::PASSIVE
+    }
+}
+
+/// What a full pool keeps resident besides its blocks; more than half of the range only if the blocks are the smallest.
+#[cfg(target_os = "linux")]
+#[test]
+fn metadata_that_is_resident() {
+    for (mib, min_block) in [(64, 16), (64, 64), (64, 256), (1, 64), (1, 16)] {
+        for bytes in
+            [16, 64, 128, 256, 512, 1024, 4096, 32_768].into_iter().filter(|&bytes| bytes >= min_block)
+        {
+            let config = Config::new(1 << 32, mib << 20).min_block(min_block);
+            let len = config.metadata_bytes().unwrap();
+            // SAFETY: a new mapping at an address of the kernel's choice.
+            let start = unsafe {
+                nix::sys::mman::mmap_anonymous(
+                    None,
+                    len.try_into().unwrap(),
+                    nix::sys::mman::ProtFlags::PROT_READ | nix::sys::mman::ProtFlags::PROT_WRITE,
+                    nix::sys::mman::MapFlags::MAP_PRIVATE,
+                )
+            };
+            let memory = std::ptr::NonNull::slice_from_raw_parts(start.unwrap().cast::<u8>(), len);
+            // SAFETY: as above; no huge pages, which would make neighbours resident too.
+            unsafe {
+                nix::sys::mman::madvise(memory.cast(), len, nix::sys::mman::MmapAdvise::MADV_NOHUGEPAGE)
+            }
+            .unwrap();
+            // SAFETY: zeroed memory of this test alone, given back after the pool; nobody touches the range.
+            let pool = unsafe { Pool::new_in(&config, memory, storport_pool::Portable::new(Alone)) }.unwrap();
+            let id = pool.add_adapter("disk").unwrap();
+            let new = resident(memory);
+            let mut blocks = Vec::new();
+            fill(&pool, id, bytes, &mut blocks);
+            let full = resident(memory);
+            blocks.iter().for_each(|&block| must_free(&pool, id, block));
+            let freed = resident(memory);
+            let percent = |pages: u64| (pages * 4096) as f64 * 100.0 / (mib << 20) as f64;
+            println!(
+                "{mib} MiB from {min_block}, {} blocks of {bytes}: new {:.2} %, full {:.2} % ({:.1} bytes a block), \
+                 freed {:.2} %",
+                blocks.len(),
+                percent(new),
+                percent(full),
+                (full - new) as f64 * 4096.0 / blocks.len() as f64,
+                percent(freed)
+            );
+            assert!(percent(full - new) < if bytes < 64 || mib == 1 { 60.0 } else { 26.0 });
+            drop(pool);
+            // SAFETY: the mapping is this test's, and unused from here on.
+            unsafe { nix::sys::mman::munmap(memory.cast(), len) }.unwrap();
+        }
+    }
+}

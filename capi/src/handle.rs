@@ -3,7 +3,7 @@
 use core::ptr;
 use std::sync::atomic::{AtomicU16, AtomicU64};
 
-use pool::{AdapterId, HookRecord, PoolOptions};
+use pool::{AdapterId, Config, HookRecord, PoolOptions};
 
 use crate::error::Why;
 use crate::hearer::Hearers;
@@ -47,7 +47,8 @@ fn finish(kind: Kind, addressable: bool) -> Result<*mut sp_pool, Why> {
 /// PASSIVE.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_pool_create(reserve_bytes: usize) -> *mut sp_pool {
-    let made = PoolOptions::new(reserve_bytes as u64).adapters(65).build();
+    let adapters = Config::new(0, reserve_bytes as u64).default_adapters() + 1;
+    let made = PoolOptions::new(reserve_bytes as u64).adapters(adapters).build();
     error::told(made.map_err(Why::Create).and_then(|pool| finish(Kind::Native(pool), true)), ptr::null_mut())
 }
 

@@ -34,9 +34,11 @@ pub struct sp_options {
     pub metadata_bytes: usize,
     /// How many CPUs have a cache, 1 to 512. 0: all of this machine, or 1 with functions of the host.
     pub cpus: u32,
-    /// How many pairs of adapter and tag are told apart, a power of two from 16 to 32768. 0: 1024.
+    /// How many pairs of adapter and tag are told apart, a power of two from 16 to 32768. 0: one to each 256 KiB of
+    /// the range, but at least 64 and at most 1024.
     pub accounts: u32,
-    /// How many adapters may live at once, 1 to 1022; one more is the pool's own. 0: 64.
+    /// How many adapters may live at once, 1 to 1022; one more is the pool's own. 0: a quarter
+    /// of the default number of accounts, but at most 64.
     pub adapters: u32,
     /// The smallest block, a power of two from 16 to 4096. 0: 16.
     pub min_block: u32,
@@ -107,10 +109,11 @@ impl sp_options {
             return Err(Why::RangeAlignment(self.range));
         }
         let cpus = if self.cpu.is_some() { 1 } else { PoolOptions::possible_cpus() };
-        Ok(Config::new(self.range, self.range_bytes as u64)
+        let config = Config::new(self.range, self.range_bytes as u64);
+        Ok(config
             .cpus(or(self.cpus, cpus))
-            .accounts(or(self.accounts, 1024))
-            .adapters(or(self.adapters, 64).saturating_add(1))
+            .accounts(or(self.accounts, config.default_accounts()))
+            .adapters(or(self.adapters, config.default_adapters()).saturating_add(1))
             .min_block(or(self.min_block, 16))
             .magazines(self.magazines)
             .strict_tags(self.strict_tags != 0))

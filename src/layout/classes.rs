@@ -4,8 +4,6 @@
 //! block crosses one. Above, multiples of a page up to 32 KiB, in pools whose spans are larger than a page. Above
 //! that, runs of spans.
 
-use super::block::BlockId;
-
 /// Bytes of a page, as the contract's layout rules count it.
 pub(crate) const PAGE: u32 = 4096;
 /// Bytes of the largest span. Every range begins at a multiple of it, and has a whole number of them.
@@ -99,21 +97,6 @@ impl SpanSize {
     /// The largest request that a slab serves: two fill a span; but a page in any case.
     pub(crate) const fn max_slab_bytes(self) -> u32 {
         if self.bytes() > PAGE { SIZES[SLAB_CLASSES - 1] } else { PAGE }
-    }
-
-    /// The span that a block lies in.
-    pub(crate) const fn of(self, block: BlockId) -> u32 {
-        block.0 >> self.shift()
-    }
-
-    /// The first block id of a span.
-    pub(crate) const fn first(self, span: u32) -> BlockId {
-        BlockId(span << self.shift())
-    }
-
-    /// A block's offset in its span, in grains.
-    pub(crate) const fn offset(self, block: BlockId) -> u32 {
-        block.0 & (self.grains() - 1)
     }
 }
 
@@ -303,9 +286,6 @@ mod tests {
         assert_eq!(SpanSize::of_range((8 << 20) - 1), SpanSize::PAGE);
         assert_eq!(SpanSize::of_range(8 << 20), SpanSize::MOST);
         for size in BOTH {
-            let block = BlockId(0x1_2345);
-            assert_eq!(size.first(size.of(block)).0 + size.offset(block), block.0);
-            assert_eq!(size.first(3).0 * GRAIN, 3 * size.bytes());
             assert_eq!(size.map_pages() * PAGE, size.bytes());
         }
     }

@@ -23,16 +23,6 @@ const DEFAULT_ACCOUNTS: (u32, u32) = (64, 1024);
 /// The most adapters that the host gets without asking for them.
 const DEFAULT_ADAPTERS: u32 = 64;
 
-/// How many accounts a range of so many bytes has, where the host does not say.
-const fn default_accounts(bytes: u64) -> u32 {
-    let (least, most) = DEFAULT_ACCOUNTS;
-    let mut accounts = least;
-    while accounts < most && (accounts as u64) * 2 <= bytes / BYTES_AN_ACCOUNT {
-        accounts *= 2;
-    }
-    accounts
-}
-
 /// What a pool is made of: its address range, and how many CPUs, accounts and adapters its
 /// metadata must hold. All of it is fixed at creation.
 ///
@@ -108,17 +98,35 @@ impl Config {
     /// touch the range, so it need not be memory of the host.
     #[must_use]
     pub const fn new(base: u64, bytes: u64) -> Config {
-        let accounts = default_accounts(bytes);
-        Config {
+        let config = Config {
             base,
             bytes,
             cpus: 1,
-            accounts,
-            adapters: if accounts / 4 < DEFAULT_ADAPTERS { accounts / 4 } else { DEFAULT_ADAPTERS },
+            accounts: 0,
+            adapters: 0,
             min_block: 16,
             magazines: 0,
             strict_tags: false,
+        };
+        config.accounts(config.default_accounts()).adapters(config.default_adapters())
+    }
+
+    /// How many [accounts](Config::accounts) a range of this size has, unless the host says so.
+    #[must_use]
+    pub const fn default_accounts(&self) -> u32 {
+        let (least, most) = DEFAULT_ACCOUNTS;
+        let mut accounts = least;
+        while accounts < most && (accounts as u64) * 2 <= self.bytes / BYTES_AN_ACCOUNT {
+            accounts *= 2;
         }
+        accounts
+    }
+
+    /// How many [adapters](Config::adapters) a range of this size has, unless the host says so.
+    #[must_use]
+    pub const fn default_adapters(&self) -> u32 {
+        let quarter = self.default_accounts() / 4;
+        if quarter < DEFAULT_ADAPTERS { quarter } else { DEFAULT_ADAPTERS }
     }
 
     /// How many CPUs have a cache; count *possible* CPUs. Calls from CPU numbers at or above
@@ -132,7 +140,8 @@ impl Config {
     /// How many pairs of adapter and tag are told apart at once; a power of two from 16 to 32768. Each costs 328 bytes,
     /// and 320 more per CPU.
     ///
-    /// The default is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024.
+    /// The default is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024
+    /// ([`default_accounts`](Config::default_accounts)).
     ///
     /// A pair has eight places in a table of so many. When other live adapters' pairs have all eight, its allocations
     /// count under the adapter's *other* row, which every adapter has. Pairs of removed adapters make room: their totals
@@ -178,8 +187,9 @@ impl Config {
         self
     }
 
-    /// How many magazines (1024 bytes each) the metadata holds; 0, the default, means enough for
-    /// a pool that is all free. When they are spent, frees still succeed, through the queues.
+    /// How many magazines (1024 bytes each) the metadata holds. 0, the default, means enough for a pool that is all
+    /// free, and two for each CPU and size, but of the latter no more than fit a quarter of the range. When they are
+    /// spent, frees still succeed, and are slower: each marks its block in a bitmap.
     #[must_use]
     pub const fn magazines(mut self, magazines: u32) -> Config {
         self.magazines = magazines;

@@ -122,6 +122,19 @@ const fn align(offset: usize, to: usize) -> usize {
 impl Config {
     /// Bytes of metadata that this configuration needs, aligned to 4096.
     ///
+    /// In percent of the range, with the default numbers of accounts, adapters and magazines:
+    ///
+    /// | range | smallest block | 1 CPU | 4 CPUs |
+    /// |---|---|---|---|
+    /// | 64 MiB | 16 | 78.2 | 78.9 |
+    /// | 64 MiB | 64 | 20.6 | 21.3 |
+    /// | 64 MiB | 256 | 6.2 | 6.7 |
+    /// | 1 MiB | 16 | 93.0 | 117.2 |
+    /// | 1 MiB | 64 | 34.8 | 57.5 |
+    ///
+    /// This is address space: a pool over memory of the system makes resident what it uses of it. A host's own memory is
+    /// all taken.
+    ///
     /// # Errors
     /// The first [`CreateError`] that the configuration earns.
     pub const fn metadata_bytes(&self) -> Result<usize, CreateError> {
@@ -164,7 +177,11 @@ impl Geometry {
 
     /// The page-map entry of all pages of a slab.
     pub(crate) const fn slab_entry(&self, class: Class, span: u32) -> Entry {
-        Entry::slab(class, self.span.first(span), self.areas.word(level(class.grain_shift()), span))
+        Entry::slab(
+            class,
+            BlockId::first_of(span, self.span),
+            self.areas.word(level(class.grain_shift()), span),
+        )
     }
 
     /// Pages of the page map.
@@ -179,7 +196,7 @@ impl Geometry {
 
     /// Which word from the base is the state of a slab's block.
     pub(crate) const fn state_index(&self, class: Class, block: BlockId) -> u64 {
-        self.slab_entry(class, self.span.of(block)).state_index(block)
+        self.slab_entry(class, block.span(self.span)).state_index(block)
     }
 
     /// Which word from the base is the state of the large run that begins at this span.
@@ -315,7 +332,7 @@ mod tests {
         for geometry in [16, 64, 256, 4096].into_iter().flat_map(geometries) {
             for (class, span) in classes(&geometry).flat_map(|class| [(class, 0), (class, 3), (class, 7)]) {
                 let entry = geometry.slab_entry(class, span);
-                let first = geometry.span.first(span);
+                let first = BlockId::first_of(span, geometry.span);
                 let area = entry.state_index(first);
                 for n in 0..class.per_slab(geometry.span) {
                     let block = BlockId(first.0 + class.nth_block(n));
@@ -337,7 +354,7 @@ mod tests {
         for geometry in [16, 64, 256, 4096].into_iter().flat_map(geometries) {
             for span in [0, 3, 7] {
                 let owner = AdapterId::from_raw(0x2_5678);
-                let first = geometry.span.first(span);
+                let first = BlockId::first_of(span, geometry.span);
                 // By word: the live blocks whose state it can be.
                 let mut words = std::collections::BTreeMap::<u64, std::vec::Vec<u32>>::new();
                 for class in classes(&geometry) {
@@ -370,7 +387,7 @@ mod tests {
         for geometry in [16, 32, 64, 128, 256, 1024, 4096].into_iter().flat_map(geometries) {
             let mut owner = std::collections::BTreeMap::new();
             for span in 0..geometry.spans {
-                let first = geometry.span.first(span);
+                let first = BlockId::first_of(span, geometry.span);
                 for class in classes(&geometry) {
                     for slot in 0..class.slots(geometry.span) {
                         let block = BlockId(first.0 + (slot << class.grain_shift()));

@@ -130,7 +130,7 @@ mod model {
                     (0..class.slots(geometry.span)).map(move |slot| (class, slot << class.grain_shift()))
                 });
                 let states = slots.map(|(class, grain)| {
-                    geometry.state_index(class, BlockId(geometry.span.first(span).0 + grain))
+                    geometry.state_index(class, BlockId(BlockId::first_of(span, geometry.span).0 + grain))
                 });
                 for index in states.chain([geometry.large_state_index(span)]) {
                     let at = index as usize * 4;

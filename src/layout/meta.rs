@@ -65,12 +65,12 @@ impl Meta {
 
     /// The span that a block lies in.
     pub(crate) fn span_of(&self, block: BlockId) -> u32 {
-        self.span_size().of(block)
+        block.span(self.span_size())
     }
 
     /// The first block of a span.
     pub(crate) fn first_of(&self, span: u32) -> BlockId {
-        self.span_size().first(span)
+        BlockId::first_of(span, self.span_size())
     }
 
     /// A page's entry of the page map.
@@ -117,7 +117,7 @@ impl Meta {
     pub(crate) fn state_index(&self, class: Class, block: BlockId) -> u64 {
         let geometry = &self.control().geometry;
         if class == LARGE {
-            geometry.large_state_index(geometry.span.of(block))
+            geometry.large_state_index(block.span(geometry.span))
         } else {
             geometry.state_index(class, block)
         }
@@ -295,7 +295,7 @@ impl Meta {
     /// The block that holds a grain, live or not; `None` where no block can be. Loads only, bounded.
     pub(crate) fn locate(&self, grain: BlockId) -> Option<Located> {
         let size = self.span_size();
-        let of = size.of(grain);
+        let of = grain.span(size);
         // ORDERING: Acquire - the span word of a large run; pairs with the Release in `take_large`.
         let entry = Entry(self.span_entry(of).load(Ordering::Acquire));
         if entry.is_none() {
@@ -304,12 +304,12 @@ impl Meta {
         let (span, in_slab, class) = match entry.class() {
             LARGE_BODY => (self.head_of(of)?, 0, LARGE),
             LARGE => (of, 0, LARGE),
-            class => (of, class.block_of(size.offset(grain), size)?, class),
+            class => (of, class.block_of(grain.in_span(size), size)?, class),
         };
         if span >= self.control().geometry.spans {
             return None;
         }
-        let start = BlockId(size.first(span).0 + in_slab);
+        let start = BlockId(BlockId::first_of(span, size).0 + in_slab);
         Some(Located { start, state: self.state(class, start), class, at_start: start == grain })
     }
 

@@ -67,7 +67,7 @@ mod tests {
         for class in (0..SLAB_CLASSES as u8).map(Class) {
             // The last ones that a pool of 64 GiB may need.
             for (span, area) in [(0, 17), (5, 17), (1, 0x1234_5678), (0xF_FFFE, 0x2_3456_789A)] {
-                let first = SpanSize::MOST.first(span);
+                let first = BlockId::first_of(span, SpanSize::MOST);
                 let entry = Entry::slab(class, first, area);
                 assert_eq!(entry.class(), class);
                 assert_eq!(entry.0 & 0xFF, 28 - u64::from(class.grain_shift()));

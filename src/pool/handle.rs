@@ -335,7 +335,8 @@ impl<P: Platform> Pool<P> {
     }
 
     /// Returns empty slabs of all classes to the common stock, then hands runs of free spans that
-    /// may be resident to `decommit` (address, bytes), which answers whether it gave them back.
+    /// may be resident to `decommit` (address, bytes), which answers whether it gave them back. A span is 64 KiB, or 4 KiB
+    /// in ranges of less than 8 MiB.
     ///
     /// While a run is with `decommit`, nobody allocates from it; blocks that are being swept are
     /// not to be had either, and an allocation that misses them counts as `contended`. `decommit` must not

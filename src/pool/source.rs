@@ -148,7 +148,8 @@ impl<P: Platform> Pool<P> {
     /// Returns empty slabs to the common stock, and the memory of free spans to the operating
     /// system. A resident pool, and one over the caller's range, gives nothing back. The metadata stays
     /// resident where it was touched: at worst, when every part of the range has served blocks of every
-    /// size, about `8 / min_block` of the range.
+    /// size, about `8 / min_block` of the range. What is given back comes in spans: of 64 KiB, or of 4 KiB in ranges of
+    /// less than 8 MiB.
     ///
     /// # Errors
     /// [`Busy`], when another trim or drain is under way.

@@ -29,7 +29,7 @@ impl Meta {
     pub(crate) fn put_loose(&self, class: Class, block: BlockId) {
         let span = self.span_of(block);
         if class != LARGE {
-            let slot = class.slot_of(self.span_size().offset(block));
+            let slot = class.slot_of(block.in_span(self.span_size()));
             // ORDERING: Release - the caller's use of the block; pairs with the Acquire of who takes the bit.
             self.loose_word(span, slot as usize / 64).fetch_or(1 << (slot % 64), Ordering::Release);
         }
@@ -66,7 +66,7 @@ impl Meta {
         while self.entries(class, magazine) > 0 {
             let (block, rest) = self.take_id(magazine);
             magazine = rest;
-            let (span, slot) = (self.span_of(block), class.slot_of(self.span_size().offset(block)));
+            let (span, slot) = (self.span_of(block), class.slot_of(block.in_span(self.span_size())));
             match &mut open {
                 Some((of, n, bits)) if (*of, *n) == (span, slot / 64) => *bits |= 1 << (slot % 64),
                 _ => flush(open.replace((span, slot / 64, 1 << (slot % 64)))),

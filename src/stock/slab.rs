@@ -53,7 +53,7 @@ impl Iterator for Run {
             return None;
         }
         let in_slab = self.class.nth_carved(self.next, self.span, self.size);
-        let block = BlockId(self.size.first(self.span).0 + in_slab);
+        let block = BlockId(BlockId::first_of(self.span, self.size).0 + in_slab);
         self.next += 1;
         Some(block)
     }
