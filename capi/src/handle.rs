@@ -33,7 +33,8 @@ fn finish(kind: Kind, addressable: bool) -> Result<*mut sp_pool, Why> {
     // is for any thread and any IRQL.
     unsafe {
         (*handle).hook = HookRecord::new(violation::hear, handle.cast());
-        with_pool!(&*handle, pool => pool.set_violation_hook(Some(&*(&raw const (*handle).hook))));
+        let hook = &(*handle).hook;
+        with_pool!(&*handle, pool => pool.set_violation_hook(Some(hook)));
     }
     if addressable && !system::adopt(handle) {
         // SAFETY: the handle was not handed out.
