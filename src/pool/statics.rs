@@ -165,7 +165,7 @@ impl<P: Platform> fmt::Debug for StaticPool<P> {
     }
 }
 
-/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`](crate::Config). That is checked
+/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`]. That is checked
 /// at compile time.
 ///
 /// ```
