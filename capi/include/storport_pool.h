@@ -83,9 +83,11 @@ typedef struct {
     size_t metadata_bytes;
     /* How many CPUs have a cache, 1 to 512. 0: all of this machine, or 1 with functions of the host. */
     uint32_t cpus;
-    /* How many pairs of adapter and tag are told apart, a power of two from 16 to 32768. 0: 1024. */
+    /* How many pairs of adapter and tag are told apart, a power of two from 16 to 32768. 0: one to each 256 KiB of
+       the range, but at least 64 and at most 1024. */
     uint32_t accounts;
-    /* How many adapters may live at once, 1 to 1022; one more is the pool's own. 0: 64. */
+    /* How many adapters may live at once, 1 to 1022; one more is the pool's own. 0: a quarter
+       of the default number of accounts, but at most 64. */
     uint32_t adapters;
     /* The smallest block, a power of two from 16 to 4096. 0: 16. */
     uint32_t min_block;
