@@ -82,6 +82,23 @@ fn drain_against_the_owner_masked() {
     drain_against_the_owner(masked);
 }
 
+/// The depot has one magazine, and two CPUs without a cache want it at once.
+#[test]
+fn two_refills_of_one_magazine() {
+    model(|| {
+        let shared = pool(&config(1, 1), portable());
+        let caller = Caller { pool: &shared.0, adapter: shared.1 };
+        // One block fits a magazine of this pool, so the third free publishes the first one's.
+        let mut live = caller.drain(LARGER);
+        (0..3).for_each(|_| caller.free(live.pop().unwrap()));
+        let other = on_cpu(1, &shared, |caller| caller.try_allocate(LARGER));
+        run_on(2);
+        live.extend(caller.try_allocate(LARGER));
+        live.extend(other.join().unwrap());
+        settle_blocks(&caller, live, LARGER);
+    });
+}
+
 /// All free memory sits in CPU 1's cache. Two CPUs without one steal it, while CPU 1 frees and allocates: a section of
 /// CPU 1's may write over the first stealer's mark, and the second one stop the cursor again.
 #[test]
