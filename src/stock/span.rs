@@ -136,6 +136,14 @@ impl Meta {
 
     /// Gives spans back whose page-map entries are `NONE`.
     pub(crate) fn give_spans(&self, start: u32, len: u32) {
+        // ORDERING: Relaxed - the spans are in hand.
+        #[cfg(not(storport_pool_loom))]
+        debug_assert!(
+            (start..start + len)
+                .flat_map(|span| self.entries_of(span))
+                .all(|entry| entry.load(Ordering::Relaxed) == 0),
+            "a page of a span that is given back has an entry"
+        );
         for (word, mask) in words(start, len) {
             // ORDERING: Release - pairs with the Acquire in `take_span` and `claim_run`.
             self.free_spans(word).fetch_or(mask, Ordering::Release);

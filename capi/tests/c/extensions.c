@@ -128,7 +128,7 @@ static void *hammer(void *context)
 
 static void removal_under_calls(void)
 {
-    sp_pool *pool = sp_pool_create(8 << 20);
+    sp_pool *pool = sp_pool_create((size_t)256 << 20);
     pthread_t threads[HAMMERS];
     uintptr_t n;
     target = sp_adapter_create(pool, "target", 1);

@@ -146,7 +146,7 @@ int main(void)
     }
     for (n = 0; sp_adapter_create(pool, "full", 1) != NULL; n++)
         ;
-    CHECK(n == 64 && strlen(sp_last_error()) > 0);
+    CHECK(n == 16 && strlen(sp_last_error()) > 0);
     sp_pool_destroy(pool);
     for (n = 0; n < 2000; n++) {
         pool = sp_pool_create(1 << 20);
