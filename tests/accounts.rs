@@ -89,6 +89,7 @@ fn a_snapshot_counts_everything<W: Way>() {
     let bytes: u64 = snapshot.classes.iter().map(|row| row.cached * u64::from(row.block_bytes)).sum();
     assert_eq!(bytes, snapshot.cpus.iter().map(|row| row.bytes).sum::<u64>());
     assert_eq!((snapshot.changing, snapshot.contended, snapshot.other, snapshot.violations), (0, 0, 0, 0));
+    assert!(!snapshot.fence_refused);
     every_field_is_looked_at(&snapshot);
 }
 
@@ -98,8 +99,8 @@ fn every_field_is_looked_at(snapshot: &Snapshot) {
     let fields: BTreeSet<_> =
         text.lines().filter_map(|line| line.trim().split_once(": ").map(|(field, _)| field)).collect();
     let known = "accounts adapter allocs block_bytes blocks bytes bytes_occupied bytes_requested cached \
-                 changing classes contended cpu cpus free free_bytes frees histogram live name other range_bytes \
-                 slabs tag tags totals violations";
+                 changing classes contended cpu cpus fence_refused free free_bytes frees histogram live \
+                 name other range_bytes slabs tag tags totals violations";
     let known: BTreeSet<_> = known.split_whitespace().collect();
     assert_eq!(fields, known);
 }
