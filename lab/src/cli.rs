@@ -91,6 +91,10 @@ pub(crate) struct Soak {
     /// Where the draws begin; default: anew each time. Threads still interleave as they like.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// At the edge of exhaustion instead: many threads keep small pools nearly full, and none may be refused while
+    /// memory is free.
+    #[arg(long)]
+    pub(crate) edge: bool,
     /// How the pool commits.
     #[arg(long, value_enum, default_value_t = Commit::Auto)]
     pub(crate) commit: Commit,

@@ -70,8 +70,13 @@ fn free(pool: &Pool<Native>, id: AdapterId, address: u64) {
 pub(super) fn prepare(pool: &Pool<Native>, id: AdapterId) -> Result<(), String> {
     ADAPTER.store(u64::from(id.raw()), Ordering::Relaxed);
     POOL.store(std::ptr::from_ref(pool).cast_mut(), Ordering::Release);
-    let action = SigAction::new(SigHandler::Handler(interrupt), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler calls the pool, and touches atomics and its thread's cells.
+    handle(interrupt)
+}
+
+/// Has this handler handle interruptions. It calls the pool, and touches atomics and its thread's cells, no more.
+pub(super) fn handle(handler: extern "C" fn(i32)) -> Result<(), String> {
+    let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: both handlers of the soak are such as this function's documentation says.
     unsafe { sigaction(Signal::SIGALRM, &action) }
         .map_err(|error| format!("the signal's handler: {error}"))?;
     Ok(())

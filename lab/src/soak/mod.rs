@@ -4,6 +4,7 @@
 mod actors;
 mod block;
 mod done;
+mod edge;
 mod interrupts;
 mod memory;
 mod world;
@@ -26,6 +27,9 @@ const ROUND: Duration = Duration::from_secs(4);
 /// # Errors
 /// What was broken, with the seed and the round that broke it.
 pub(crate) fn run(options: &Soak) -> Result<(), String> {
+    if options.edge {
+        return edge::run(options);
+    }
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let total = Duration::try_from_secs_f64(options.minutes * 60.0).map_err(|error| error.to_string())?;
     let mut world = World::new(options.commit.into(), seed)?;
