@@ -1,6 +1,6 @@
 //! Which block, and which account.
 
-use super::classes::{MAP_SHIFT, MOST_SPAN_GRAINS, SpanSize};
+use super::classes::{MOST_SPAN_GRAINS, SpanSize};
 
 /// Index of an account: -accounts to -1, since account words lie below the base, and below those the pool's own. From 0
 /// up the *other* accounts, which have no word: that of the orphans, those of the adapters by slot, that of the gone.
@@ -37,11 +37,6 @@ impl BlockId {
         self.0 & (size.grains() - 1)
     }
 
-    /// Which page of the page map it lies in.
-    pub(crate) const fn page(self) -> usize {
-        (self.0 >> MAP_SHIFT) as usize
-    }
-
     /// What a state word has of the block's place: its offset, in grains, in a span of the largest size.
     pub(crate) const fn low(self) -> u32 {
         self.0 % MOST_SPAN_GRAINS
@@ -58,7 +53,6 @@ mod tests {
             let block = BlockId(0x1_2345);
             let first = BlockId::first_of(block.span(size), size);
             assert_eq!(first.0 + block.in_span(size), block.0);
-            assert_eq!(first.page() as u32 / size.map_pages(), block.span(size));
         }
         assert_eq!(BlockId(0x1_2345).low(), 0x345);
     }

@@ -15,9 +15,6 @@ pub(crate) const GRAIN: u32 = 1 << GRAIN_SHIFT;
 const PAGE_GRAINS: u32 = PAGE / GRAIN;
 /// Block ids to the largest span: a state word has a block's offset among so many.
 pub(crate) const MOST_SPAN_GRAINS: u32 = MOST_SPAN / GRAIN;
-/// log2 of the block ids to a page of the page map, which has an entry for each.
-/// (Loom: two such pages to a span, so that its page map has few words.)
-pub(crate) const MAP_SHIFT: u32 = if cfg!(storport_pool_loom) { 11 } else { 8 };
 
 /// Block sizes of the classes that live in slabs. (Loom: two, so that its metadata has few words; of one k,
 /// so that their slabs share states.)
@@ -48,16 +45,16 @@ const PARKED_BYTES: u32 = 4 * MOST_SPAN;
 /// A power of two of pages, fixed at creation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SpanSize {
-    /// log2 of the page map's pages to a span.
-    pages: u32,
+    /// log2 of the block ids to a span.
+    shift: u32,
 }
 
 impl SpanSize {
     /// One page: for small ranges, so that each size in use takes little of them.
     #[cfg(not(storport_pool_loom))]
-    pub(crate) const PAGE: SpanSize = SpanSize { pages: 0 };
+    pub(crate) const PAGE: SpanSize = SpanSize { shift: PAGE_GRAINS.ilog2() };
     /// For all others.
-    pub(crate) const MOST: SpanSize = SpanSize { pages: MOST_SPAN_GRAINS.ilog2() - MAP_SHIFT };
+    pub(crate) const MOST: SpanSize = SpanSize { shift: MOST_SPAN_GRAINS.ilog2() };
 
     /// The size for a range of so many bytes.
     pub(crate) const fn of_range(bytes: u64) -> SpanSize {
@@ -69,19 +66,9 @@ impl SpanSize {
         SpanSize::MOST
     }
 
-    /// log2 of the page map's pages to a span.
-    pub(crate) const fn map_pages_shift(self) -> u32 {
-        self.pages
-    }
-
-    /// Pages of the page map to a span.
-    pub(crate) const fn map_pages(self) -> u32 {
-        1 << self.pages
-    }
-
     /// log2 of the block ids to a span.
     pub(crate) const fn shift(self) -> u32 {
-        MAP_SHIFT + self.pages
+        self.shift
     }
 
     /// Block ids to a span.
@@ -285,9 +272,7 @@ mod tests {
         assert_eq!(BOTH.map(SpanSize::max_slab_bytes), [4096, 32768]);
         assert_eq!(SpanSize::of_range((8 << 20) - 1), SpanSize::PAGE);
         assert_eq!(SpanSize::of_range(8 << 20), SpanSize::MOST);
-        for size in BOTH {
-            assert_eq!(size.map_pages() * PAGE, size.bytes());
-        }
+        for size in BOTH {}
     }
 
     /// As much as may be parked, and no more, of a pool of any size; one entry at least.

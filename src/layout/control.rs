@@ -25,6 +25,8 @@ pub struct Control {
     pub(crate) no_states: [u32; NO_STATES + 1],
     /// The range.
     pub(crate) range: Range,
+    /// log2 of the block ids to a span.
+    pub(crate) span_shift: u32,
     /// 64 less log2 of the number of accounts.
     pub(crate) account_shift: u32,
     /// Minus the number of accounts.
@@ -149,6 +151,7 @@ impl Control {
         Control {
             no_states: [0; NO_STATES + 1],
             range: geometry.range,
+            span_shift: geometry.span.shift(),
             account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
             rseq: false,

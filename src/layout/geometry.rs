@@ -21,7 +21,7 @@ const CPU_WORDS: usize = 2 * CLASS_SLOTS * 4;
 pub(crate) const ADAPTER_BYTES: usize = 64;
 /// The page map begins here, behind the control block.
 /// (Loom: its control block lies elsewhere.)
-pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { 12 << 10 };
+pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { (12 << 10) + 0x940 };
 
 /// Offsets of all tables, in bytes from the base.
 #[derive(Clone, Copy, Debug)]
@@ -184,11 +184,6 @@ impl Geometry {
         )
     }
 
-    /// Pages of the page map.
-    pub(crate) const fn map_pages(&self) -> usize {
-        (self.spans as usize) << self.span.map_pages_shift()
-    }
-
     /// The bit of [`used_areas`](Self::used_areas) for the area that this class uses.
     pub(crate) const fn area_bit(class: Class) -> u32 {
         1 << if class.index() < SLAB_CLASSES { level(class.grain_shift()) } else { LEVELS - 1 }
@@ -225,8 +220,7 @@ impl Geometry {
         let below = align(accounts * 8, PAGE as usize);
         let bitmap = spans.div_ceil(64) as usize * 8;
 
-        let map_pages = (spans as usize) << span.map_pages_shift();
-        let adapters = align(PAGE_MAP + map_pages * 8, 64);
+        let adapters = align(PAGE_MAP + spans as usize * 8, 64);
         let free_spans = align(adapters + config.adapters as usize * ADAPTER_BYTES, 64);
         let touched_spans = align(free_spans + bitmap, 64);
         let span_words = align(touched_spans + bitmap, 64);
@@ -326,9 +320,9 @@ mod tests {
         (geometry.least_class..SLAB_CLASSES as u8).map(Class).filter(move |class| class.bytes() <= most)
     }
 
-    /// The entry of a slab, which all its pages have, leads each of its blocks to a state of its own.
+    /// The entry of a slab leads each of its blocks to a state of its own.
     #[test]
-    fn all_pages_of_a_slab_have_one_entry() {
+    fn a_slabs_entry_leads_to_each_state() {
         for geometry in [16, 64, 256, 4096].into_iter().flat_map(geometries) {
             for (class, span) in classes(&geometry).flat_map(|class| [(class, 0), (class, 3), (class, 7)]) {
                 let entry = geometry.slab_entry(class, span);
@@ -337,11 +331,9 @@ mod tests {
                 for n in 0..class.per_slab(geometry.span) {
                     let block = BlockId(first.0 + class.nth_block(n));
                     assert_eq!(entry.state_index(block), area + u64::from(class.slot_of(class.nth_block(n))));
-                    let (page, pages) = (block.page(), geometry.span.map_pages() as usize);
-                    assert_eq!(page / pages, span as usize, "it lies in a page of the slab's");
+                    assert_eq!(block.span(geometry.span), span);
                 }
             }
-            assert_eq!(geometry.map_pages() as u64 * 256, geometry.range.limit);
         }
     }
 

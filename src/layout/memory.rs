@@ -95,7 +95,7 @@ mod model {
             words.add_wide(accounts * 8, 0);
             // A small range's ids have no top bits.
             words.add_narrow(0, 4);
-            words.add_wide(PAGE_MAP as isize, (PAGE_MAP + geometry.map_pages() * 8) as isize);
+            words.add_wide(PAGE_MAP as isize, (PAGE_MAP + spans as usize * 8) as isize);
             let adapters = geometry.adapters_len as usize * ADAPTER_BYTES;
             words.add_wide(geometry.adapters as isize, (geometry.adapters + adapters) as isize);
             let bitmap = geometry.bitmap_words() * 8;

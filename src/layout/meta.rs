@@ -73,37 +73,30 @@ impl Meta {
         BlockId::first_of(span, self.span_size())
     }
 
-    /// A page's entry of the page map.
+    /// A span's entry of the page map.
     #[inline(always)]
-    fn entry(&self, page: usize) -> &AtomicU64 {
-        debug_assert!(page < self.control().geometry.map_pages());
-        self.word64((PAGE_MAP + page * 8) as isize)
-    }
-
-    /// The entry of a span's first page, which tells what the span is. A slab's other pages have the same one; a
-    /// large run's have none.
     pub(crate) fn span_entry(&self, span: u32) -> &AtomicU64 {
-        self.entry((span as usize) << self.span_size().map_pages_shift())
+        debug_assert!(span < self.control().geometry.spans);
+        self.word64((PAGE_MAP + span as usize * 8) as isize)
     }
 
-    /// The entries of all pages of a span, its first one's first.
-    pub(crate) fn entries_of(&self, span: u32) -> impl Iterator<Item = &AtomicU64> {
-        let size = self.span_size();
-        let first = (span as usize) << size.map_pages_shift();
-        (first..first + size.map_pages() as usize).map(|page| self.entry(page))
+    /// The span that a block lies in, by one load and a shift.
+    #[inline(always)]
+    pub(crate) fn place_in_map(&self, block: BlockId) -> u32 {
+        block.0 >> self.control().span_shift
     }
 
-    /// The entry of the page where a block begins. The caller pins its slab (I5), or re-checks by the state.
+    /// The entry of the span where a block begins. The caller pins its slab (I5), or re-checks by the state.
     #[inline(always)]
     pub(crate) fn entry_of(&self, block: BlockId) -> Entry {
-        // ORDERING: Relaxed - a stale entry leads to a state that refuses the block, or is
-        // read again after the claim (I3, I5).
-        Entry(self.entry(block.page()).load(Ordering::Relaxed))
+        self.read_span(self.place_in_map(block))
     }
 
-    /// What a span is, as its first page's entry tells. As for [`entry_of`](Self::entry_of).
+    /// What a span is. As for [`entry_of`](Self::entry_of).
+    #[inline(always)]
     pub(crate) fn read_span(&self, span: u32) -> Entry {
-        // ORDERING: Relaxed - as in `entry_of`.
+        // ORDERING: Relaxed - a stale entry leads to a state that refuses the block, or is
+        // read again after the claim (I3, I5).
         Entry(self.span_entry(span).load(Ordering::Relaxed))
     }
 

@@ -7,7 +7,7 @@ use super::platform::{Freed, PoppedMany};
 use super::section::BLOCKS;
 use crate::contract::adapter::AdapterId;
 use crate::layout::block::Account;
-use crate::layout::classes::{Class, GRAIN_SHIFT, MAP_SHIFT, MOST_SPAN_GRAINS};
+use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS};
 use crate::layout::control::Control;
 use crate::layout::cursor::MAX_ROOM;
 use crate::layout::geometry::{Geometry, PAGE_MAP};
@@ -40,8 +40,10 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             "mov {expected:e}, {id:e}",
             "and {expected:e}, {OFFSET}",
             "or {expected:e}, {owner:e}",                   // live, owner, offset
-            "mov ecx, {id:e}",
-            "shr ecx, {MAP_SHIFT}",                        // rcx = page
+            "mov ecx, dword ptr [{base} + {SPAN_SHIFT}]",
+            "mov r10d, {id:e}",
+            "shr r10d, cl",
+            "mov ecx, r10d",                                // rcx = span
             "or {t}, -1",                                   // negative, until the cursor is loaded
             "lea {i}, [rip + 22f]",
             steps!(
@@ -77,7 +79,7 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             LIMIT = const offset_of!(Control, range) + offset_of!(Range, limit),
             GRAIN_SHIFT = const GRAIN_SHIFT,
-            MAP_SHIFT = const MAP_SHIFT,
+            SPAN_SHIFT = const offset_of!(Control, span_shift),
             OFFSET = const MOST_SPAN_GRAINS - 1,
             PAGE_MAP = const PAGE_MAP,
             FIRST_SHIFT = const FIRST_SHIFT,

@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use super::platform::{Ask, Freed, Pop, Taken};
 use super::section::BLOCKS;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, GRAIN_SHIFT, MAP_SHIFT, MOST_SPAN_GRAINS};
+use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS};
 use crate::layout::config::MAX_CPUS;
 use crate::layout::control::Control;
 use crate::layout::cursor::{Cursor, MAX_ROOM};
@@ -86,7 +86,7 @@ pub(crate) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
             base = in(reg) meta.base(),
             expected = in(reg) expected.0,
             id = in(reg) block.0,
-            a = in(reg) block.page(),
+            a = in(reg) meta.place_in_map(block) as usize,
             t = out(reg) _,
             i = out(reg) _,
             out("rcx") _,
@@ -187,7 +187,8 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
                 "shl {t}, {GRAIN_SHIFT}";
                 "prefetchw byte ptr [{less} + {t}]";
                 "mov {t:e}, {id:e}";
-                "shr {t:e}, {MAP_SHIFT}";
+                "mov ecx, dword ptr [{base} + {SPAN_SHIFT}]";
+                "shr {t:e}, cl";
                 "mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
                 "mov {t:e}, {id:e}";
                 "shl {t}, cl";
@@ -216,7 +217,7 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             CAPACITY = const offset_of!(Control, capacity),
             RECORDS = const RECORDS,
             PAGE_MAP = const PAGE_MAP,
-            MAP_SHIFT = const MAP_SHIFT,
+            SPAN_SHIFT = const offset_of!(Control, span_shift),
             OFFSET = const MOST_SPAN_GRAINS - 1,
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             FIRST_SHIFT = const FIRST_SHIFT,

@@ -106,8 +106,8 @@ impl Meta {
         #[cfg(storport_pool_asan)]
         self.poison_span(span);
         let entry = self.control().geometry.slab_entry(class, span).0;
-        // ORDERING: Release, each - a walker that sees the entry sees the span's former use ended.
-        self.entries_of(span).for_each(|page| page.store(entry, Ordering::Release));
+        // ORDERING: Release - a walker that sees the entry sees the span's former use ended.
+        self.span_entry(span).store(entry, Ordering::Release);
         let depot = self.depot(class);
         // ORDERING: Relaxed - a statistic and a hint.
         depot.slabs.count.fetch_add(1, Ordering::Relaxed);
@@ -126,8 +126,8 @@ impl Meta {
 
     /// Ends a slab of which the caller holds every carved block. The span is in hand afterwards.
     pub(crate) fn retire_slab(&self, class: Class, span: u32) {
-        // ORDERING: Relaxed, each - published with the span's bit (Release in `give_spans`).
-        self.entries_of(span).for_each(|page| page.store(Entry::NONE.0, Ordering::Relaxed));
+        // ORDERING: Relaxed - published with the span's bit (Release in `give_spans`).
+        self.span_entry(span).store(Entry::NONE.0, Ordering::Relaxed);
         // ORDERING: Relaxed - a statistic and a hint.
         self.depot(class).slabs.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -168,9 +168,9 @@ impl Meta {
 
     /// Undoes the retirement of a span in hand: all its blocks are loose.
     pub(crate) fn restore_slab(&self, class: Class, span: u32) {
-        // ORDERING: Release, each - as in `adopt_slab`.
+        // ORDERING: Release - as in `adopt_slab`.
         let entry = self.control().geometry.slab_entry(class, span).0;
-        self.entries_of(span).for_each(|page| page.store(entry, Ordering::Release));
+        self.span_entry(span).store(entry, Ordering::Release);
         // ORDERING: Relaxed - a statistic and a hint.
         self.depot(class).slabs.count.fetch_add(1, Ordering::Relaxed);
         self.put_carved_loose(class, span, class.per_slab(self.span_size()));
