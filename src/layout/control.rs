@@ -2,7 +2,7 @@
 
 use core::mem::offset_of;
 
-use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
+use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, PAGE, SLAB_CLASSES, SMALL};
 use super::config::Config;
 #[cfg(not(storport_pool_loom))]
 use super::config::MAX_CPUS;
@@ -25,8 +25,8 @@ pub struct Control {
     pub(crate) no_states: [u32; NO_STATES + 1],
     /// The range.
     pub(crate) range: Range,
-    /// log2 of the block ids to a span.
-    pub(crate) span_shift: u32,
+    /// Whether spans are of one page.
+    pub(crate) page_spans: bool,
     /// 64 less log2 of the number of accounts.
     pub(crate) account_shift: u32,
     /// Minus the number of accounts.
@@ -151,7 +151,7 @@ impl Control {
         Control {
             no_states: [0; NO_STATES + 1],
             range: geometry.range,
-            span_shift: geometry.span.shift(),
+            page_spans: geometry.span.bytes() == PAGE,
             account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
             rseq: false,

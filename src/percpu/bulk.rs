@@ -7,7 +7,7 @@ use super::platform::{Freed, PoppedMany};
 use super::section::BLOCKS;
 use crate::contract::adapter::AdapterId;
 use crate::layout::block::Account;
-use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS};
+use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS, SpanSize};
 use crate::layout::control::Control;
 use crate::layout::cursor::MAX_ROOM;
 use crate::layout::geometry::{Geometry, PAGE_MAP};
@@ -40,10 +40,11 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             "mov {expected:e}, {id:e}",
             "and {expected:e}, {OFFSET}",
             "or {expected:e}, {owner:e}",                   // live, owner, offset
-            "mov ecx, dword ptr [{base} + {SPAN_SHIFT}]",
-            "mov r10d, {id:e}",
-            "shr r10d, cl",
-            "mov ecx, r10d",                                // rcx = span
+            "mov ecx, {id:e}",
+            "cmp byte ptr [{base} + {PAGE_SPANS}], 0",
+            "jne 29f",
+            "shr ecx, {SPAN_SHIFT}",                        // rcx = span
+            "21:",
             "or {t}, -1",                                   // negative, until the cursor is loaded
             "lea {i}, [rip + 22f]",
             steps!(
@@ -58,6 +59,8 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             "jmp 31f",
             "26: mov {expected:e}, {MISSED}",
             "jmp 31f",
+            "29: shr ecx, {PAGE_SHIFT}",                    // spans of one page
+            "jmp 21b",
             ".popsection",
             "add {next}, 8",
             "cmp {next}, {end}",
@@ -79,7 +82,9 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             LIMIT = const offset_of!(Control, range) + offset_of!(Range, limit),
             GRAIN_SHIFT = const GRAIN_SHIFT,
-            SPAN_SHIFT = const offset_of!(Control, span_shift),
+            PAGE_SPANS = const offset_of!(Control, page_spans),
+            SPAN_SHIFT = const SpanSize::MOST.shift(),
+            PAGE_SHIFT = const SpanSize::PAGE.shift(),
             OFFSET = const MOST_SPAN_GRAINS - 1,
             PAGE_MAP = const PAGE_MAP,
             FIRST_SHIFT = const FIRST_SHIFT,

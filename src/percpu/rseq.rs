@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use super::platform::{Ask, Freed, Pop, Taken};
 use super::section::BLOCKS;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS};
+use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS, SpanSize};
 use crate::layout::config::MAX_CPUS;
 use crate::layout::control::Control;
 use crate::layout::cursor::{Cursor, MAX_ROOM};
@@ -175,6 +175,8 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             "jmp 28f",
             "27: or {id}, {OVERTAKEN}",
             "jmp 28f",
+            "29: shr {t:e}, {PAGE_SHIFT}",                  // spans of one page
+            "jmp 21f",
             ".popsection",
             steps!(
                 "mov {class:e}, {account:e}";
@@ -187,9 +189,10 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
                 "shl {t}, {GRAIN_SHIFT}";
                 "prefetchw byte ptr [{less} + {t}]";
                 "mov {t:e}, {id:e}";
-                "mov ecx, dword ptr [{base} + {SPAN_SHIFT}]";
-                "shr {t:e}, cl";
-                "mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
+                "cmp byte ptr [{base} + {PAGE_SPANS}], 0";
+                "jne 29b";
+                "shr {t:e}, {SPAN_SHIFT}";
+                "21: mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
                 "mov {t:e}, {id:e}";
                 "shl {t}, cl";
                 "add {t}, rcx";
@@ -217,7 +220,9 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             CAPACITY = const offset_of!(Control, capacity),
             RECORDS = const RECORDS,
             PAGE_MAP = const PAGE_MAP,
-            SPAN_SHIFT = const offset_of!(Control, span_shift),
+            PAGE_SPANS = const offset_of!(Control, page_spans),
+            SPAN_SHIFT = const SpanSize::MOST.shift(),
+            PAGE_SHIFT = const SpanSize::PAGE.shift(),
             OFFSET = const MOST_SPAN_GRAINS - 1,
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             FIRST_SHIFT = const FIRST_SHIFT,
