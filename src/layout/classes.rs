@@ -66,6 +66,11 @@ impl SpanSize {
         SpanSize::MOST
     }
 
+    /// Whether this is the largest size.
+    pub(crate) const fn is_most(self) -> bool {
+        self.shift == SpanSize::MOST.shift
+    }
+
     /// log2 of the block ids to a span.
     pub(crate) const fn shift(self) -> u32 {
         self.shift
@@ -272,7 +277,6 @@ mod tests {
         assert_eq!(BOTH.map(SpanSize::max_slab_bytes), [4096, 32768]);
         assert_eq!(SpanSize::of_range((8 << 20) - 1), SpanSize::PAGE);
         assert_eq!(SpanSize::of_range(8 << 20), SpanSize::MOST);
-        for size in BOTH {}
     }
 
     /// As much as may be parked, and no more, of a pool of any size; one entry at least.

@@ -2,7 +2,7 @@
 
 use core::mem::offset_of;
 
-use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, PAGE, SLAB_CLASSES, SMALL};
+use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
 use super::config::Config;
 #[cfg(not(storport_pool_loom))]
 use super::config::MAX_CPUS;
@@ -25,8 +25,8 @@ pub struct Control {
     pub(crate) no_states: [u32; NO_STATES + 1],
     /// The range.
     pub(crate) range: Range,
-    /// Whether spans are of one page.
-    pub(crate) page_spans: bool,
+    /// Length of `small` for the fast paths: 0 if spans are of one page (see [`Range`]).
+    pub(crate) fast_small: u32,
     /// 64 less log2 of the number of accounts.
     pub(crate) account_shift: u32,
     /// Minus the number of accounts.
@@ -151,7 +151,7 @@ impl Control {
         Control {
             no_states: [0; NO_STATES + 1],
             range: geometry.range,
-            page_spans: geometry.span.bytes() == PAGE,
+            fast_small: if geometry.span.is_most() { SMALL.len() as u32 } else { 0 },
             account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
             rseq: false,
@@ -187,10 +187,25 @@ impl Control {
     }
 
     /// The slab class of a request of 1 to 4096 bytes.
-    #[inline(always)]
     pub(crate) fn small_class(&self, bytes: u32) -> Option<Class> {
+        self.class_below(bytes, SMALL.len() as u32)
+    }
+
+    /// The same, if the fast paths serve the pool.
+    #[inline(always)]
+    pub(crate) fn fast_class(&self, bytes: u32) -> Option<Class> {
+        self.class_below(bytes, self.fast_small)
+    }
+
+    #[inline(always)]
+    fn class_below(&self, bytes: u32, len: u32) -> Option<Class> {
         // 0 wraps to what is no index.
-        let class = Class(*self.small.get((bytes.wrapping_sub(1) >> GRAIN_SHIFT) as usize)?);
+        let index = bytes.wrapping_sub(1) >> GRAIN_SHIFT;
+        if index >= len {
+            return None;
+        }
+        // SAFETY: no length is larger than the table's (I11).
+        let class = Class(unsafe { *self.small.get_unchecked(index as usize) });
         // SAFETY: the table's values are classes of slabs (I11). It spares the bound checks of the
         // arrays by class.
         unsafe { core::hint::assert_unchecked(class.index() < SLAB_CLASSES) };

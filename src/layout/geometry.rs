@@ -19,7 +19,8 @@ pub(crate) const SPARES: usize = CLASS_SLOTS * 4;
 const CPU_WORDS: usize = 2 * CLASS_SLOTS * 4;
 /// Bytes of an adapter's record.
 pub(crate) const ADAPTER_BYTES: usize = 64;
-/// The page map begins here, behind the control block.
+/// The page map begins here, behind the control block; not at a whole page, where its first entries would share their
+/// lowest twelve bits with states that were just written, and loads of them wait for those (docs/BENCHMARKS.md).
 /// (Loom: its control block lies elsewhere.)
 pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { (12 << 10) + 0x940 };
 

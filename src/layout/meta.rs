@@ -80,17 +80,10 @@ impl Meta {
         self.word64((PAGE_MAP + span as usize * 8) as isize)
     }
 
-    /// The span that a block lies in. The fast paths' way: a branch that is always foreseen costs less there than a shift
-    /// by what a load gives (docs/BENCHMARKS.md).
-    #[inline(always)]
-    pub(crate) fn place_in_map(&self, block: BlockId) -> u32 {
-        if self.control().page_spans { in_page_spans(block) } else { block.span(SpanSize::MOST) }
-    }
-
     /// The entry of the span where a block begins. The caller pins its slab (I5), or re-checks by the state.
     #[inline(always)]
     pub(crate) fn entry_of(&self, block: BlockId) -> Entry {
-        self.read_span(self.place_in_map(block))
+        self.read_span(self.span_of(block))
     }
 
     /// What a span is. As for [`entry_of`](Self::entry_of).
@@ -340,12 +333,6 @@ impl Meta {
         // ORDERING: SeqCst - pairs with the switch and the fences of interning and closing.
         self.control().not_implemented.load(Ordering::SeqCst) != 0
     }
-}
-
-/// Out of the way of larger pools.
-#[cold]
-fn in_page_spans(block: BlockId) -> u32 {
-    block.span(SpanSize::PAGE)
 }
 
 /// A hint that cannot fault, whatever the address.

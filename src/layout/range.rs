@@ -28,11 +28,15 @@ pub struct Range {
     pub(crate) base: Base,
     /// Block ids are below this.
     pub(crate) limit: u64,
+    /// The same, for the fast paths; 0 if spans are of one page. The fast paths know spans of the largest size alone, as
+    /// a constant; so they miss in small pools, which go by copies of them with the other constant.
+    pub(crate) fast_limit: u64,
 }
 
 impl Range {
     pub(crate) const fn new(base: u64, spans: u32, size: SpanSize) -> Range {
-        Range { base: Base(base), limit: (spans as u64) << size.shift() }
+        let limit = (spans as u64) << size.shift();
+        Range { base: Base(base), limit, fast_limit: if size.is_most() { limit } else { 0 } }
     }
 
     /// The address of a block; of a made-up one, which is prefetched and no more, some address.
@@ -45,6 +49,12 @@ impl Range {
     #[inline(always)]
     pub(crate) const fn block_at(&self, place: u64) -> Option<BlockId> {
         if place < self.limit { Some(BlockId(place as u32)) } else { None }
+    }
+
+    /// The block id of a place, if the range has it, and the fast paths serve the pool.
+    #[inline(always)]
+    pub(crate) const fn fast_block_at(&self, place: u64) -> Option<BlockId> {
+        if place < self.fast_limit { Some(BlockId(place as u32)) } else { None }
     }
 
     /// The grain that an address lies in, if the range has it.

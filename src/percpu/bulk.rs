@@ -41,10 +41,7 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             "and {expected:e}, {OFFSET}",
             "or {expected:e}, {owner:e}",                   // live, owner, offset
             "mov ecx, {id:e}",
-            "cmp byte ptr [{base} + {PAGE_SPANS}], 0",
-            "jne 29f",
             "shr ecx, {SPAN_SHIFT}",                        // rcx = span
-            "21:",
             "or {t}, -1",                                   // negative, until the cursor is loaded
             "lea {i}, [rip + 22f]",
             steps!(
@@ -59,8 +56,6 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             "jmp 31f",
             "26: mov {expected:e}, {MISSED}",
             "jmp 31f",
-            "29: shr ecx, {PAGE_SHIFT}",                    // spans of one page
-            "jmp 21b",
             ".popsection",
             "add {next}, 8",
             "cmp {next}, {end}",
@@ -82,9 +77,7 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             LIMIT = const offset_of!(Control, range) + offset_of!(Range, limit),
             GRAIN_SHIFT = const GRAIN_SHIFT,
-            PAGE_SPANS = const offset_of!(Control, page_spans),
             SPAN_SHIFT = const SpanSize::MOST.shift(),
-            PAGE_SHIFT = const SpanSize::PAGE.shift(),
             OFFSET = const MOST_SPAN_GRAINS - 1,
             PAGE_MAP = const PAGE_MAP,
             FIRST_SHIFT = const FIRST_SHIFT,

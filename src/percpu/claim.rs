@@ -13,10 +13,10 @@ pub(crate) struct Found<'a> {
     pub(crate) word: &'a AtomicU32,
 }
 
-/// The slab block with this id, if its state is the one expected. Two loads.
+/// The slab block with this id, in this span, if its state is the one expected. Two loads.
 #[inline(always)]
-pub(crate) fn find(meta: &Meta, expected: State, block: BlockId) -> Option<Found<'_>> {
-    let entry = meta.entry_of(block);
+pub(crate) fn find(meta: &Meta, expected: State, block: BlockId, span: u32) -> Option<Found<'_>> {
+    let entry = meta.read_span(span);
     let word = meta.state_at(entry.state_index(block));
     // ORDERING: Relaxed - the claim decides.
     (word.load(Ordering::Relaxed) == expected.0).then_some(Found { entry, word })
@@ -27,8 +27,8 @@ pub(crate) fn find(meta: &Meta, expected: State, block: BlockId) -> Option<Found
 /// The entry that led to the state may be older than the slab. The claimed block pins its slab (I5), so
 /// the entry as it is read afterwards is the one that counts.
 #[inline(always)]
-pub(crate) fn find_and_claim(meta: &Meta, expected: State, block: BlockId) -> Option<Class> {
-    let found = find(meta, expected, block)?;
+pub(crate) fn find_and_claim(meta: &Meta, expected: State, block: BlockId, span: u32) -> Option<Class> {
+    let found = find(meta, expected, block, span)?;
     claim(found.word, expected).then(|| meta.entry_of(block).class())
 }
 

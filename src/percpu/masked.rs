@@ -120,14 +120,14 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
     }
 
     #[inline(always)]
-    fn free(&self, meta: &Meta, expected: State, block: BlockId) -> Freed {
+    fn free(&self, meta: &Meta, expected: State, block: BlockId, span: u32) -> Freed {
         if self.above_dispatch() {
             return Freed::Missed;
         }
         self.masked(meta, |cpu| {
             // `fence_sections` reaches the CPUs that have a cache, and no others.
             let Some(cpu) = cpu.filter(|_| !meta.not_implemented()) else { return Freed::Missed };
-            let Some(found) = find(meta, expected, block) else {
+            let Some(found) = find(meta, expected, block, span) else {
                 return Freed::Missed;
             };
             // Nothing on this CPU comes between look and store; another CPU's free in the same

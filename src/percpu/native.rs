@@ -55,6 +55,7 @@ impl Sealed for Native {}
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod commit {
     use super::*;
+    use crate::layout::classes::SpanSize;
     use crate::layout::config::MAX_CPUS;
     use crate::layout::control::NO_CPU;
     use crate::percpu::platform::DISPATCH;
@@ -123,14 +124,14 @@ mod commit {
     }
 
     #[inline(always)]
-    pub(super) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
+    pub(super) fn free(meta: &Meta, expected: State, block: BlockId, span: u32) -> Freed {
         if !cfg!(feature = "checked") {
-            return rseq::free(meta, expected, block);
+            return rseq::free(meta, expected, block, span);
         }
         if thread::irql() > DISPATCH || meta.not_implemented() {
             return Freed::Missed;
         }
-        match find_and_claim(meta, expected, block) {
+        match find_and_claim(meta, expected, block, span) {
             None => Freed::Missed,
             Some(class) if rseq::push(meta, class, block) => Freed::Done,
             Some(_) => Freed::Claimed,
@@ -139,7 +140,12 @@ mod commit {
 
     #[inline(always)]
     pub(super) fn allocate(meta: &Meta, ask: Ask) -> Taken {
-        rseq::allocate(meta, ask)
+        rseq::allocate::<{ SpanSize::MOST.shift() }>(meta, ask)
+    }
+
+    #[inline(always)]
+    pub(super) fn allocate_in_pages(meta: &Meta, ask: Ask) -> Taken {
+        rseq::allocate::<{ SpanSize::PAGE.shift() }>(meta, ask)
     }
 
     pub(super) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop {
@@ -148,7 +154,8 @@ mod commit {
     }
 
     pub(super) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usize, Freed) {
-        bulk::free_run(meta, owner, addresses)
+        // Where spans are of one page, each by itself.
+        if meta.span_size().is_most() { bulk::free_run(meta, owner, addresses) } else { (0, Freed::Missed) }
     }
 
     pub(super) fn pop_many(
@@ -212,11 +219,15 @@ mod commit {
         false
     }
 
-    pub(super) fn free(_: &Meta, _: State, _: BlockId) -> Freed {
+    pub(super) fn free(_: &Meta, _: State, _: BlockId, _: u32) -> Freed {
         Freed::Missed
     }
 
     pub(super) fn allocate(_: &Meta, _: Ask) -> Taken {
+        Taken(Taken::MISSED)
+    }
+
+    pub(super) fn allocate_in_pages(_: &Meta, _: Ask) -> Taken {
         Taken(Taken::MISSED)
     }
 
@@ -298,13 +309,18 @@ impl Platform for Native {
     }
 
     #[inline(always)]
-    fn free(&self, meta: &Meta, expected: State, block: BlockId) -> Freed {
-        commit::free(meta, expected, block)
+    fn free(&self, meta: &Meta, expected: State, block: BlockId, span: u32) -> Freed {
+        commit::free(meta, expected, block, span)
     }
 
     #[inline(always)]
     fn allocate(&self, meta: &Meta, ask: Ask) -> Taken {
         commit::allocate(meta, ask)
+    }
+
+    #[inline(always)]
+    fn allocate_in_pages(&self, meta: &Meta, ask: Ask) -> Taken {
+        commit::allocate_in_pages(meta, ask)
     }
 
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool {

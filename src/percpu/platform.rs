@@ -125,15 +125,15 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn cpu(&self, meta: &Meta) -> Option<u32>;
 
-    /// At DISPATCH or below, unless the host's switch is down: finds the slab block, claims it if its state is the
+    /// At DISPATCH or below, unless the host's switch is down: finds the slab block in its span, claims it if its state is the
     /// expected one, and puts it into this CPU's loaded magazine. Exact against whatever interrupts this CPU. Bounded.
     #[doc(hidden)]
     #[inline(always)]
-    fn free(&self, meta: &Meta, expected: State, block: BlockId) -> Freed {
+    fn free(&self, meta: &Meta, expected: State, block: BlockId, span: u32) -> Freed {
         if self.above_dispatch() || meta.not_implemented() {
             return Freed::Missed;
         }
-        match find_and_claim(meta, expected, block) {
+        match find_and_claim(meta, expected, block, span) {
             None => Freed::Missed,
             Some(class) if self.push(meta, class, block) => Freed::Done,
             Some(_) => Freed::Claimed,
@@ -162,6 +162,13 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
         }
     }
 
+    /// The same, in a pool whose spans are of one page.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn allocate_in_pages(&self, meta: &Meta, ask: Ask) -> Taken {
+        self.allocate(meta, ask)
+    }
+
     /// Puts a claimed block into this CPU's loaded magazine, if that has room. Bounded.
     #[doc(hidden)]
     fn push(&self, meta: &Meta, class: Class, block: BlockId) -> bool;
@@ -177,7 +184,9 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     fn free_run(&self, meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usize, Freed) {
         for (n, &address) in addresses.iter().enumerate() {
             let block = meta.range().block_at(meta.range().base.place_of(address));
-            match block.map_or(Freed::Missed, |block| self.free(meta, State::live(owner, block), block)) {
+            match block.map_or(Freed::Missed, |block| {
+                self.free(meta, State::live(owner, block), block, meta.span_of(block))
+            }) {
                 Freed::Done => {}
                 ended => return (n, ended),
             }

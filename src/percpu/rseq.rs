@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use super::platform::{Ask, Freed, Pop, Taken};
 use super::section::BLOCKS;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS, SpanSize};
+use crate::layout::classes::{Class, GRAIN_SHIFT, MOST_SPAN_GRAINS};
 use crate::layout::config::MAX_CPUS;
 use crate::layout::control::Control;
 use crate::layout::cursor::{Cursor, MAX_ROOM};
@@ -67,7 +67,7 @@ macro_rules! count_and_pop {
 ///
 /// `and`, since two CPUs may free one block in the same instant: a second `xor` would make it live again.
 #[inline(always)]
-pub(crate) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
+pub(crate) fn free(meta: &Meta, expected: State, block: BlockId, span: u32) -> Freed {
     // SAFETY: the id is below the limit, so the section reads page map, state, CPU table and cursor of the
     // metadata (I4, I11), claims a live block (I3), writes an entry below the room of a magazine that this
     // CPU's cursor holds (I1) and commits by one store (I6).
@@ -86,7 +86,7 @@ pub(crate) fn free(meta: &Meta, expected: State, block: BlockId) -> Freed {
             base = in(reg) meta.base(),
             expected = in(reg) expected.0,
             id = in(reg) block.0,
-            a = in(reg) meta.place_in_map(block) as usize,
+            a = in(reg) span as usize,
             t = out(reg) _,
             i = out(reg) _,
             out("rcx") _,
@@ -153,7 +153,7 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
 /// The fast path of allocate, from the section on: compares the account's word, counts the allocation, pops
 /// a block, writes its record and state, and compares the word again.
 #[inline(always)]
-pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
+pub(crate) fn allocate<const SPAN_SHIFT: u32>(meta: &Meta, ask: Ask) -> Taken {
     let answer: u64;
     // SAFETY: as in `free`; the entry lies in the magazine (I2), the counter cell is this CPU's.
     // After the commit the block is ours, and so are its words (I3); it pins its slab's entry (I5).
@@ -175,8 +175,6 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             "jmp 28f",
             "27: or {id}, {OVERTAKEN}",
             "jmp 28f",
-            "29: shr {t:e}, {PAGE_SHIFT}",                  // spans of one page
-            "jmp 21f",
             ".popsection",
             steps!(
                 "mov {class:e}, {account:e}";
@@ -189,10 +187,8 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
                 "shl {t}, {GRAIN_SHIFT}";
                 "prefetchw byte ptr [{less} + {t}]";
                 "mov {t:e}, {id:e}";
-                "cmp byte ptr [{base} + {PAGE_SPANS}], 0";
-                "jne 29b";
                 "shr {t:e}, {SPAN_SHIFT}";
-                "21: mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
+                "mov rcx, qword ptr [{base} + {t} * 8 + {PAGE_MAP}]"; // rcx = page-map entry
                 "mov {t:e}, {id:e}";
                 "shl {t}, cl";
                 "add {t}, rcx";
@@ -220,9 +216,7 @@ pub(crate) fn allocate(meta: &Meta, ask: Ask) -> Taken {
             CAPACITY = const offset_of!(Control, capacity),
             RECORDS = const RECORDS,
             PAGE_MAP = const PAGE_MAP,
-            PAGE_SPANS = const offset_of!(Control, page_spans),
-            SPAN_SHIFT = const SpanSize::MOST.shift(),
-            PAGE_SHIFT = const SpanSize::PAGE.shift(),
+            SPAN_SHIFT = const SPAN_SHIFT,
             OFFSET = const MOST_SPAN_GRAINS - 1,
             RANGE = const offset_of!(Control, range) + offset_of!(Range, base),
             FIRST_SHIFT = const FIRST_SHIFT,

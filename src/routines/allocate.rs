@@ -59,7 +59,7 @@ pub(crate) fn allocate_into<P: Platform>(
 /// The fast path: a block of up to a page, from an account in its first place and this CPU's loaded magazine.
 #[inline(always)]
 fn take<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Taken {
-    match meta.control().small_class(bytes) {
+    match meta.control().fast_class(bytes) {
         Some(class) => {
             platform.allocate(&meta, Ask { account: meta.first_place(key), key: key.0, class, bytes })
         }
@@ -182,9 +182,17 @@ const CLOSED: Status = Status::INVALID_PARAMETER;
 /// open, or was closed while we allocated.
 #[cold]
 #[inline(never)]
-fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
+fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, mut taken: Taken) -> Answer {
     if taken.fault() == Taken::UNSUITED {
-        return allocate_slow(meta, platform, key, bytes);
+        let Some(class) = meta.control().small_class(bytes).filter(|_| !meta.span_size().is_most()) else {
+            return allocate_slow(meta, platform, key, bytes);
+        };
+        // The fast paths do not serve pools whose spans are of one page: their copy does.
+        let ask = Ask { account: meta.first_place(key), key: key.0, class, bytes };
+        taken = platform.allocate_in_pages(&meta, ask);
+        if taken.fault() == 0 {
+            return Answer { status: Status::SUCCESS, address: taken.0 };
+        }
     }
     // What the fast path found: a small block, under an account in its first place.
     let request = Request { counted: taken.fault() == Taken::COUNTED, ..Request::counted(&meta, key, bytes) };
