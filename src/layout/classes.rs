@@ -44,7 +44,7 @@ const PARKED_BYTES: u32 = 4 * MOST_SPAN;
 /// How large a pool's spans are: the unit in which the range is given to slabs and large runs, and the size of a slab.
 /// A power of two of pages, fixed at creation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct SpanSize {
+pub struct SpanSize {
     /// log2 of the block ids to a span.
     shift: u32,
 }
@@ -133,6 +133,9 @@ const _: () = {
 };
 
 impl Class {
+    /// The last slot, which no class has: its magazines hold nothing, so the fast paths miss.
+    pub(crate) const NO_FAST: Class = Class(CLASS_SLOTS as u8 - 1);
+
     /// Where the class's rows lie. Larger numbers, of which there are none, would be the last one: so that
     /// free has no panic to reach.
     #[inline(always)]

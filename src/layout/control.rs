@@ -2,7 +2,7 @@
 
 use core::mem::offset_of;
 
-use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SLAB_CLASSES, SMALL};
+use super::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN_SHIFT, SMALL};
 use super::config::Config;
 #[cfg(not(storport_pool_loom))]
 use super::config::MAX_CPUS;
@@ -25,8 +25,6 @@ pub struct Control {
     pub(crate) no_states: [u32; NO_STATES + 1],
     /// The range.
     pub(crate) range: Range,
-    /// Length of `small` for the fast paths: 0 if spans are of one page (see [`Range`]).
-    pub(crate) fast_small: u32,
     /// 64 less log2 of the number of accounts.
     pub(crate) account_shift: u32,
     /// Minus the number of accounts.
@@ -37,7 +35,7 @@ pub struct Control {
     pub(crate) cpus: u32,
     /// By class: entries of a full magazine.
     pub(crate) capacity: [u8; CLASS_SLOTS],
-    /// Class by (bytes - 1) / 16.
+    /// Class by (bytes - 1) / 16; where spans are of one page, [`Class::NO_FAST`] (see [`Range`]).
     pub(crate) small: [u8; SMALL.len()],
     /// How many bits of a handle's number are its slot; the rest is the generation.
     pub(crate) slot_bits: u32,
@@ -151,13 +149,13 @@ impl Control {
         Control {
             no_states: [0; NO_STATES + 1],
             range: geometry.range,
-            fast_small: if geometry.span.is_most() { SMALL.len() as u32 } else { 0 },
             account_shift: 64 - config.accounts.ilog2(),
             account_mask: -(config.accounts as isize),
             rseq: false,
             cpus: config.cpus,
             capacity,
-            small: SMALL.map(|class| class.max(least)),
+            small: SMALL
+                .map(|class| if geometry.span.is_most() { class.max(least) } else { Class::NO_FAST.0 }),
             slot_bits: slot_bits(config.adapters),
             #[cfg(not(storport_pool_loom))]
             cpu_blocks: [const { AtomicU64::new(0) }; NO_CPU + MAX_CPUS],
@@ -186,29 +184,15 @@ impl Control {
         }
     }
 
-    /// The slab class of a request of 1 to 4096 bytes.
+    /// The slab class of a request of 1 to 4096 bytes, if the fast paths serve the pool; else one that has no blocks.
+    #[inline(always)]
     pub(crate) fn small_class(&self, bytes: u32) -> Option<Class> {
-        self.class_below(bytes, SMALL.len() as u32)
-    }
-
-    /// The same, if the fast paths serve the pool.
-    #[inline(always)]
-    pub(crate) fn fast_class(&self, bytes: u32) -> Option<Class> {
-        self.class_below(bytes, self.fast_small)
-    }
-
-    #[inline(always)]
-    fn class_below(&self, bytes: u32, len: u32) -> Option<Class> {
         // 0 wraps to what is no index.
-        let index = bytes.wrapping_sub(1) >> GRAIN_SHIFT;
-        if index >= len {
-            return None;
-        }
-        // SAFETY: no length is larger than the table's (I11).
-        let class = Class(unsafe { *self.small.get_unchecked(index as usize) });
-        // SAFETY: the table's values are classes of slabs (I11). It spares the bound checks of the
-        // arrays by class.
-        unsafe { core::hint::assert_unchecked(class.index() < SLAB_CLASSES) };
+        let class = Class(*self.small.get((bytes.wrapping_sub(1) >> GRAIN_SHIFT) as usize)?);
+        // SAFETY: the table's values are such numbers (I11). It spares the bound checks of the arrays by class.
+        unsafe {
+            core::hint::assert_unchecked(class.index() < CLASS_SLOTS && (class.0 as usize) < CLASS_SLOTS)
+        };
         Some(class)
     }
 }

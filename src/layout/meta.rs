@@ -160,15 +160,31 @@ impl Meta {
     }
 
     /// Hands a block in hand, and counted, to its caller: the record, then the state.
-    #[inline(always)]
     pub(crate) fn make_live(&self, class: Class, block: BlockId, state: State, account: Account, bytes: u32) {
-        let index = if class == LARGE {
+        if class == LARGE {
             // ORDERING: Relaxed - published by the state.
             self.large_bytes(self.span_of(block)).store(bytes, Ordering::Relaxed);
-            self.state_index(class, block)
+            self.make_live_at(self.state_index(class, block), state, account, bytes);
         } else {
-            self.entry_of(block).state_index(block)
-        };
+            self.make_slab_live(block, self.span_of(block), state, account, bytes);
+        }
+    }
+
+    /// The same, for a block of a slab, in this span.
+    #[inline(always)]
+    pub(crate) fn make_slab_live(
+        &self,
+        block: BlockId,
+        span: u32,
+        state: State,
+        account: Account,
+        bytes: u32,
+    ) {
+        self.make_live_at(self.read_span(span).state_index(block), state, account, bytes);
+    }
+
+    #[inline(always)]
+    fn make_live_at(&self, index: u64, state: State, account: Account, bytes: u32) {
         // ORDERING: Relaxed - published by the state.
         self.record_word(index).store(Record::word(account, bytes), Ordering::Relaxed);
         // ORDERING: Release - the count and the record come before the state (I8); pairs with the Acquire in `state`.

@@ -29,7 +29,7 @@ pub(crate) fn find(meta: &Meta, expected: State, block: BlockId, span: u32) -> O
 #[inline(always)]
 pub(crate) fn find_and_claim(meta: &Meta, expected: State, block: BlockId, span: u32) -> Option<Class> {
     let found = find(meta, expected, block, span)?;
-    claim(found.word, expected).then(|| meta.entry_of(block).class())
+    claim(found.word, expected).then(|| meta.read_span(span).class())
 }
 
 /// Claims a live block: of all who try with this state, one wins. One RMW.

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use super::claim::find_and_claim;
 use crate::contract::adapter::AdapterId;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::Class;
+use crate::layout::classes::{Class, SpanSize};
 use crate::layout::control::Control;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::{Meta, prefetch_for_write};
@@ -145,11 +145,26 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     #[inline(always)]
     fn allocate(&self, meta: &Meta, ask: Ask) -> Taken {
+        self.allocate_in(meta, ask, SpanSize::MOST)
+    }
+
+    /// The same, in a pool whose spans are of one page.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn allocate_in_pages(&self, meta: &Meta, ask: Ask) -> Taken {
+        self.allocate_in(meta, ask, meta.span_size())
+    }
+
+    /// The same, in a pool whose spans have this size.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn allocate_in(&self, meta: &Meta, ask: Ask, size: SpanSize) -> Taken {
         let (block, next) = match self.pop(meta, ask.class, ask.account, ask.key) {
             Pop::Got(block, next) => (block, next),
             Pop::Miss { counted } => return Taken(if counted { Taken::COUNTED } else { Taken::MISSED }),
         };
-        meta.make_live(ask.class, block, State::live(ask.owner(), block), ask.account, ask.bytes);
+        let live = State::live(ask.owner(), block);
+        meta.make_slab_live(block, block.span(size), live, ask.account, ask.bytes);
         prefetch_for_write(meta.range().address(meta.upcoming(next)));
         // ORDERING: SeqCst - pairs with the fence in `fence_all`: either the closer's walk sees
         // the state, or we see the closed word.
@@ -160,13 +175,6 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
         } else {
             Taken(meta.range().address(block) | Taken::OVERTAKEN)
         }
-    }
-
-    /// The same, in a pool whose spans are of one page.
-    #[doc(hidden)]
-    #[inline(always)]
-    fn allocate_in_pages(&self, meta: &Meta, ask: Ask) -> Taken {
-        self.allocate(meta, ask)
     }
 
     /// Puts a claimed block into this CPU's loaded magazine, if that has room. Bounded.

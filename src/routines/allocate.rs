@@ -59,7 +59,7 @@ pub(crate) fn allocate_into<P: Platform>(
 /// The fast path: a block of up to a page, from an account in its first place and this CPU's loaded magazine.
 #[inline(always)]
 fn take<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Taken {
-    match meta.control().fast_class(bytes) {
+    match meta.control().small_class(bytes) {
         Some(class) => {
             platform.allocate(&meta, Ask { account: meta.first_place(key), key: key.0, class, bytes })
         }
@@ -184,12 +184,12 @@ const CLOSED: Status = Status::INVALID_PARAMETER;
 #[inline(never)]
 fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, mut taken: Taken) -> Answer {
     if taken.fault() == Taken::UNSUITED {
-        let Some(class) = meta.control().small_class(bytes).filter(|_| !meta.span_size().is_most()) else {
-            return allocate_slow(meta, platform, key, bytes);
-        };
+        return allocate_slow(meta, platform, key, bytes);
+    }
+    if !meta.span_size().is_most() {
         // The fast paths do not serve pools whose spans are of one page: their copy does.
-        let ask = Ask { account: meta.first_place(key), key: key.0, class, bytes };
-        taken = platform.allocate_in_pages(&meta, ask);
+        let Request { account, class, .. } = Request::counted(&meta, key, bytes);
+        taken = platform.allocate_in_pages(&meta, Ask { account, key: key.0, class, bytes });
         if taken.fault() == 0 {
             return Answer { status: Status::SUCCESS, address: taken.0 };
         }

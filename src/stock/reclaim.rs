@@ -99,11 +99,11 @@ impl Meta {
     /// `Contended`: others' hands may hold what is missing.
     pub(crate) fn reclaim<P: Platform>(&self, platform: &P, len: u32) -> Result<(), Miss> {
         let mut contended = false;
-        let mut gathering = Gathering::new(self, platform);
+        let mut gathering = Gathering::new(self);
         let mut from = 0;
         while let Some(start) = self.find_vacant(from, len, &mut contended) {
-            let missing = gathering.gather(start, len);
-            gathering.give();
+            let missing = gathering.gather(platform, start, len);
+            gathering.give(platform);
             match missing {
                 None => return Ok(()),
                 Some(in_hand) => {
@@ -117,21 +117,20 @@ impl Meta {
 
     /// Makes all spans free that can be; how many slabs went.
     pub(crate) fn reclaim_all<P: Platform>(&self, platform: &P) -> u64 {
-        let mut gathering = Gathering::new(self, platform);
+        let mut gathering = Gathering::new(self);
         let mut from = 0;
         // What is in somebody's hand is left for the next time.
         while let Some(start) = self.find_vacant(from, 1, &mut false) {
             from = start + 1;
-            let _ = gathering.gather(start, 1);
+            let _ = gathering.gather(platform, start, 1);
         }
-        gathering.slabs()
+        gathering.slabs(platform)
     }
 }
 
 /// Spans that are made free.
-struct Gathering<'a, P: Platform> {
+struct Gathering<'a> {
     meta: &'a Meta,
-    platform: &'a P,
     /// The classes whose magazines were emptied.
     drained: u64,
     /// Spans in hand, retired, and their former classes.
@@ -141,18 +140,18 @@ struct Gathering<'a, P: Platform> {
     slabs: u64,
 }
 
-impl<'a, P: Platform> Gathering<'a, P> {
-    fn new(meta: &'a Meta, platform: &'a P) -> Gathering<'a, P> {
-        Gathering { meta, platform, drained: 0, retired: [(LARGE, 0); AT_ONCE], count: 0, slabs: 0 }
+impl<'a> Gathering<'a> {
+    fn new(meta: &'a Meta) -> Gathering<'a> {
+        Gathering { meta, drained: 0, retired: [(LARGE, 0); AT_ONCE], count: 0, slabs: 0 }
     }
 
     /// Makes these spans free, the last ones by `give`. The first one that it could not, if any.
-    fn gather(&mut self, start: u32, len: u32) -> Option<u32> {
+    fn gather<P: Platform>(&mut self, platform: &P, start: u32, len: u32) -> Option<u32> {
         let mut span = start;
         let mut missing = None;
         while span < start + len && missing.is_none() {
             match self.meta.look(span) {
-                Found::Vacant(more) if self.make_free(span) => span += more,
+                Found::Vacant(more) if self.make_free(platform, span) => span += more,
                 _ => missing = Some(span),
             }
         }
@@ -160,7 +159,7 @@ impl<'a, P: Platform> Gathering<'a, P> {
     }
 
     /// Makes a vacant span free, or takes it in hand until `give`.
-    fn make_free(&mut self, span: u32) -> bool {
+    fn make_free<P: Platform>(&mut self, platform: &P, span: u32) -> bool {
         let meta = self.meta;
         let class = meta.read_span(span).class();
         if meta.is_free(span) {
@@ -179,28 +178,28 @@ impl<'a, P: Platform> Gathering<'a, P> {
         let mut ours = meta.retire_vacant(class, span);
         if !ours && self.drained >> class.index() & 1 == 0 {
             self.drained |= 1 << class.index();
-            drain(meta, self.platform, class);
+            drain(meta, platform, class);
             ours = meta.retire_vacant(class, span);
         }
         if ours {
             self.retired[self.count] = (class, span);
             self.count += 1;
             if self.count == meta.spans_at_once() as usize {
-                self.give();
+                self.give(platform);
             }
         }
         ours
     }
 
     /// Gives the retired spans away.
-    fn give(&mut self) {
+    fn give<P: Platform>(&mut self, platform: &P) {
         let meta = self.meta;
         let retired = &self.retired[..core::mem::take(&mut self.count)];
         // A free of a stale address may have read an entry before it was retired (I5).
         if retired.is_empty() {
             return;
         }
-        if self.platform.fence_sections(meta) {
+        if platform.fence_sections(meta) {
             self.slabs += retired.len() as u64;
             retired.iter().for_each(|&(_, span)| meta.give_spans(span, 1));
         } else {
@@ -209,8 +208,8 @@ impl<'a, P: Platform> Gathering<'a, P> {
     }
 
     /// How many slabs became free spans.
-    fn slabs(mut self) -> u64 {
-        self.give();
+    fn slabs<P: Platform>(mut self, platform: &P) -> u64 {
+        self.give(platform);
         self.slabs
     }
 }

@@ -67,17 +67,17 @@ pub(crate) fn find_large<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> 
 
 /// Finds a block in the sources behind the cursor, and loads a magazine on the way.
 pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Result<BlockId, Miss> {
-    let source = Sources { meta, platform, class, cpu: platform.cpu(meta) };
+    let source = Sources { meta, class, cpu: platform.cpu(meta) };
     search(platform, |attempt, contended| {
         source
-            .shared(attempt > 1)
-            .or_else(|| source.before_a_new_slab())
-            .or_else(|| source.new_slab(contended))
+            .shared(platform, attempt > 1)
+            .or_else(|| source.before_a_new_slab(platform))
+            .or_else(|| source.new_slab(platform, contended))
             // Without hints, before it goes on to what costs others time.
-            .or_else(|| source.shared(true))
-            .or_else(|| source.caches(contended))
-            .or_else(|| source.reclaimed(contended))
-            .or_else(|| source.larger(contended))
+            .or_else(|| source.shared(platform, true))
+            .or_else(|| source.caches(platform, contended))
+            .or_else(|| source.reclaimed(platform, contended))
+            .or_else(|| source.larger(platform, contended))
     })
 }
 
@@ -88,17 +88,16 @@ enum Source {
 }
 
 /// Who looks for a block, and of which class.
-struct Sources<'a, P: Platform> {
+struct Sources<'a> {
     meta: &'a Meta,
-    platform: &'a P,
     class: Class,
     cpu: Option<u32>,
 }
 
-impl<P: Platform> Sources<'_, P> {
+impl Sources<'_> {
     /// The spare, the depot, loose blocks, the uncarved rest of the current slab. All of them, or where some are said to
     /// be.
-    fn shared(&self, all: bool) -> Option<BlockId> {
+    fn shared<P: Platform>(&self, platform: &P, all: bool) -> Option<BlockId> {
         let Sources { meta, class, .. } = *self;
         // Who cannot load a magazine takes single blocks, since it may be preempted with what it has.
         let loads = self.cpu.is_some_and(|cpu| is_empty(meta, class, meta.loaded(cpu, class)));
@@ -109,17 +108,17 @@ impl<P: Platform> Sources<'_, P> {
             .map(Source::Magazine)
             .or_else(|| from_loose(meta, class, all, loads))
             .or_else(|| carve(meta, class, loads))?;
-        Some(self.open(source))
+        Some(self.open(platform, source))
     }
 
     /// One block of what a source gave; the rest is loaded, or put away.
-    fn open(&self, source: Source) -> BlockId {
+    fn open<P: Platform>(&self, platform: &P, source: Source) -> BlockId {
         match source {
             Source::Block(block) => block,
             Source::Magazine(magazine) => {
                 let (block, rest) = self.meta.take_id(magazine);
                 match self.cpu {
-                    Some(cpu) => load_magazine(self.meta, self.platform, cpu, self.class, rest),
+                    Some(cpu) => load_magazine(self.meta, platform, cpu, self.class, rest),
                     None => put_away(self.meta, self.class, rest),
                 }
                 block
@@ -129,7 +128,7 @@ impl<P: Platform> Sources<'_, P> {
 
     /// While few spans are left in a small pool, they are for what nothing else can serve: a block that is not much
     /// larger, of a slab that is in use.
-    fn before_a_new_slab(&self) -> Option<BlockId> {
+    fn before_a_new_slab<P: Platform>(&self, platform: &P) -> Option<BlockId> {
         let meta = self.meta;
         if !meta.spans_are_few() {
             return None;
@@ -138,7 +137,9 @@ impl<P: Platform> Sources<'_, P> {
             let block = self
                 .single(class)
                 .or_else(|| self.of_magazine(class, self.cpu.and_then(|cpu| meta.take_spare(cpu, class))))
-                .or_else(|| self.of_magazine(class, self.cpu.and_then(|cpu| self.take_loaded(cpu, class))))?;
+                .or_else(|| {
+                    self.of_magazine(class, self.cpu.and_then(|cpu| self.take_loaded(platform, cpu, class)))
+                })?;
             if meta.has_live(class, meta.span_of(block)) {
                 return Some(block);
             }
@@ -148,10 +149,10 @@ impl<P: Platform> Sources<'_, P> {
     }
 
     /// What this CPU has loaded of a class, if that has blocks.
-    fn take_loaded(&self, cpu: u32, class: Class) -> Option<Cursor> {
+    fn take_loaded<P: Platform>(&self, platform: &P, cpu: u32, class: Class) -> Option<Cursor> {
         let seen = self.meta.loaded(cpu, class);
         let taken = self.meta.entries(class, seen) > 0
-            && self.platform.exchange(self.meta, cpu, class, seen, Cursor::NONE);
+            && platform.exchange(self.meta, cpu, class, seen, Cursor::NONE);
         taken.then_some(seen)
     }
 
@@ -178,8 +179,8 @@ impl<P: Platform> Sources<'_, P> {
     }
 
     /// A slab of a free span or a freed run.
-    fn new_slab(&self, contended: &mut bool) -> Option<BlockId> {
-        let Sources { meta, platform, class, .. } = *self;
+    fn new_slab<P: Platform>(&self, platform: &P, contended: &mut bool) -> Option<BlockId> {
+        let Sources { meta, class, .. } = *self;
         let span = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?)?;
         if !meta.adopt_slab(class, span) {
             // A free of a stale address may have read the entry meanwhile (I5).
@@ -189,24 +190,24 @@ impl<P: Platform> Sources<'_, P> {
                 meta.restore_slab(class, span);
             }
         }
-        let block = self.shared(false);
+        let block = self.shared(platform, false);
         // Others took all that it has.
         *contended |= block.is_none();
         block
     }
 
     /// A slab of a span in which nobody has a block.
-    fn reclaimed(&self, contended: &mut bool) -> Option<BlockId> {
-        let reclaimed = self.meta.reclaim(self.platform, 1);
-        let block = reclaimed.is_ok().then(|| self.new_slab(contended)).flatten();
+    fn reclaimed<P: Platform>(&self, platform: &P, contended: &mut bool) -> Option<BlockId> {
+        let reclaimed = self.meta.reclaim(platform, 1);
+        let block = reclaimed.is_ok().then(|| self.new_slab(platform, contended)).flatten();
         // Somebody else was faster, or has what is missing in hand.
         *contended |= reclaimed.is_ok() && block.is_none() || reclaimed == Err(Miss::Contended);
         block
     }
 
     /// A magazine that a CPU has of a class, as its spare or loaded.
-    fn of_caches(&self, class: Class, contended: &mut bool) -> Option<Cursor> {
-        let Sources { meta, platform, .. } = *self;
+    fn of_caches<P: Platform>(&self, platform: &P, class: Class, contended: &mut bool) -> Option<Cursor> {
+        let meta = self.meta;
         (0..meta.control().cpus).find_map(|cpu| {
             meta.take_spare(cpu, class).or_else(|| {
                 let mut found = None;
@@ -221,14 +222,15 @@ impl<P: Platform> Sources<'_, P> {
     }
 
     /// What CPUs have of the class.
-    fn caches(&self, contended: &mut bool) -> Option<BlockId> {
-        Some(self.open(Source::Magazine(self.of_caches(self.class, contended)?)))
+    fn caches<P: Platform>(&self, platform: &P, contended: &mut bool) -> Option<BlockId> {
+        Some(self.open(platform, Source::Magazine(self.of_caches(platform, self.class, contended)?)))
     }
 
     /// A block of a larger class, which is better than none.
-    fn larger(&self, contended: &mut bool) -> Option<BlockId> {
+    fn larger<P: Platform>(&self, platform: &P, contended: &mut bool) -> Option<BlockId> {
         self.larger_classes().find_map(|class| self.single(class)).or_else(|| {
-            self.larger_classes().find_map(|class| self.of_magazine(class, self.of_caches(class, contended)))
+            self.larger_classes()
+                .find_map(|class| self.of_magazine(class, self.of_caches(platform, class, contended)))
         })
     }
 }
