@@ -127,11 +127,11 @@ impl Config {
     ///
     /// | range | smallest block | 1 CPU | 4 CPUs |
     /// |---|---|---|---|
-    /// | 64 MiB | 16 | 78.2 | 78.9 |
-    /// | 64 MiB | 64 | 20.6 | 21.3 |
-    /// | 64 MiB | 256 | 6.2 | 6.7 |
-    /// | 1 MiB | 16 | 93.0 | 117.2 |
-    /// | 1 MiB | 64 | 34.8 | 57.5 |
+    /// | 64 MiB | 16 | 78.0 | 78.7 |
+    /// | 64 MiB | 64 | 20.4 | 21.1 |
+    /// | 64 MiB | 256 | 6.0 | 6.6 |
+    /// | 1 MiB | 16 | 94.1 | 118.4 |
+    /// | 1 MiB | 64 | 35.9 | 58.2 |
     ///
     /// This is address space: a pool over memory of the system makes resident what it uses of it. A host's own memory is
     /// all taken.
@@ -176,7 +176,7 @@ impl Geometry {
         self.cpu_blocks + cpu as usize * self.cpu_stride
     }
 
-    /// The page-map entry of all pages of a slab.
+    /// The page-map entry of a slab.
     pub(crate) const fn slab_entry(&self, class: Class, span: u32) -> Entry {
         Entry::slab(
             class,
