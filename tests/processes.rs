@@ -207,21 +207,21 @@ fn stacks() {
         check("allocate, a thread's first", 1024, &|| assert!(take(64)));
         check("free, fast", 256, &give);
         check("allocate, fast", 256, &|| assert!(take(64)));
-        check("allocate, all ways", 4096, &|| {
+        check("allocate, all ways", 1280, &|| {
             while take(4096) {}
             assert!(!take(100_000));
         });
         check("free, all ways", 512, &give);
         check("free, refused", 512, &|| assert!(!free(&pool, id, 0x1234_5678).is_success()));
         let many = std::cell::RefCell::new([0; 64]);
-        check("allocate_bulk", 4096, &|| {
+        check("allocate_bulk", 1280, &|| {
             assert!(pool.allocate_bulk(id, 64, TAG, &mut *many.borrow_mut()).is_success());
         });
         check("free_bulk", 512, &|| {
             // SAFETY: nobody uses them.
             assert_eq!(unsafe { pool.free_bulk(id, &*many.borrow(), &mut []) }, 64);
         });
-        check("trim", 4096, &|| _ = pool.trim().unwrap());
+        check("trim", 2048, &|| _ = pool.trim().unwrap());
         check("set_not_implemented", 512, &|| {
             pool.set_not_implemented(true);
             pool.set_not_implemented(false);

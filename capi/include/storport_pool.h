@@ -510,7 +510,7 @@ uint32_t sp_free_with_tag(void *extension,
 
 /* Returns empty slabs to the common stock, and the memory of free spans to the operating system; `trimmed` may be
    NULL. A resident pool, and one over a range of the host's, gives no memory back. False: the pool is NULL, or another
-   trim, or an allocation that looks everywhere, is under way; nothing was done. PASSIVE.
+   trim is under way; nothing was done. PASSIVE.
 
    The caller promises:
    `pool` is NULL or a pool that lives; `trimmed` is NULL or may be written. */

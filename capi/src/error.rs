@@ -86,7 +86,7 @@ impl fmt::Display for Why {
             }
             Why::NoExtension => "this is no extension of a live adapter",
             Why::Removed => "the adapter has been removed",
-            Why::Busy => "another trim, or an allocation that looks everywhere, is under way",
+            Why::Busy => "another trim is under way",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })
     }

@@ -51,7 +51,7 @@ pub struct sp_trimmed {
 
 /// Returns empty slabs to the common stock, and the memory of free spans to the operating system; `trimmed` may be
 /// NULL. A resident pool, and one over a range of the host's, gives no memory back. False: the pool is NULL, or another
-/// trim, or an allocation that looks everywhere, is under way; nothing was done. PASSIVE.
+/// trim is under way; nothing was done. PASSIVE.
 ///
 /// # Safety
 /// `pool` is NULL or a pool that lives; `trimmed` is NULL or may be written.

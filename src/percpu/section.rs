@@ -23,7 +23,7 @@ macro_rules! begin {
             "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]";
             "movsxd ", $c, ", dword ptr fs:[{t}]";                          // where the area lies from there
             "lea ", $descriptor, ", [rip + 22f]";
-            // area.rseq_cs: armed. The section begins right behind: the kernel disarms whom it stops outside.
+            // area.rseq_cs: armed. The section begins right behind: the kernel disarms a thread that it stops outside.
             "mov qword ptr fs:[", $c, " + {t} + 8], ", $descriptor, "\n23:";
             "movsxd ", $c, ", dword ptr fs:[", $c, " + {t} + 4]";           // area.cpu_id
         )

@@ -152,7 +152,7 @@ impl<P: Platform> Pool<P> {
     /// less than 8 MiB.
     ///
     /// # Errors
-    /// [`Busy`], when another trim or drain is under way.
+    /// [`Busy`], when another trim is under way.
     pub fn trim(&self) -> Result<Trimmed, Busy> {
         match &self.backing {
             Some(backing) if !backing.resident => self.trim_with(|address, bytes| {
