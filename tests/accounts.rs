@@ -28,7 +28,7 @@ const ONE: PoolTag = tag!("One1");
 const TWO: PoolTag = tag!("Two2");
 
 fn a_snapshot_counts_everything<W: Way>() {
-    let pool = W::build(PoolOptions::new(4 << 20));
+    let pool = W::build(PoolOptions::new(LARGE_POOL));
     let disk = pool.add_adapter("disk").unwrap();
     let tape = pool.add_adapter("tape").unwrap();
     let mut freed = Vec::new();
@@ -75,7 +75,7 @@ fn a_snapshot_counts_everything<W: Way>() {
     );
 
     // Classes and spans add up to the range.
-    assert_eq!(snapshot.range_bytes, 4 << 20);
+    assert_eq!(snapshot.range_bytes, LARGE_POOL);
     let slabs: u64 = snapshot.classes.iter().map(|row| u64::from(row.slabs)).sum();
     assert_eq!(slabs * SPAN + 3 * SPAN + snapshot.free_bytes, snapshot.range_bytes);
     for row in &snapshot.classes {
@@ -89,6 +89,7 @@ fn a_snapshot_counts_everything<W: Way>() {
     let bytes: u64 = snapshot.classes.iter().map(|row| row.cached * u64::from(row.block_bytes)).sum();
     assert_eq!(bytes, snapshot.cpus.iter().map(|row| row.bytes).sum::<u64>());
     assert_eq!((snapshot.changing, snapshot.contended, snapshot.other, snapshot.violations), (0, 0, 0, 0));
+    // tests/sandbox.rs has one refused.
     assert!(!snapshot.fence_refused);
     every_field_is_looked_at(&snapshot);
 }
@@ -145,14 +146,13 @@ fn tags_without_an_account_share_the_other_row<W: Way>() {
     let other: Vec<_> = snapshot.accounts.iter().filter(|row| row.tag.is_none()).collect();
     assert_eq!(other.len(), 1);
     assert_eq!((other[0].adapter, other[0].totals.allocs), (Some(id), snapshot.other));
-    // One of the sixteen is the adapter's own.
-    assert!(snapshot.other >= 40 - 15 && snapshot.other < 40, "{}", snapshot.other);
+    assert!(snapshot.other >= 40 - 16 && snapshot.other < 40, "{}", snapshot.other);
     for address in blocks {
         must_free(&pool, id, address);
     }
     let snapshot = pool.snapshot();
     assert_eq!(totals(&snapshot), (40, 40, 0));
-    assert!(snapshot.other >= 25);
+    assert!(snapshot.other >= 24);
     assert!(heard.take().is_empty());
     // Such blocks are reported at removal like all others.
     let late = alloc_tag(&pool, id, 10, tag!("Late")).unwrap();
@@ -292,7 +292,7 @@ fn a_resident_pool<W: Way>() {
         must_free(&pool, id, address);
     }
     let trimmed = pool.trim().unwrap();
-    assert_eq!((trimmed.slabs, trimmed.bytes), (16, 0));
+    assert_eq!((trimmed.slabs, trimmed.bytes), (256, 0));
 }
 
 const STATIC: Config = Config::new(0x9000_0000, 1 << 20).accounts(16).adapters(4).min_block(64);
@@ -330,7 +330,7 @@ fn a_pool_in_static_memory() {
     for bytes in SIZES {
         let mut blocks = Vec::new();
         fill(&pool, id, bytes, &mut blocks);
-        assert_eq!(blocks.len() as u64, 16 * per_slab(bytes.max(64)));
+        assert_eq!(blocks.len() as u64, fitting(1 << 20, bytes.max(64)));
         for address in blocks {
             must_free(&pool, id, address);
         }

@@ -343,18 +343,6 @@ uint32_t sp_allocate_bulk(void *extension,
 void sp_hint_free(void *extension,
                   void *block);
 
-extern void *malloc(size_t bytes);
-
-extern void free(void *memory);
-
-extern int pthread_key_create(uint32_t *key, void (*end)(void*));
-
-extern int pthread_key_delete(uint32_t key);
-
-extern void *pthread_getspecific(uint32_t key);
-
-extern int pthread_setspecific(uint32_t key, const void *value);
-
 /* Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
    call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
    the prefix `sp_` that return a pointer, a size or an sp_bool. */

@@ -40,6 +40,16 @@ fn by_itself() {
     compiles("twice", &[OURS, OURS], &[], true);
 }
 
+/// The C library's headers, which declare what nobody else may.
+#[test]
+fn the_c_librarys() {
+    for (n, theirs) in ["stdlib.h", "pthread.h", "string.h"].into_iter().enumerate() {
+        for (m, order) in [[OURS, theirs], [theirs, OURS]].into_iter().enumerate() {
+            compiles(&format!("libc-{n}-{m}"), &order, &["-Werror", "-Wredundant-decls"], true);
+        }
+    }
+}
+
 #[test]
 fn a_kit_with_unknown_guards() {
     let kit = format!("-I{}", here().join("tests/c/kits/wine").display());
