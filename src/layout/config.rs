@@ -137,16 +137,16 @@ impl Config {
         self
     }
 
-    /// How many pairs of adapter and tag are told apart at once; a power of two from 16 to 32768. Each costs 328 bytes,
-    /// and 320 more per CPU.
+    /// How many pairs of adapter and tag are told apart at once; a power of two from 16 to 32768. Each costs 328 bytes
+    /// and 320 for each CPU: 648 with one.
     ///
     /// The default is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024
     /// ([`default_accounts`](Config::default_accounts)).
     ///
-    /// A pair has eight places in a table of so many. When other live adapters' pairs have all eight, its allocations
-    /// count under the adapter's *other* row, which every adapter has. Pairs of removed adapters make room: their totals
-    /// are kept by tag while no live pair needs the place, then in one row without a tag. What removed adapters left
-    /// keeps its tags until it has a quarter of the table; then it counts in one row, too.
+    /// A pair can stand in eight places of the table. When pairs of other live adapters stand in all eight, its allocations
+    /// count in its adapter's *other* row, which every adapter has. Pairs of removed adapters make room: the totals of
+    /// such a tag are kept as long as no live pair needs the place; then they go to one row without a tag. Blocks that
+    /// removed adapters left keep their tags until their pairs fill a quarter of the table; then they go to one row, too.
     #[must_use]
     pub const fn accounts(mut self, accounts: u32) -> Config {
         self.accounts = accounts;
@@ -154,8 +154,8 @@ impl Config {
     }
 
     /// How many adapters may live at once, 1 to 1023, however few the accounts. Each costs 384 bytes. The default is a
-    /// quarter of the default number of [accounts](Config::accounts), and at most 64: so 16 up to a range of 16 MiB, 64
-    /// from 64 MiB on.
+    /// quarter of the default number of [accounts](Config::accounts), and at most 64: so 16 for
+    /// ranges of less than 32 MiB, and 64 from 64 MiB on.
     ///
     /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 18 bits, for the
     /// place and for its life. When every free place has had all its lives,
@@ -179,17 +179,17 @@ impl Config {
         self
     }
 
-    /// The smallest block: a power of two from 16 to 4096. It bounds the blocks' states and records, which
-    /// take about `8 / min_block` of the range in address space.
+    /// The smallest block: a power of two from 16 to 4096. It decides how large the metadata is:
+    /// [`metadata_bytes`](Config::metadata_bytes) has a table.
     #[must_use]
     pub const fn min_block(mut self, bytes: u32) -> Config {
         self.min_block = bytes;
         self
     }
 
-    /// How many magazines (1024 bytes each) the metadata holds. 0, the default, means enough for a pool that is all
-    /// free, and two for each CPU and size, but of the latter no more than fit a quarter of the range. When they are
-    /// spent, frees still succeed, and are slower: each marks its block in a bitmap.
+    /// How many magazines (1024 bytes each) the metadata holds. 0 is the default: as many as hold all blocks of the pool,
+    /// and two more for each CPU and size, as far as those fit a quarter of the range. When all are in use, frees still
+    /// succeed, and are slower: each marks its block in a bitmap.
     #[must_use]
     pub const fn magazines(mut self, magazines: u32) -> Config {
         self.magazines = magazines;

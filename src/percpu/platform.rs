@@ -399,7 +399,7 @@ pub unsafe trait MaskInterrupts: Host {
     /// are off or halted included, where it may return at once, since no section is under way there. (A CPU that halts
     /// must let this interrupt wake it, or count as off.) Code that runs with interrupts off may call free, and
     /// allocate only if this can wait there: its slowest path fences, and two CPUs that fence each other with
-    /// interrupts off wait for ever. The interrupt by which it fences must be masked in sections, too: it would
-    /// acknowledge inside one else.
+    /// interrupts off wait for ever. The interrupt by which it fences must be masked in sections, too: else it
+    /// would be acknowledged inside of one.
     fn fence(&self, cpu: u32);
 }

@@ -83,8 +83,8 @@ impl PoolOptions {
 
     /// Makes range and metadata resident at once, as nonpaged pool is: no call faults afterwards (unless the
     /// system swaps, or the process forks; lock the process's memory to rule the former out),
-    /// and [`Pool::trim`] gives nothing back. Blocks' states and records take about `8 / min_block` of the
-    /// range, so a resident pool wants a larger [`min_block`](Self::min_block).
+    /// and [`Pool::trim`] gives nothing back. The metadata is resident, too
+    /// ([`Config::metadata_bytes`]), so a resident pool wants a larger [`min_block`](Self::min_block).
     pub fn resident(mut self, resident: bool) -> PoolOptions {
         self.resident = resident;
         self
@@ -147,8 +147,8 @@ impl Pool<Native> {
 impl<P: Platform> Pool<P> {
     /// Returns empty slabs to the common stock, and the memory of free spans to the operating
     /// system. A resident pool, and one over the caller's range, gives nothing back. The metadata stays
-    /// resident where it was touched: at worst, when every part of the range has served blocks of every
-    /// size, about `8 / min_block` of the range. What is given back comes in spans: of 64 KiB, or of 4 KiB in ranges of
+    /// resident where it was touched: at worst all of it ([`Config::metadata_bytes`]), when every part of the range has
+    /// served blocks of every size. What is given back comes in spans: of 64 KiB, or of 4 KiB in ranges of
     /// less than 8 MiB.
     ///
     /// # Errors
