@@ -30,6 +30,7 @@ pub(crate) enum Why {
     MetadataNeedsRange,
     RangeNeedsMetadata,
     RangeAlignment(u64),
+    Adapters(u32),
     MetadataAlignment(usize),
     MetadataBytes {
         given: usize,
@@ -64,6 +65,9 @@ impl fmt::Display for Why {
             Why::MaskNeedsCpu => "mask, unmask and fence need cpu and irql",
             Why::MetadataNeedsRange => "metadata of the host's needs a range of the host's too",
             Why::RangeNeedsMetadata => "a range of the host's needs metadata of the host's too",
+            Why::Adapters(given) => {
+                return write!(f, "the number of adapters is {given}; it must be 1 to 1022");
+            }
             Why::RangeAlignment(address) => {
                 return write!(f, "the range begins at {address:#x}, which is no multiple of 65536");
             }

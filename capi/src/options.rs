@@ -108,6 +108,10 @@ impl sp_options {
         if !self.range.is_multiple_of(ALIGNMENT) {
             return Err(Why::RangeAlignment(self.range));
         }
+        // One more is the pool's own.
+        if self.adapters > 1022 {
+            return Err(Why::Adapters(self.adapters));
+        }
         let cpus = if self.cpu.is_some() { 1 } else { PoolOptions::possible_cpus() };
         let config = Config::new(self.range, self.range_bytes as u64);
         Ok(config
