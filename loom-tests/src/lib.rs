@@ -204,9 +204,12 @@ pub fn settle<P: Platform>(pool: &Pool<P>, live: &[(AdapterId, u64)]) {
     let adapter = pool.add_adapter("settle").unwrap();
     let caller = Caller { pool, adapter };
     let all = caller.try_allocate(pool.range().1 as u32);
-    caller.free(
-        all.unwrap_or_else(|_| panic!("a block was lost or doubled: {trimmed:?} {:?}", pool.snapshot())),
-    );
+    let all = all.unwrap_or_else(|_| panic!("a block was lost: {trimmed:?} {:?}", pool.snapshot()));
+    for cpu in 0..2 {
+        run_on(cpu);
+        assert!(caller.try_allocate(SMALL).is_err() && caller.try_allocate(LARGER).is_err(), "one too many");
+    }
+    caller.free(all);
 }
 
 /// The same for blocks of one adapter, which do not overlap.
