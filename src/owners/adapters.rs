@@ -165,7 +165,8 @@ impl Meta {
     pub(crate) fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
         let mut error = AdapterError::TooMany;
         let generation = self.generation_number();
-        for slot in self.slots() {
+        // Twice, since a place that was passed may be free by now.
+        for slot in self.slots().chain(self.slots()) {
             let seen = self.slot(slot);
             let life = match seen.state() {
                 VACANT => seen.life() + 1,

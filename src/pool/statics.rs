@@ -39,9 +39,17 @@ impl<const BYTES: usize> StaticMetadata<BYTES> {
 #[doc(hidden)]
 #[must_use]
 pub const fn static_metadata_bytes(config: &Config) -> usize {
-    match anywhere(config).metadata_bytes() {
-        Ok(bytes) => bytes,
-        Err(_) => panic!("the configuration of a static pool is out of bounds"),
+    let config = anywhere(config);
+    let Ok(bytes) = config.metadata_bytes() else {
+        panic!("the configuration of a static pool is out of bounds")
+    };
+    // A range that begins between two boundaries is shorter, and may so be one whose spans are pages, of which it has
+    // more.
+    let mut shorter = config;
+    shorter.bytes = config.bytes.saturating_sub(MOST_SPAN as u64);
+    match shorter.metadata_bytes() {
+        Ok(more) if more > bytes => more,
+        _ => bytes,
     }
 }
 

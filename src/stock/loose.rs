@@ -14,6 +14,9 @@ use crate::sync::{AtomicU64, Ordering};
 /// Words of a slab's bitmap at most.
 const MOST_WORDS: usize = MOST_SPAN_GRAINS as usize / 64;
 
+/// A slab's loose blocks, in hand.
+pub(crate) struct TakenBits([u64; MOST_WORDS]);
+
 /// The lowest `most` bits that are set in `bits`.
 fn lowest(bits: u64, most: u32) -> u64 {
     if bits.count_ones() <= most {
@@ -168,18 +171,17 @@ impl Meta {
         }
     }
 
-    /// Takes all loose blocks of a slab, if there are as many: then the slab has no block elsewhere, and is the caller's.
-    /// Else none is in hand.
+    /// Takes all loose blocks of a slab, if there are as many; else none is in hand.
     ///
     /// Of several who try, the one that gets the first word goes on; the others have taken nothing.
-    pub(crate) fn take_all_loose(&self, class: Class, span: u32, count: u32) -> bool {
+    pub(crate) fn take_all_loose(&self, class: Class, span: u32, count: u32) -> Option<TakenBits> {
         let mut seen = [0; MOST_WORDS];
         for (word, seen) in self.loose_words(class, span).zip(&mut seen) {
             // ORDERING: Relaxed - a first look.
             *seen = word.load(Ordering::Relaxed);
         }
         if seen.iter().map(|bits| bits.count_ones()).sum::<u32>() != count {
-            return false;
+            return None;
         }
         let mut taken = 0;
         for (word, &seen) in self.loose_words(class, span).zip(&seen) {
@@ -195,7 +197,12 @@ impl Meta {
         if !complete {
             self.put_bits(span, &seen[..taken]);
         }
-        complete
+        complete.then_some(TakenBits(seen))
+    }
+
+    /// Gives back exactly the loose blocks that were taken.
+    pub(crate) fn put_all_loose(&self, span: u32, taken: &TakenBits) {
+        self.put_bits(span, &taken.0);
     }
 
     /// Puts loose blocks back that were taken of a slab, whatever its class is.

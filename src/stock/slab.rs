@@ -153,15 +153,17 @@ impl Meta {
     /// Retires a slab of which all carved blocks are loose. Then the span is in hand.
     pub(crate) fn retire_vacant(&self, class: Class, span: u32) -> bool {
         let carved = self.carved(class, span);
-        if self.count_loose(class, span) != carved || !self.take_all_loose(class, span, carved) {
+        if self.count_loose(class, span) != carved {
             return false;
         }
+        let Some(taken) = self.take_all_loose(class, span, carved) else { return false };
         let ours = self.close_slab(class, span, carved);
         if ours {
             self.retire_slab(class, span);
         } else {
-            // Somebody carved on.
-            self.put_carved_loose(class, span, carved);
+            // Somebody carved on. These need not be the first blocks that were carved: one of those may be live by now, and
+            // one that was carved since be loose.
+            self.put_all_loose(span, &taken);
         }
         ours
     }

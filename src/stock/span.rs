@@ -166,7 +166,10 @@ impl Meta {
 
     /// How many spans may be in one hand, while they are retired or their memory is given back.
     pub(crate) fn spans_at_once(&self) -> u32 {
-        (AT_ONCE_BYTES / self.span_size().bytes()).min(AT_ONCE as u32)
+        let geometry = &self.control().geometry;
+        // As a magazine: all CPUs' two together hold a quarter of the pool.
+        let by_pool = geometry.spans / (8 * self.control().cpus);
+        (AT_ONCE_BYTES / self.span_size().bytes()).min(AT_ONCE as u32).min(by_pool).max(1)
     }
 
     /// Whether a span is free.
