@@ -54,7 +54,7 @@ fn of_the_mix(random: &mut Random) -> u32 {
 /// that was asked for and is live then, in per mille.
 fn filled<W: Way>(pool: &Pool<W::P>, seed: u64, freed_percent: u64) -> u64 {
     let id = pool.add_adapter("disk").unwrap();
-    let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15 + 1);
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1));
     let mut live = Vec::new();
     loop {
         let bytes = of_the_mix(&mut random);

@@ -71,3 +71,18 @@ fn metadata_has_one_pool() {
     assert!(SECOND.get().is_none());
     assert_eq!(TOO_SMALL.init(platform()).unwrap_err(), StaticError::Create(CreateError::Metadata));
 }
+
+// Rounded up to a boundary they have less than 8 MiB, and then spans are pages, of which there are more.
+static_pool! {
+    static BETWEEN: Portable<SingleCpu> = Config::new(0x8000_8000, 8 << 20);
+}
+
+static_pool! {
+    static MOVED: Portable<SingleCpu> = Config::new(0x8000_0000, 8 << 20);
+}
+
+#[test]
+fn a_range_may_begin_anywhere() {
+    assert_eq!(BETWEEN.init(platform()).unwrap().range(), (0x8001_0000, (8 << 20) - SPAN));
+    assert_eq!(MOVED.init_at(0x8000_1000, platform()).unwrap().range(), (0x8001_0000, (8 << 20) - SPAN));
+}

@@ -45,6 +45,8 @@ pub struct Config {
     pub(crate) min_block: u32,
     pub(crate) magazines: u32,
     pub(crate) strict_tags: bool,
+    /// Spans of the largest size, however small the range; for tests of the sections that large pools run.
+    pub(crate) large_spans: bool,
 }
 
 /// Why no pool can be made.
@@ -107,6 +109,7 @@ impl Config {
             min_block: 16,
             magazines: 0,
             strict_tags: false,
+            large_spans: false,
         };
         config.accounts(config.default_accounts()).adapters(config.default_adapters())
     }
@@ -196,6 +199,14 @@ impl Config {
         self
     }
 
+    /// For tests: spans of 64 KiB in a small range, too.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn large_spans(mut self) -> Config {
+        self.large_spans = true;
+        self
+    }
+
     /// Refuse the tags that Windows 1903 and later refuse: 0, "BIG", and those without a letter
     /// or digit.
     #[must_use]
@@ -231,7 +242,7 @@ impl Config {
         }
         let largest = (end - first) / span;
         let largest = if largest > MAX_SPANS { MAX_SPANS } else { largest };
-        let size = SpanSize::of_range(largest * span);
+        let size = if self.large_spans { SpanSize::MOST } else { SpanSize::of_range(largest * span) };
         Ok((first, (largest * span / size.bytes() as u64) as u32, size))
     }
 }

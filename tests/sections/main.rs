@@ -25,7 +25,7 @@ use interruption::{Count, Interruption, run};
 use loose::Case;
 use overtaken::{Came, Removal};
 use storport_pool::Commit;
-use world::{Act, InChild, World};
+use world::{Act, IN_PAGES, InChild, World};
 
 /// The larger ones have no fast path in allocate.
 const SIZES: [u32; 2] = [4096, 32_768];
@@ -90,26 +90,28 @@ fn each_instruction_of_the_sections() {
     for section in &sections {
         for (step, instruction) in section.steps.iter().enumerate() {
             let at = instruction.ip();
-            for bytes in SIZES {
+            for bytes in SIZES.into_iter().chain([IN_PAGES]) {
                 for act in Act::ALL {
                     counts.add(section, step, run(bytes, Interruption { at, act }, None)[0]);
                 }
             }
-            for &then in &section.handler {
-                for act in [Act::Churn, Act::FreeTheSame, Act::Switch] {
-                    let first = Interruption { at, act: Act::Nothing };
-                    let [first, then] = run(SIZES[0], first, Some(Interruption { at: then, act }));
-                    counts.add(section, step, first);
-                    handled += then.reached;
+            for size in [SIZES[0], IN_PAGES] {
+                for &then in &section.handler {
+                    for act in [Act::Churn, Act::FreeTheSame, Act::Switch] {
+                        let first = Interruption { at, act: Act::Nothing };
+                        let [first, then] = run(size, first, Some(Interruption { at: then, act }));
+                        counts.add(section, step, first);
+                        handled += then.reached;
+                    }
                 }
-            }
-            for next in &sections {
-                for (second, then) in next.steps.iter().enumerate() {
-                    let first = Interruption { at, act: Act::Nothing };
-                    let then = Interruption { at: then.ip(), act: Act::Nothing };
-                    let [first, then] = run(SIZES[0], first, Some(then));
-                    counts.add(section, step, first);
-                    counts.add(next, second, then);
+                for next in &sections {
+                    for (second, then) in next.steps.iter().enumerate() {
+                        let first = Interruption { at, act: Act::Nothing };
+                        let then = Interruption { at: then.ip(), act: Act::Nothing };
+                        let [first, then] = run(size, first, Some(then));
+                        counts.add(section, step, first);
+                        counts.add(next, second, then);
+                    }
                 }
             }
         }

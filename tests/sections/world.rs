@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use storport_pool::{AdapterId, Native, Pool, PoolOptions, Status};
+use storport_pool::{AdapterId, Config, Native, Pool, PoolOptions, Status};
 
 use crate::common::*;
 
@@ -77,6 +77,9 @@ unsafe impl Send for Shown<'_> {}
 /// How many blocks a bulk call takes: more than two magazines.
 const MANY: usize = 10;
 
+/// Blocks of this size are of a pool whose spans are pages.
+pub const IN_PAGES: u32 = 2048;
+
 /// How a child ends that found nothing wrong; nothing else ends so.
 pub const WELL: i32 = 42;
 
@@ -101,7 +104,10 @@ pub struct World {
 impl World {
     /// A pool so small that a magazine takes four blocks: a script of some dozen calls comes by all slow paths.
     pub fn new(bytes: u32) -> World {
-        let pool = PoolOptions::new(64 * u64::from(bytes)).cpus(2).build().unwrap();
+        // With spans of 64 KiB, since small pools run copies of the sections; one size runs those.
+        let config = Config::new(0, 64 * u64::from(bytes)).cpus(2);
+        let config = if bytes == IN_PAGES { config } else { config.large_spans() };
+        let pool = PoolOptions::with_config(config).build().unwrap();
         let owner = pool.add_adapter("disk").unwrap();
         pin(0);
         World {

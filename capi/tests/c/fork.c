@@ -24,7 +24,7 @@ static void work(sp_pool *pool)
     sp_pool *mine = sp_pool_create(1 << 20);
     sp_snapshot *snapshot;
     int n;
-    for (n = 0; n < 20; n++)
+    for (n = 0; n < 12; n++)
         CHECK(sp_adapter_create(mine, "x", 64) != NULL);
     CHECK(sp_adapter_create(mine, "x", (size_t)-1) == NULL && strlen(sp_last_error()) > 0);
     sp_on_violation(pool, hear, NULL);

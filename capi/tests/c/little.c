@@ -29,6 +29,7 @@ static void within(size_t more, size_t adapters)
     options.size = sizeof(options);
     options.range_bytes = 1 << 20;
     options.cpus = 1;
+    options.adapters = 64;
     CHECK((pool = sp_pool_create_with(&options)) != NULL);
     for (n = 0; n < adapters; n++) {
         PVOID disk = sp_adapter_create(pool, "disk", 4096), block;

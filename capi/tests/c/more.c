@@ -47,7 +47,7 @@ static void trim(void)
 
 static void pictures(void)
 {
-    sp_pool *pool = sp_pool_create(1 << 20);
+    sp_pool *pool = sp_pool_create(16 << 20);
     PVOID disk = sp_adapter_create(pool, "disk", 8), small, page;
     sp_snapshot *snapshot;
     sp_class_row class_row;
