@@ -26,7 +26,7 @@ const MOST: [(&str, u64); 13] = [
 #[test]
 fn as_much_stack_as_is_said() {
     // What is not optimized takes a multiple: then only what is far off is found.
-    let factor = if given_libraries().is_some() { 1 } else { 12 };
+    let factor = if given_libraries().is_some() { 1 } else { 16 };
     let program = out("stack");
     let mut compiler = compiler(false, "c11");
     compiler.arg("-o").arg(&program).arg(here().join("tests/c/stack.c"));
