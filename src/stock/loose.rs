@@ -140,9 +140,11 @@ impl Meta {
         // ORDERING: Acquire - the last owner's use of the blocks; pairs with the Release in `put_loose`.
         let got = word.fetch_and(!wanted, Ordering::Acquire) & wanted;
         if got != 0 && !self.is_slab_of(class, span) {
+            // While they are in hand: afterwards the slab may become a large run, whose mark says that it is freed.
+            let class = self.read_span(span).class();
             // ORDERING: Release - as in `put_loose`.
             word.fetch_or(got, Ordering::Release);
-            self.mark_loose(self.read_span(span).class(), span);
+            self.mark_loose(class, span);
             return 0;
         }
         got
@@ -210,13 +212,15 @@ impl Meta {
         if bits.iter().all(|&bits| bits == 0) {
             return;
         }
+        // While they are in hand: afterwards the slab may become a large run, whose mark says that it is freed.
+        let class = self.read_span(span).class();
+        debug_assert!(class != LARGE, "a slab's bits are in hand");
         for (n, &bits) in bits.iter().enumerate().filter(|&(_, &bits)| bits != 0) {
             // ORDERING: Release - as in `put_loose`.
             self.loose_word(span, n).fetch_or(bits, Ordering::Release);
         }
-        // The blocks pinned the slab until now, and others that go on to have some pin it still; else it is empty, and
-        // a mark too many does no harm.
-        self.mark_loose(self.read_span(span).class(), span);
+        // Of a class that the span no longer has, it is a mark too many, which does no harm.
+        self.mark_loose(class, span);
     }
 
     /// How many loose blocks a slab has.
