@@ -57,7 +57,8 @@ impl PoolTag {
         Ok(PoolTag(u32::from_le_bytes(out)))
     }
 
-    /// The tag that C passes; every number is accepted.
+    /// The tag that C passes; every number is accepted. 0xFFFF_FFFF is the number of *other* rows: blocks with it count there,
+    /// and a free with a tag does not compare it.
     #[must_use]
     pub const fn from_raw(raw: u32) -> PoolTag {
         PoolTag(raw)
