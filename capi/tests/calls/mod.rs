@@ -47,6 +47,8 @@ struct Options {
     resident: bool,
     portable: bool,
     callbacks: [usize; 6],
+    magazines: u32,
+    reserved: u32,
 }
 
 /// `sp_row`.
@@ -308,6 +310,8 @@ impl World {
                     resident: false,
                     portable: flags & 2 != 0,
                     callbacks: [0; 6],
+                    magazines: 0,
+                    reserved: 0,
                 };
                 // SAFETY: options without memory or functions of the host's.
                 let pool = unsafe { sp_pool_create_with(&options) };
