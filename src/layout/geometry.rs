@@ -151,7 +151,9 @@ impl Config {
 /// more than a quarter of the range has room for.
 const fn magazines(config: &Config, spans: u32, span: SpanSize, least_class: u8) -> usize {
     if config.magazines > 0 {
-        return config.magazines as usize;
+        // More than have a place: a place counts words, in 32 bits.
+        const MOST: u32 = 1 << 24;
+        return if config.magazines < MOST { config.magazines } else { MOST } as usize;
     }
     let bytes = spans as u64 * span.bytes() as u64;
     let blocks = bytes / config.min_block as u64;
