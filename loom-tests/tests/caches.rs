@@ -2,7 +2,8 @@
 #![cfg(storport_pool_loom)]
 
 use loom_tests::{
-    Caller, LARGER, Masking, SMALL, SPAN, config, masked, model, on_cpu, pool, portable, run_on, settle_blocks,
+    Caller, LARGER, Masking, SMALL, SPAN, config, masked, model, on_cpu, pool, portable, run_on,
+    settle_blocks,
 };
 use storport_pool::{Masked, Platform, Status};
 

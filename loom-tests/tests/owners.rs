@@ -1,7 +1,9 @@
 //! Adapters and accounts: added, used and removed by several threads.
 #![cfg(storport_pool_loom)]
 
-use loom_tests::{Caller, SMALL, TAG, config, masked, model, on_cpu, pool, portable, settle, settle_blocks};
+use loom_tests::{
+    Caller, SMALL, TAG, config, masked, model, model_of, on_cpu, pool, portable, settle, settle_blocks,
+};
 use storport_pool::{AdapterId, Platform, PoolTag, Status, tag};
 
 /// Two CPUs allocate the first block of a tag at once, or of two tags whose search begins at one place: each
@@ -40,7 +42,7 @@ fn interning_two_tags_at_one_place() {
 /// An adapter is removed, its blocks kept, while another CPU allocates in its name. What was allocated is
 /// reported or refused, and all of it belongs to the orphans.
 fn removal(tag: PoolTag) {
-    model(move || {
+    model_of(1, move || {
         let shared = pool(&config(1, 2), portable());
         let (pool, adapter) = (&*shared.0, shared.1);
         let caller = Caller { pool, adapter };
@@ -74,7 +76,7 @@ fn removal_against_interning() {
 /// An adapter is removed, its block kept, while another CPU frees it in the adapter's name: either that succeeds, or
 /// the block is reported.
 fn removal_against_free<P: Platform + Send + 'static>(platform: fn() -> P) {
-    model(move || {
+    model_of(1, move || {
         let shared = pool(&config(1, 2), platform());
         let (pool, adapter) = (&*shared.0, shared.1);
         let caller = Caller { pool, adapter };
