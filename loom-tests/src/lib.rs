@@ -124,13 +124,7 @@ pub fn on_cpu<P: Platform + Send + 'static, R: 'static>(
 
 /// Runs a model. Preemptions per execution: 2, or what `LOOM_PREEMPTIONS` says.
 pub fn model(body: impl Fn() + Send + Sync + 'static) {
-    model_of(2, body);
-}
-
-/// The same, of so many preemptions unless `LOOM_PREEMPTIONS` says another number.
-pub fn model_of(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
-    let bound =
-        std::env::var("LOOM_PREEMPTIONS").map_or(preemptions, |bound| bound.parse().expect("a number"));
+    let bound = std::env::var("LOOM_PREEMPTIONS").map_or(2, |bound| bound.parse().expect("a number"));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(bound);
     builder.max_branches = 1_000_000;
