@@ -95,7 +95,7 @@ impl Meta {
         None
     }
 
-    /// Makes `len` adjacent spans free, if that is possible. `Ok(true)`: they were, somebody else may have some by now.
+    /// Makes `len` adjacent spans free, if that is possible. `Ok`: they were, somebody else may have some by now.
     /// `Contended`: others' hands may hold what is missing.
     pub(crate) fn reclaim<P: Platform>(&self, platform: &P, len: u32) -> Result<(), Miss> {
         let mut contended = false;
@@ -161,10 +161,15 @@ impl<'a> Gathering<'a> {
     /// Makes a vacant span free, or takes it in hand until `give`.
     fn make_free<P: Platform>(&mut self, platform: &P, span: u32) -> bool {
         let meta = self.meta;
-        let class = meta.read_span(span).class();
+        let entry = meta.read_span(span);
         if meta.is_free(span) {
             return true;
         }
+        // In somebody's hand.
+        if entry.is_none() {
+            return false;
+        }
+        let class = entry.class();
         if class == LARGE {
             let ours = meta.take_freed_run(span);
             if ours {
