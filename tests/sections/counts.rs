@@ -7,6 +7,7 @@ use std::rc::Rc;
 use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions, PoolTag, Status};
 
 use crate::breakpoint;
+use crate::came::Came;
 use crate::common::*;
 
 /// Tags of the adapter that comes after, so many that it gets every account that can be had.
@@ -116,22 +117,6 @@ impl Scene {
         breakpoint::disarm();
         SCENE.set(None);
         scene.b.get().map_or(Came::default(), |b| scene.check(b, answer, known))
-    }
-}
-
-/// What came of a call.
-#[derive(Default, Clone, Copy)]
-pub struct Came {
-    /// The removal overtook it.
-    pub reached: u64,
-    /// It was refused.
-    pub undone: u64,
-}
-
-impl Came {
-    pub fn add(&mut self, other: Came) {
-        self.reached += other.reached;
-        self.undone += other.undone;
     }
 }
 

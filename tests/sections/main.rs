@@ -6,6 +6,7 @@
 mod common;
 
 mod breakpoint;
+mod came;
 mod counts;
 mod descriptors;
 mod functions;
@@ -18,12 +19,13 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use came::Came;
 use common::pin;
 use descriptors::{Kind, Section, sections};
 use half::{Call, Then};
 use interruption::{Count, Interruption, run};
 use loose::Case;
-use overtaken::{Came, Removal};
+use overtaken::Removal;
 use storport_pool::Commit;
 use world::{Act, IN_PAGES, InChild, World};
 
@@ -51,6 +53,25 @@ fn descriptors_say_what_the_kernel_must_know() {
     for kind in Kind::all() {
         assert!(sections.iter().any(|section| section.kind() == kind), "no section of {kind:?}");
     }
+}
+
+/// The instructions of the pool's outside its sections that allocate and free of these sizes come by.
+fn each_reached(mut each: impl FnMut(u64, u32)) {
+    for at in functions::instructions() {
+        for bytes in SIZES {
+            if run(bytes, Interruption { at, act: Act::Nothing }, None)[0].reached > 0 {
+                each(at, bytes);
+            }
+        }
+    }
+}
+
+/// All instructions of the pool's: those of its sections, of their abort handlers, and the others.
+fn every_instruction() -> BTreeSet<u64> {
+    let in_sections = sections().into_iter().flat_map(|section| {
+        section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
+    });
+    functions::instructions().into_iter().chain(in_sections).collect()
 }
 
 /// Counts for each instruction of each kind of section.
@@ -126,25 +147,20 @@ fn each_instruction_of_the_sections() {
 fn each_instruction_of_the_pool() {
     let (_turn, _) = prepare();
     let mut reached = 0;
-    for at in functions::instructions() {
-        for bytes in SIZES {
-            if run(bytes, Interruption { at, act: Act::Nothing }, None)[0].reached == 0 {
-                continue;
-            }
-            reached += 1;
-            for act in Act::ALL {
-                // A child takes longer than all else.
-                let often = match act {
-                    Act::Fork => at % 16 == 0,
-                    Act::Orphan => bytes == SIZES[0],
-                    _ => true,
-                };
-                if often {
-                    run(bytes, Interruption { at, act }, None);
-                }
+    each_reached(|at, bytes| {
+        reached += 1;
+        for act in Act::ALL {
+            // A child takes longer than all else.
+            let often = match act {
+                Act::Fork => at % 16 == 0,
+                Act::Orphan => bytes == SIZES[0],
+                _ => true,
+            };
+            if often {
+                run(bytes, Interruption { at, act }, None);
             }
         }
-    }
+    });
     println!("{reached} instructions");
     assert!(reached > 1000, "only {reached} instructions were reached");
 }
@@ -155,16 +171,11 @@ fn each_instruction_of_the_pool() {
 fn each_instruction_in_a_handlers_child() {
     let (_turn, _) = prepare();
     let mut reached = 0;
-    for at in functions::instructions() {
-        for bytes in SIZES {
-            if run(bytes, Interruption { at, act: Act::Nothing }, None)[0].reached == 0 {
-                continue;
-            }
-            // Each takes long, so each instruction has one of them.
-            let what = InChild::ALL[at as usize % InChild::ALL.len()];
-            reached += run(bytes, Interruption { at, act: Act::ForkAnd(what) }, None)[0].reached;
-        }
-    }
+    each_reached(|at, bytes| {
+        // Each takes long, so each instruction has one of them.
+        let what = InChild::ALL[at as usize % InChild::ALL.len()];
+        reached += run(bytes, Interruption { at, act: Act::ForkAnd(what) }, None)[0].reached;
+    });
     println!("{reached} children");
     assert!(reached > 1000, "only {reached} children");
 }
@@ -174,10 +185,7 @@ fn each_instruction_in_a_handlers_child() {
 #[test]
 fn an_overtaken_allocation_undoes_itself_alone() {
     let (_turn, _) = prepare();
-    let in_sections = sections().into_iter().flat_map(|section| {
-        section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
-    });
-    let all: BTreeSet<u64> = functions::instructions().into_iter().chain(in_sections).collect();
+    let all = every_instruction();
     // By the fast path, by the slow one, and a run of spans.
     for bytes in [SIZES[0], SIZES[1], 40_000] {
         let wanted = overtaken::wanted(bytes);
@@ -218,13 +226,10 @@ fn loose_blocks_while_others_look_for_them() {
 #[test]
 fn an_overtaken_allocation_counts_for_nobody_else() {
     let (_turn, _) = prepare();
-    let in_sections = sections().into_iter().flat_map(|section| {
-        section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
-    });
-    let all: BTreeSet<u64> = functions::instructions().into_iter().chain(in_sections).collect();
+    let all = every_instruction();
     for commit in [Commit::Auto, Commit::Portable] {
         for known in [false, true] {
-            let mut came = counts::Came::default();
+            let mut came = Came::default();
             all.iter().for_each(|&at| came.add(counts::removed(at, commit, known)));
             println!("{commit:?}, known {known}: {} instructions, {} refused", came.reached, came.undone);
             assert!(came.reached > 50 && came.undone > 0);
@@ -239,7 +244,7 @@ fn an_allocation_that_was_counted_and_found_nothing() {
     let all = functions::instructions();
     // An adapter's first call of a tag comes by the slow way.
     for (kind, known) in [(Kind::Allocate, true), (Kind::Pop, false)] {
-        let mut came = counts::Came::default();
+        let mut came = Came::default();
         for section in sections().iter().filter(|section| section.kind() == kind) {
             let at = section.steps.last().unwrap().ip();
             all.iter().for_each(|&then| came.add(counts::starved(at, then, known)));

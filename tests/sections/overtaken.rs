@@ -8,6 +8,7 @@ use std::rc::Rc;
 use storport_pool::{AdapterId, Native, Pool, PoolOptions, Status};
 
 use crate::breakpoint;
+use crate::came::Came;
 use crate::common::*;
 
 /// What becomes of the stopped call's adapter.
@@ -19,22 +20,6 @@ pub enum Removal {
     Kept,
     /// It is removed, and what it left is let alone.
     Left,
-}
-
-/// What came of a call.
-#[derive(Default, Clone, Copy)]
-pub struct Came {
-    /// It reached the instruction.
-    pub reached: u64,
-    /// It was refused, though the removal had found its block.
-    pub undone: u64,
-}
-
-impl Came {
-    pub fn add(&mut self, other: Came) {
-        self.reached += other.reached;
-        self.undone += other.undone;
-    }
 }
 
 /// A pool, the adapter A whose call stops, and what happened meanwhile.
