@@ -183,7 +183,7 @@ typedef struct {
     uint64_t bytes;
     /* Bytes of the range that the live blocks take. */
     uint64_t bytes_occupied;
-    /* Bytes of 64 KiB spans that nobody uses. */
+    /* Bytes of the spans that nobody uses: of 4 KiB each in pools below 8 MiB, of 64 KiB in larger ones. */
     uint64_t free_bytes;
     /* Where the range begins. */
     uint64_t range;
@@ -197,6 +197,9 @@ typedef struct {
     uint64_t violations;
     /* Whether the pool commits by restartable sequences. */
     sp_bool uses_rseq;
+    /* Whether the system ever refused the pool a fence: SP_FENCE_REFUSED. What removals reported since then may be
+       inexact. */
+    sp_bool fence_refused;
 } sp_usage;
 
 /* What the caller did wrong: one of the numbers below. More may come. */
@@ -299,7 +302,8 @@ void *sp_adapter_create(sp_pool *pool, const char *name, size_t extension_bytes)
 
 /* Removes an adapter: returns how many blocks it had, after `leaks` (which may be NULL) heard of each tag. The
    blocks stay allocated, but no extension frees them; the extension's memory is gone. From the start of
-   this call on, its calls get STOR_STATUS_INVALID_PARAMETER. SP_NO_ADAPTER: there is no such adapter. PASSIVE.
+   this call on, its calls get STOR_STATUS_INVALID_PARAMETER. SP_NO_ADAPTER: there is no such adapter. The
+   numbers are exact, unless `sp_usage.fence_refused` is set: docs/PROCESSES.md. PASSIVE.
 
    The caller promises:
    `leaks` may be called with `context`; nobody uses the extension's memory any more. */

@@ -24,7 +24,7 @@ pub struct sp_usage {
     pub bytes: u64,
     /// Bytes of the range that the live blocks take.
     pub bytes_occupied: u64,
-    /// Bytes of 64 KiB spans that nobody uses.
+    /// Bytes of the spans that nobody uses: of 4 KiB each in pools below 8 MiB, of 64 KiB in larger ones.
     pub free_bytes: u64,
     /// Where the range begins.
     pub range: u64,
@@ -38,6 +38,9 @@ pub struct sp_usage {
     pub violations: u64,
     /// Whether the pool commits by restartable sequences.
     pub uses_rseq: sp_bool,
+    /// Whether the system ever refused the pool a fence: SP_FENCE_REFUSED. What removals reported since then may be
+    /// inexact.
+    pub fence_refused: sp_bool,
 }
 
 /// What `sp_pool_trim` did.
@@ -80,7 +83,8 @@ pub unsafe extern "C" fn sp_pool_trim(pool: *mut sp_pool, trimmed: *mut sp_trimm
 pub unsafe extern "C" fn sp_pool_usage(pool: *const sp_pool, usage: *mut sp_usage) -> sp_bool {
     // SAFETY: the caller's promise.
     let told = unsafe { pool.as_ref() }.ok_or(Why::NullPool).map(|handle| {
-        let (sums, range): (Usage, _) = with_pool!(handle, pool => (pool.usage(), pool.range()));
+        let (sums, range, fence_refused): (Usage, _, bool) =
+            with_pool!(handle, pool => (pool.usage(), pool.range(), pool.fence_refused()));
         let uses_rseq = matches!(&handle.kind, Kind::Native(pool) if pool.uses_rseq());
         // ORDERING: Relaxed - a statistic.
         let more = handle.violations.load(Ordering::Relaxed);
@@ -97,6 +101,7 @@ pub unsafe extern "C" fn sp_pool_usage(pool: *const sp_pool, usage: *mut sp_usag
             contended: sums.contended,
             violations: sums.violations + more,
             uses_rseq: uses_rseq.into(),
+            fence_refused: fence_refused.into(),
         };
         // SAFETY: the caller's promise.
         unsafe { usage.write(told) };

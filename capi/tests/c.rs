@@ -79,6 +79,11 @@ fn no_memory_at_each_call_of_malloc() {
 }
 
 #[test]
+fn a_sandbox_that_refuses_membarrier() {
+    both_ways("sandbox");
+}
+
+#[test]
 fn what_rust_has_too() {
     both_ways("more");
 }
