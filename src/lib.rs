@@ -31,6 +31,7 @@ mod stock;
 mod sync;
 
 pub use contract::adapter::AdapterId;
+pub use contract::block::BlockInfo;
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
 pub use contract::status::Status;

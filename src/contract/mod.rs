@@ -1,6 +1,7 @@
 //! What the two routines promise, with no allocator in it: statuses, IRQL, tags, violations.
 
 pub(crate) mod adapter;
+pub(crate) mod block;
 pub(crate) mod hook;
 pub mod irql;
 pub mod status;

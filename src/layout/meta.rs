@@ -219,6 +219,27 @@ impl Meta {
         self.word64(offset)
     }
 
+    /// Changes the bytes that a block's record has, for whoever has the block. `false`: the block counts under another
+    /// account by now, so its adapter was removed.
+    pub(crate) fn set_bytes(&self, class: Class, block: BlockId, bytes: u32) -> bool {
+        if class == LARGE {
+            // ORDERING: Relaxed - walkers may see either.
+            self.large_bytes(self.span_of(block)).store(bytes, Ordering::Relaxed);
+            return true;
+        }
+        let word = self.record_word(self.state_index(class, block));
+        // ORDERING: Relaxed, all - the exact word decides; its account stays as it is.
+        let seen = word.load(Ordering::Relaxed);
+        let changed = Record::word(Record::from_word(seen).account, bytes);
+        word.compare_exchange(seen, changed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// How many spans the large run has that begins at this block.
+    pub(crate) fn run_spans(&self, start: BlockId) -> u32 {
+        // ORDERING: Relaxed - ordered by the entry that said so.
+        self.span_word(self.span_of(start)).load(Ordering::Relaxed)
+    }
+
     /// Has a block count under another account, if its record is still this one.
     pub(crate) fn move_record(&self, class: Class, block: BlockId, from: Account, to: Account) {
         let word = self.record_word(self.state_index(class, block));

@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 use static_assertions::assert_impl_all;
 
 use crate::contract::adapter::AdapterId;
+use crate::contract::block::BlockInfo;
 use crate::contract::hook::HookRecord;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
@@ -24,10 +25,12 @@ use crate::layout::meta::Meta;
 use crate::layout::range::Base;
 use crate::owners::accounts::Key;
 use crate::percpu::platform::Platform;
+use crate::routines::aligned::allocate_aligned;
 use crate::routines::allocate::{allocate, null_out_slow};
 use crate::routines::bulk::{allocate_bulk, free_bulk, hint};
 use crate::routines::free::{expected, free};
 use crate::routines::refuse::refuse_tag;
+use crate::routines::resize::resize;
 use crate::sync::Ordering;
 
 /// The platform of a [`Pool`] that names none.
@@ -213,6 +216,93 @@ impl<P: Platform> Pool<P> {
         self.meta.unpoison_block(answer.address, bytes);
         *out = answer.address;
         answer.status
+    }
+
+    /// As [`allocate`](Pool::allocate), for an address that is a multiple of `alignment`: any power of two. Freed like any
+    /// other block.
+    ///
+    /// Up to 32768 (4096 in pools of less than 8 MiB), the block is of a size that is a multiple of the alignment, and
+    /// counts under that size. Above, and where only unaligned blocks of larger sizes are free, it has whole spans, of
+    /// 64 KiB (4 KiB in pools of less than 8 MiB). So it takes more of the range than its bytes. An alignment above a
+    /// span's size may be refused while as many bytes are free in a row, but not aligned.
+    ///
+    /// Statuses as there, and `INVALID_PARAMETER` for an alignment that is no power of two. IRQL <= DISPATCH; lock-free.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let mut sense = 0;
+    /// assert_eq!(pool.allocate_aligned(disk, 96, 64, tag!("Sens"), Some(&mut sense)), Status::SUCCESS);
+    /// assert_eq!(sense % 64, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allocate_aligned(
+        &self,
+        adapter: AdapterId,
+        bytes: u32,
+        alignment: u32,
+        tag: PoolTag,
+        out: Option<&mut u64>,
+    ) -> Status {
+        let Some(out) = out else { return null_out_slow(self.meta) };
+        let answer = allocate_aligned(self.meta, &self.platform, Key::new(adapter, tag), bytes, alignment);
+        #[cfg(storport_pool_asan)]
+        self.meta.unpoison_block(answer.address, bytes);
+        *out = answer.address;
+        answer.status
+    }
+
+    /// Lets a block have `bytes` bytes from now on, where it is: fewer or more, as far as it has room. What it held stays.
+    /// A snapshot, a violation and a leak report name the new number; the histogram keeps the size that was allocated.
+    ///
+    /// A block of a slab has room for the bytes of its size class. A large run keeps the number of its spans.
+    /// IRQL <= DISPATCH; wait-free: no loop.
+    ///
+    /// | status | when |
+    /// |---|---|
+    /// | `INSUFFICIENT_RESOURCES` | the block has no room for so many bytes, or is a large run that would have fewer spans; nothing has changed |
+    /// | `INVALID_PARAMETER` | `bytes` is 0, or what [`free`](Pool::free) says; the violation hook hears the same |
+    /// | others | as [`free`](Pool::free) |
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let mut block = 0;
+    /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)), Status::SUCCESS);
+    /// // A block of 100 bytes has 112.
+    /// assert_eq!(pool.resize(disk, block, 112), Status::SUCCESS);
+    /// assert_eq!(pool.resize(disk, block, 113), Status::INSUFFICIENT_RESOURCES);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resize(&self, adapter: AdapterId, address: u64, bytes: u32) -> Status {
+        let status = resize(self.meta, &self.platform, adapter, address, bytes);
+        #[cfg(storport_pool_asan)]
+        if let Some(found) = self.meta.block_at(address).filter(|_| status.is_success()) {
+            self.meta.unpoison_part(address, bytes, found.capacity);
+        }
+        status
+    }
+
+    /// The block that an address lies in, live or free. `None`: there is none, and none was there since the memory was
+    /// last given to blocks of another size.
+    ///
+    /// It says what was so when it looked; who has the block may rely on it. Any address, any IRQL; loads only, no loop.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let mut block = 0;
+    /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)), Status::SUCCESS);
+    /// let found = pool.block_at(block + 99).unwrap();
+    /// assert_eq!((found.address, found.bytes, found.capacity, found.live), (block, 100, 112, true));
+    /// assert_eq!((found.owner, found.tag), (disk, Some(tag!("Srb0"))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn block_at(&self, address: u64) -> Option<BlockInfo> {
+        self.meta.block_at(address)
     }
 
     /// `StorPortFreePool`: gives a block back. Any address may be passed; a bad one changes nothing.

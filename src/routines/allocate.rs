@@ -23,7 +23,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    const fn refused(status: Status) -> Answer {
+    pub(super) const fn refused(status: Status) -> Answer {
         Answer { status, address: 0 }
     }
 }
@@ -135,7 +135,7 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) ->
     let class = class_for(&meta, bytes);
     let request = Request { key, account, class, bytes, counted: false };
     if class == LARGE {
-        return found(meta, platform, request, find_large(&meta, platform, bytes));
+        return found(meta, platform, request, find_large(&meta, platform, bytes, 1));
     }
     // The pool's own account counts for nobody.
     let (gate, word, counts) =
@@ -148,7 +148,12 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) ->
 }
 
 /// The contract's checks, in its order (section 5 of the contract's decisions).
-fn check<P: Platform>(meta: &Meta, platform: &P, key: Key, bytes: u32) -> Result<(Account, Key), Status> {
+pub(super) fn check<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+) -> Result<(Account, Key), Status> {
     let (owner, tag) = (key.owner(), key.tag());
     if meta.not_implemented() {
         return Err(Status::NOT_IMPLEMENTED);
@@ -220,7 +225,12 @@ fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer
 }
 
 /// What the sources behind the cursor gave.
-fn found<P: Platform>(meta: Meta, platform: &P, request: Request, found: Result<BlockId, Miss>) -> Answer {
+pub(super) fn found<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    request: Request,
+    found: Result<BlockId, Miss>,
+) -> Answer {
     let answer = match found {
         Ok(block) => finish(meta, platform, request, block),
         Err(miss) => fail(&meta, request, miss),

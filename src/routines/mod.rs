@@ -1,7 +1,9 @@
 //! The two routines, and what they refuse: the contract's order of checks, from top to bottom.
 
+pub(crate) mod aligned;
 pub(crate) mod allocate;
 pub(crate) mod bulk;
 pub(crate) mod free;
 pub(crate) mod refuse;
 pub(crate) mod report;
+pub(crate) mod resize;

@@ -70,7 +70,11 @@ pub(crate) fn refuse_tag<P: Platform>(
 }
 
 /// What an address is: a live block that this owner may free, or what is wrong with it. Loads only.
-fn inspect(meta: &Meta, owner: AdapterId, address: u64) -> Result<Located, (ViolationKind, Option<Located>)> {
+pub(super) fn inspect(
+    meta: &Meta,
+    owner: AdapterId,
+    address: u64,
+) -> Result<Located, (ViolationKind, Option<Located>)> {
     let Some(grain) = meta.range().grain_of(address) else {
         return Err((ViolationKind::Foreign, None));
     };

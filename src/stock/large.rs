@@ -13,10 +13,10 @@ pub(crate) const fn spans_for(bytes: u32, size: SpanSize) -> u32 {
 }
 
 impl Meta {
-    /// Takes a run for `bytes`; its state is not written yet.
-    pub(crate) fn take_large(&self, bytes: u32) -> Result<BlockId, Miss> {
+    /// Takes a run for `bytes` that begins at a multiple of `every` spans; its state is not written yet.
+    pub(crate) fn take_large(&self, bytes: u32, every: u32) -> Result<BlockId, Miss> {
         let len = spans_for(bytes, self.span_size());
-        let start = self.take_run(len)?;
+        let start = self.take_run(len, every)?;
         self.forget_states(LARGE, start);
         for span in start..start + len {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };

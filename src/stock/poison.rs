@@ -64,6 +64,16 @@ impl Meta {
         }
     }
 
+    /// Lets the caller have so many bytes of its block from now on, and no more.
+    pub(crate) fn unpoison_part(&self, address: u64, bytes: u32, capacity: u64) {
+        if self.control().poisons {
+            unpoison(address, bytes.into());
+            // In units of eight bytes, of which the first ones may be the caller's.
+            let kept = u64::from(bytes).next_multiple_of(8);
+            poison(address + kept, capacity - kept);
+        }
+    }
+
     /// Lets the caller have the bytes that it asked for, and no more.
     pub(crate) fn unpoison_block(&self, address: u64, bytes: u32) {
         if self.control().poisons && address != 0 {

@@ -41,22 +41,28 @@ fn search<P: Platform>(
 }
 
 /// Finds a run of whole spans.
-pub(crate) fn find_large<P: Platform>(meta: &Meta, platform: &P, bytes: u32) -> Result<BlockId, Miss> {
-    let len = spans_for(bytes, meta.span_size());
-    if len > meta.control().geometry.spans {
+pub(crate) fn find_large<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    bytes: u32,
+    every: u32,
+) -> Result<BlockId, Miss> {
+    // So many spans in a row have such a run in them.
+    let len = spans_for(bytes, meta.span_size()).saturating_add(every - 1);
+    if spans_for(bytes, meta.span_size()) > meta.control().geometry.spans {
         return Err(Miss::None);
     }
     search(platform, |attempt, contended| {
         // Before untouched spans: freed runs are resident, and the longer they wait the more there are.
         meta.collect_large(attempt > 1);
-        let mut found = meta.take_large(bytes);
+        let mut found = meta.take_large(bytes, every);
         if found.is_err() && meta.collect_large(true) {
-            found = meta.take_large(bytes);
+            found = meta.take_large(bytes, every);
         }
         if found.is_err() {
             found = match meta.reclaim(platform, len) {
                 // Unless somebody else is faster.
-                Ok(()) => meta.take_large(bytes).map_err(|_| Miss::Contended),
+                Ok(()) => meta.take_large(bytes, every).map_err(|_| Miss::Contended),
                 Err(miss) => Err(miss),
             };
         }

@@ -76,12 +76,19 @@ impl Meta {
         spans <= 64 && self.free_spans(0).load(Ordering::Relaxed).count_ones() <= spans / 2
     }
 
-    /// Takes `len` free spans in a row, the first that fit.
-    pub(crate) fn take_run(&self, len: u32) -> Result<u32, Miss> {
+    /// The first span from `at` on that begins at a multiple of so many spans, as addresses count.
+    fn aligned_from(&self, at: u32, every: u32) -> u32 {
+        let before = self.range().base.0 / u64::from(self.span_size().bytes());
+        let place = before + u64::from(at);
+        at.saturating_add((place.next_multiple_of(every.into()) - place) as u32)
+    }
+
+    /// Takes `len` free spans in a row that begin at a multiple of `every` spans, the first that fit.
+    pub(crate) fn take_run(&self, len: u32, every: u32) -> Result<u32, Miss> {
         let spans = self.control().geometry.spans;
         let mut contended = false;
-        let mut start = 0;
-        let mut found = 0;
+        // Where a run would begin, if all from there to `at` is free.
+        let mut start = None;
         let mut at = 0;
         while at < spans {
             // ORDERING: Relaxed - the CAS decides.
@@ -89,27 +96,23 @@ impl Meta {
             let in_word = at % 64;
             if word >> in_word == 0 {
                 at = at - in_word + 64;
-                found = 0;
+                start = None;
                 continue;
             }
             if word >> in_word & 1 == 0 {
                 at += (word >> in_word).trailing_zeros();
-                found = 0;
+                start = None;
                 continue;
             }
-            if found == 0 {
-                start = at;
-            }
-            let ones = (word >> in_word).trailing_ones().min(64 - in_word);
-            found += ones;
-            at += ones;
-            if found >= len {
-                if self.claim_run(start, len) {
-                    self.touch_spans(start, len);
-                    return Ok(start);
+            let first = *start.get_or_insert_with(|| self.aligned_from(at, every));
+            at += (word >> in_word).trailing_ones().min(64 - in_word);
+            if at >= first.saturating_add(len) {
+                if self.claim_run(first, len) {
+                    self.touch_spans(first, len);
+                    return Ok(first);
                 }
                 contended = true;
-                found = 0;
+                start = None;
             }
         }
         Err(if contended { Miss::Contended } else { Miss::None })

@@ -1,0 +1,61 @@
+//! Allocate with an alignment of the caller's choice: in a size whose blocks all have it, or in whole spans.
+
+use super::allocate::{Answer, Request, allocate, check, found, null_out_slow};
+use super::free::{expected, free};
+use super::resize::resize;
+use crate::layout::classes::{Class, GRAIN, LARGE, SIZES};
+use crate::layout::meta::Meta;
+use crate::owners::accounts::Key;
+use crate::percpu::platform::Platform;
+use crate::stock::refill::find_large;
+
+/// As [`allocate`], at a multiple of `alignment`.
+pub(crate) fn allocate_aligned<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    alignment: u32,
+) -> Answer {
+    if !alignment.is_power_of_two() {
+        return Answer::refused(null_out_slow(meta));
+    }
+    if alignment <= GRAIN || bytes == 0 {
+        return allocate(meta, platform, key, bytes);
+    }
+    let sizes = SIZES.iter().copied();
+    for size in
+        sizes.filter(|size| is_served(&meta, *size) && *size >= bytes && size.is_multiple_of(alignment))
+    {
+        let answer = allocate(meta, platform, key, size);
+        if !answer.status.is_success() {
+            return answer;
+        }
+        if answer.address.is_multiple_of(alignment.into()) {
+            // Of the adapter's block, into less than it has: only the adapter's removal refuses it.
+            let _ = resize(meta, platform, key.owner(), answer.address, bytes);
+            return answer;
+        }
+        // The size had no free block, and that of a larger size which we got is not aligned.
+        let place = meta.range().base.place_of(answer.address);
+        let _ = free(meta, platform, place, expected(key.owner(), place));
+    }
+    allocate_run(meta, platform, key, bytes, alignment)
+}
+
+/// Whether slabs of this pool have blocks of this size.
+fn is_served(meta: &Meta, size: u32) -> bool {
+    let geometry = &meta.control().geometry;
+    size >= Class(geometry.least_class).bytes() && size <= geometry.span.max_slab_bytes()
+}
+
+/// Whole spans, the first of which begins at a multiple of `alignment`.
+fn allocate_run<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, alignment: u32) -> Answer {
+    let (account, key) = match check(&meta, platform, key, bytes) {
+        Ok(found) => found,
+        Err(status) => return Answer::refused(status),
+    };
+    let request = Request { key, account, class: LARGE, bytes, counted: false };
+    let every = (alignment / meta.span_size().bytes()).max(1);
+    found(meta, platform, request, find_large(&meta, platform, bytes, every))
+}

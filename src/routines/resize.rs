@@ -1,0 +1,85 @@
+//! What a block is, and how many of its bytes are asked for: the block stays where it is.
+
+use super::refuse::inspect;
+use super::report::Call;
+use crate::contract::adapter::AdapterId;
+use crate::contract::block::BlockInfo;
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
+use crate::contract::violation::ViolationKind;
+use crate::layout::classes::LARGE;
+use crate::layout::meta::{Located, Meta};
+use crate::owners::accounts::OTHER_TAG;
+use crate::percpu::platform::{DISPATCH, Platform};
+
+/// Lets the block have `bytes` bytes from now on, if it has room for them. The checks are free's.
+pub(crate) fn resize<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    owner: AdapterId,
+    address: u64,
+    bytes: u32,
+) -> Status {
+    if meta.not_implemented() {
+        return Status::NOT_IMPLEMENTED;
+    }
+    if address == 0 || !meta.may_free(owner) {
+        return Status::INVALID_PARAMETER;
+    }
+    let irql = platform.irql();
+    let call = Call { caller: owner, irql };
+    if bytes == 0 {
+        meta.refuse_allocate(call, ViolationKind::ZeroSize, bytes, PoolTag::from_raw(0));
+        return Status::INVALID_PARAMETER;
+    }
+    if irql > DISPATCH {
+        return Status::INVALID_IRQL;
+    }
+    let found = match inspect(&meta, owner, address) {
+        Ok(found) => found,
+        Err((kind, found)) => {
+            meta.refuse_free(call, kind, address, found);
+            return Status::INVALID_PARAMETER;
+        }
+    };
+    // A large run has as many spans as its bytes take: its walkers count on that.
+    let spans = |bytes| u64::from(bytes).div_ceil(meta.span_size().bytes().into());
+    let fits = match found.class {
+        LARGE => spans(bytes) * u64::from(meta.span_size().bytes()) == meta.room_of(found),
+        _ => u64::from(bytes) <= meta.room_of(found),
+    };
+    if !fits {
+        return Status::INSUFFICIENT_RESOURCES;
+    }
+    // Fails when the adapter was removed meanwhile.
+    if meta.set_bytes(found.class, found.start, bytes) { Status::SUCCESS } else { Status::INVALID_PARAMETER }
+}
+
+impl Meta {
+    /// How many bytes a block has. The caller has it, or takes what it gets.
+    fn room_of(&self, found: Located) -> u64 {
+        match found.class {
+            LARGE => u64::from(self.run_spans(found.start)) * u64::from(self.span_size().bytes()),
+            class => class.bytes().into(),
+        }
+    }
+
+    /// The block that an address lies in, live or free; `None` where none is or was.
+    pub(crate) fn block_at(&self, address: u64) -> Option<BlockInfo> {
+        let found = self.locate(self.range().grain_of(address)?)?;
+        let live = found.state.is_live(found.start);
+        if !live && !found.state.is_freed(found.start) {
+            return None;
+        }
+        let record = self.record(found.class, found.start);
+        let key = self.key_of(found.state, record);
+        Some(BlockInfo {
+            address: self.range().address(found.start),
+            bytes: record.bytes,
+            capacity: self.room_of(found),
+            live,
+            owner: found.state.owner().known(),
+            tag: key.map(|key| key.tag()).filter(|&tag| tag != OTHER_TAG),
+        })
+    }
+}
