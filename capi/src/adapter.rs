@@ -66,7 +66,8 @@ pub unsafe extern "C" fn sp_adapter_create(
 /// Removes an adapter: returns how many blocks it had, after `leaks` (which may be NULL) heard of each tag. The
 /// blocks stay allocated, but no extension frees them; the extension's memory is gone. From the start of
 /// this call on, its calls get STOR_STATUS_INVALID_PARAMETER. SP_NO_ADAPTER: there is no such adapter. The
-/// numbers are exact, unless `sp_usage.fence_refused` is set: docs/PROCESSES.md. PASSIVE.
+/// numbers are exact if none of its allocations is under way (one may have blocks that it gives back, since it fails),
+/// unless `sp_usage.fence_refused` is set: docs/PROCESSES.md. PASSIVE.
 ///
 /// # Safety
 /// `leaks` may be called with `context`; nobody uses the extension's memory any more.

@@ -38,7 +38,9 @@ impl<P: Platform> Pool<P> {
     ///
     /// May run while others allocate and free. From its start, the adapter's allocations get `INVALID_PARAMETER`. A
     /// free of one of its blocks either comes first, and then the block is not reported, or gets `INVALID_PARAMETER`.
-    /// PASSIVE; walks all states.
+    /// An allocation that is under way may have blocks already, a bulk call as many as it was asked for. Those may be
+    /// reported, though the call then fails, and gives them back. So the report says what callers have if none of the
+    /// adapter's allocations is under way. PASSIVE; walks all states.
     ///
     /// # Errors
     /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.
