@@ -32,6 +32,8 @@ mod sync;
 
 pub use contract::adapter::AdapterId;
 pub use contract::block::BlockInfo;
+#[cfg(feature = "alloc")]
+pub use contract::fault::ImageFault;
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
 pub use contract::status::Status;
@@ -55,6 +57,8 @@ pub use percpu::{
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::caller::Caller;
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub use pool::image::{Image, ImageError, OtherGeometry};
 pub use pool::safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};

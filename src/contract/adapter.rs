@@ -56,6 +56,12 @@ impl AdapterId {
         if self.is_left() { AdapterId::ORPHANS } else { self }
     }
 
+    /// Whether the value is that of a handle, of some number.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) const fn is_a_handle(self) -> bool {
+        self.0 & TOP != 0 && self.0 & ((1 << SHIFT) - 1) == 0
+    }
+
     /// The handle with this number; for 0, a made-up one, or one from 2^18 on the routines answer
     /// `INVALID_PARAMETER`.
     #[must_use]

@@ -2,6 +2,8 @@
 
 pub(crate) mod adapter;
 pub(crate) mod block;
+#[cfg(feature = "alloc")]
+pub(crate) mod fault;
 pub(crate) mod hook;
 pub mod irql;
 pub mod status;

@@ -192,6 +192,15 @@ impl Geometry {
         1 << if class.index() < SLAB_CLASSES { level(class.grain_shift()) } else { LEVELS - 1 }
     }
 
+    /// A span's areas, of each kind that the pool has: the kind, the offset of the first state, how many there are.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) fn areas_of(&self, span: u32) -> impl Iterator<Item = (usize, usize, usize)> {
+        let areas = self.areas;
+        (0..LEVELS)
+            .filter(move |&level| areas.sizes[level] > 0)
+            .map(move |level| (level, areas.word(level, span) as usize * 4, areas.sizes[level] / 4))
+    }
+
     /// Which word from the base is the state of a slab's block.
     pub(crate) const fn state_index(&self, class: Class, block: BlockId) -> u64 {
         self.slab_entry(class, block.span(self.span)).state_index(block)

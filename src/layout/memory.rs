@@ -40,6 +40,16 @@ mod raw {
             self.base
         }
 
+        /// Words in a row, from an offset on.
+        ///
+        /// # Safety
+        /// They lie in the metadata, behind or below the control block, and nobody else uses them meanwhile.
+        #[cfg(feature = "alloc")]
+        pub(crate) unsafe fn words<'a>(self, offset: isize, count: usize) -> &'a mut [u32] {
+            // SAFETY: the caller's promise; all words are initialised (I4), and aligned.
+            unsafe { core::slice::from_raw_parts_mut(self.base.byte_offset(offset).cast().as_ptr(), count) }
+        }
+
         #[inline(always)]
         pub(crate) fn control(&self) -> &Control {
             // SAFETY: the control block lies at the base and lives as long as the metadata (I4).

@@ -33,7 +33,7 @@ impl Meta {
         self.memory.base().as_ptr()
     }
 
-    #[cfg(any(feature = "std", storport_pool_loom))]
+    #[cfg(any(feature = "alloc", storport_pool_loom))]
     pub(crate) fn memory(self) -> Memory {
         self.memory
     }
@@ -138,6 +138,13 @@ impl Meta {
                 word.store(0, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Which kinds of a span's areas were ever used.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) fn used_areas(&self, span: u32) -> u32 {
+        // ORDERING: Relaxed - the caller has the metadata to itself.
+        self.word32(self.control().geometry.used_areas + span as usize * 4).load(Ordering::Relaxed)
     }
 
     fn record_word(&self, index: u64) -> &AtomicU32 {

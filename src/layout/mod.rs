@@ -13,3 +13,5 @@ pub(crate) mod meta;
 pub(crate) mod page_map;
 pub(crate) mod range;
 pub(crate) mod state;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod zeroed;

@@ -49,6 +49,12 @@ impl State {
         self.0 & LIVE == 0 && self.0 & !OFFSET != 0 && self.0 & OFFSET == block.low()
     }
 
+    /// The block's offset in its span, in grains, in a pool whose spans have this size.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) const fn in_span(self, size: super::classes::SpanSize) -> u32 {
+        self.0 & OFFSET & (size.grains() - 1)
+    }
+
     /// Whose the block is, or was last.
     pub(crate) const fn owner(self) -> AdapterId {
         AdapterId(LIVE | self.0 & !OFFSET)

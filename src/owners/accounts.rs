@@ -59,6 +59,18 @@ impl Key {
         self.owner() == AdapterId::NOBODY.left()
     }
 
+    /// Whether a pool writes such a word for an adapter, a removed one's blocks, or the gone.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) const fn is_an_owners(self) -> bool {
+        let owner = self.owner();
+        let shut = self.0 & (CLOSED | OPENING | CANDIDATE);
+        let known = matches!(shut, 0 | CLOSED) || shut == CLOSED | OPENING || shut == CLOSED | CANDIDATE;
+        known
+            && owner.is_a_handle()
+            && owner.0 != AdapterId::NOBODY.0
+            && owner.0 != AdapterId::NOBODY.left().0
+    }
+
     /// Whether the account is that of what a removed adapter left.
     pub(crate) fn is_left(self) -> bool {
         self.owner().is_left() && !self.is_leaving()
@@ -158,7 +170,7 @@ impl Meta {
     }
 
     /// The places of a key, in the order of the search. The fast path looks at the first one alone.
-    fn places(&self, key: Key) -> impl Iterator<Item = Account> {
+    pub(super) fn places(&self, key: Key) -> impl Iterator<Item = Account> {
         let hash = key.hash(self.control().account_shift) as isize;
         let mask = self.control().account_mask;
         (0..PROBES).map(move |n| Account(!(hash + n) | mask))

@@ -8,6 +8,8 @@ use core::fmt;
 use super::accounts::{Key, OTHER_TAG, UNUSED};
 use crate::contract::adapter::{AdapterId, NUMBER_BITS};
 use crate::layout::block::Account;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+use crate::layout::geometry::ADAPTER_BYTES;
 use crate::layout::meta::Meta;
 use crate::sync::Ordering;
 
@@ -109,8 +111,9 @@ impl Slot {
     }
 }
 
-/// Words of a record: slot, name.
+/// Words of a record: slot; the most lives that it ever had, of those that a restored image does not know; name.
 const SLOT: usize = 0;
+const GIVEN: usize = 1;
 const NAME: usize = 2;
 
 /// Which life of which slot a handle is for: the number's upper bits and its lower ones.
@@ -145,13 +148,53 @@ impl Meta {
         (1 << (NUMBER_BITS - self.control().slot_bits)) - 1
     }
 
-    fn slots(&self) -> core::ops::RangeInclusive<u32> {
+    pub(super) fn slots(&self) -> core::ops::RangeInclusive<u32> {
         1..=self.control().geometry.adapters_len
     }
 
     fn slot(&self, slot: u32) -> Slot {
         // ORDERING: Acquire - the record; pairs with the Release that made it live.
         Slot(self.adapter_word(slot, SLOT).load(Ordering::Acquire))
+    }
+
+    /// How many lives a slot had before an image that knows of fewer was restored: their handles are no one's.
+    fn given(&self, slot: u32) -> u32 {
+        // ORDERING: Relaxed - written before the pool is shared.
+        self.adapter_word(slot, GIVEN).load(Ordering::Relaxed) as u32
+    }
+
+    /// Makes a saved slot that somebody worked at one at which nobody does. `None`: no pool writes such a slot. The caller
+    /// has the metadata to itself.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) fn settle_slot(&self, slot: u32) -> Option<()> {
+        let seen = self.slot(slot);
+        let life = seen.life();
+        let settled = match seen.state() {
+            VACANT if seen == Slot::new(life, VACANT) => seen,
+            LIVE if seen == Slot::new(life, LIVE) && life > 0 => seen,
+            // Nobody has got the handle.
+            RESERVED => Slot::new(life, VACANT),
+            // Of no generation: who adds an adapter ends it.
+            REMOVING if life > 0 => Slot::new(life, REMOVING),
+            _ => return None,
+        };
+        // ORDERING: Relaxed, both - the metadata is the caller's.
+        let given = self.adapter_word(slot, GIVEN).load(Ordering::Relaxed);
+        self.adapter_word(slot, SLOT).store(settled.0, Ordering::Relaxed);
+        (u64::from(life).max(given) <= self.lives().into()).then_some(())
+    }
+
+    /// Puts a saved record over this one, whose handles since then stay no one's. The caller has both to itself.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) fn restore_slot(&self, slot: u32, from: &Meta) {
+        let given = self.given(slot).max(self.slot(slot).life()).max(from.given(slot));
+        for n in 0..ADAPTER_BYTES / 8 {
+            // ORDERING: Relaxed, all - as above.
+            let word = from.adapter_word(slot, n).load(Ordering::Relaxed);
+            self.adapter_word(slot, n).store(word, Ordering::Relaxed);
+        }
+        let more = if given > self.slot(slot).life() { given } else { 0 };
+        self.adapter_word(slot, GIVEN).store(more.into(), Ordering::Relaxed);
     }
 
     fn change_slot(&self, slot: u32, from: Slot, to: Slot) -> bool {
@@ -169,7 +212,7 @@ impl Meta {
         for slot in self.slots().chain(self.slots()) {
             let seen = self.slot(slot);
             let life = match seen.state() {
-                VACANT => seen.life() + 1,
+                VACANT => seen.life().max(self.given(slot)) + 1,
                 // Who reserved it did not survive a fork, so nobody has got the handle.
                 RESERVED if seen.generation() != generation => seen.life(),
                 _ => continue,

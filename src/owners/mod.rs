@@ -4,3 +4,5 @@ pub(crate) mod accounts;
 pub(crate) mod adapters;
 pub(crate) mod counts;
 pub(crate) mod orphans;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod saved;

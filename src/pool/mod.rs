@@ -6,6 +6,8 @@ pub(crate) mod backing;
 pub(crate) mod caller;
 pub(crate) mod handle;
 pub(crate) mod hooks;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod image;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]

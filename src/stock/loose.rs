@@ -40,7 +40,7 @@ impl Meta {
     }
 
     /// Says that a span may have loose blocks.
-    fn mark_loose(&self, class: Class, span: u32) {
+    pub(super) fn mark_loose(&self, class: Class, span: u32) {
         // ORDERING: Release - the bit in the slab's bitmap; pairs with the Acquire in `unmark_loose`.
         self.loose_spans(class, span as usize / 64).fetch_or(1 << (span % 64), Ordering::Release);
         self.loose_parts(class).hint(span as usize / 64);

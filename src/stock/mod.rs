@@ -13,6 +13,8 @@ pub(crate) mod poison;
 pub(crate) mod put;
 pub(crate) mod reclaim;
 pub(crate) mod refill;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod saved;
 pub(crate) mod slab;
 pub(crate) mod span;
 pub(crate) mod walk;

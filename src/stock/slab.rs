@@ -186,6 +186,14 @@ impl Meta {
         });
     }
 
+    /// The slab that is being carved, and its next block.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) fn carving(&self, class: Class) -> Option<(u32, u32)> {
+        // ORDERING: Relaxed - the caller has the metadata to itself.
+        let word = self.depot(class).slabs.carve.load(Ordering::Relaxed);
+        (word != 0).then_some((((word >> 32) as u32).wrapping_sub(1), word as u32))
+    }
+
     /// How many slabs a class has.
     pub(crate) fn slabs(&self, class: Class) -> u32 {
         // ORDERING: Relaxed - a statistic and a hint.

@@ -1,0 +1,57 @@
+//! Adapters and accounts that were saved: looked at before anybody uses them, and put over those of another pool.
+
+use super::accounts::{Key, OWN, UNUSED};
+use crate::contract::fault::ImageFault;
+use crate::layout::block::Account;
+use crate::layout::classes::{CLASSES, Class};
+use crate::layout::meta::Meta;
+use crate::sync::Ordering;
+
+/// Counts are smaller; one that is not would be negative.
+const MOST: u64 = 1 << 48;
+
+impl Meta {
+    /// Checks saved adapters and accounts, and makes marks that say who works at one say that nobody does. The caller has
+    /// the metadata to itself.
+    pub(crate) fn check_owners(&self) -> Result<(), ImageFault> {
+        for slot in self.slots() {
+            self.settle_slot(slot)
+                .ok_or(ImageFault::new("an adapter's place has no such life", slot.into()))?;
+        }
+        if self.account_key(self.own_account()) != OWN {
+            return Err(ImageFault::new("the pool's own account is another one's", 0));
+        }
+        for account in self.accounts() {
+            if !self.settle_account(account) {
+                let number = account.0.unsigned_abs() as u64;
+                return Err(ImageFault::new("an account's word is none that a pool writes", number));
+            }
+        }
+        for account in self.accounts().chain(self.other_accounts()) {
+            let counts = (0..CLASSES as u8).map(|class| self.count(account, Class(class)));
+            if counts.max().is_some_and(|most| most >= MOST) {
+                return Err(ImageFault::new(
+                    "an account's count is below zero",
+                    account.0.unsigned_abs() as u64,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an account's word is one that a pool writes.
+    fn settle_account(&self, account: Account) -> bool {
+        let key = self.account_key(account);
+        if key == UNUSED || key.is_leaving() && key == key.closed() {
+            if key.is_leaving() {
+                // Emptied by somebody who is no more: then it is dead.
+                // ORDERING: Relaxed - the metadata is the caller's.
+                self.account_word(account).store(Key::leaving(0).0, Ordering::Relaxed);
+            }
+            return true;
+        }
+        let open = key == key.open();
+        key.is_an_owners()
+            && (!open || self.adapter_live(key.owner()) && self.places(key).any(|place| place == account))
+    }
+}

@@ -1,0 +1,285 @@
+//! A pool's metadata as bytes: to save with a guest, and to restore into a pool of the same geometry, as often as one
+//! likes.
+//!
+//! Nothing in the bytes is an address: blocks are offsets in the range, magazines and states offsets in the metadata.
+//! What is one, in the control block, stays the restored pool's own. An image is checked as a whole when it is read, so
+//! restoring it is copying.
+
+mod encoding;
+mod parts;
+
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::fmt;
+
+use crate::contract::fault::ImageFault;
+use crate::layout::classes::{CLASSES, Class, SpanSize};
+use crate::layout::config::Config;
+use crate::layout::control::Control;
+use crate::layout::cursor::MAGAZINE_WORDS;
+use crate::percpu::platform::Platform;
+use crate::pool::handle::Pool;
+use crate::stock::saved::Saved;
+use crate::sync::Ordering;
+use encoding::{Counters, Decoder, Encoder, Header};
+use parts::{Copy, Scratch, arena_next, of_span, tables, used};
+
+/// A pool's metadata, read from bytes and checked; see [`Pool::save`] and [`Pool::restore`].
+///
+/// It has memory of its own: as much address space as the metadata of the pool, of which it touches what was in use.
+pub struct Image {
+    scratch: Scratch,
+    header: Header,
+    lost: u64,
+}
+
+/// Why bytes are no [`Image`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// They do not begin as an image does.
+    NoImage,
+    /// Another version of the library wrote them, whose metadata has another layout.
+    Version,
+    /// They are not whole, or were changed: their number or their checksum is wrong.
+    Torn,
+    /// They are as they were written, but no pool has such metadata.
+    Fault(ImageFault),
+    /// There is no memory for the image.
+    NoMemory,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageError::NoImage => f.write_str("this is no image of a pool"),
+            ImageError::Version => f.write_str("the image is of another version of the library"),
+            ImageError::Torn => f.write_str("the image is not whole, or was changed"),
+            ImageError::Fault(fault) => write!(f, "the image has metadata that no pool has: {fault}"),
+            ImageError::NoMemory => f.write_str("there is no memory for the image"),
+        }
+    }
+}
+
+impl core::error::Error for ImageError {}
+
+impl From<ImageFault> for ImageError {
+    fn from(fault: ImageFault) -> ImageError {
+        ImageError::Fault(fault)
+    }
+}
+
+/// The image is one of a pool of another geometry: another size of the range, smallest block, number of CPUs, accounts,
+/// adapters or magazines. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherGeometry;
+
+impl fmt::Display for OtherGeometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the image is one of a pool of another geometry")
+    }
+}
+
+impl core::error::Error for OtherGeometry {}
+
+impl Image {
+    /// Reads what [`Pool::save`] wrote, and checks it: each index leads to where such a thing is, each block and each
+    /// magazine is in one place. So what was read never leads a pool astray, whoever wrote it.
+    ///
+    /// O(pool).
+    ///
+    /// # Errors
+    /// [`ImageError`]. Nothing is kept then.
+    pub fn read(bytes: &[u8]) -> Result<Image, ImageError> {
+        let (mut decoder, header) = Decoder::new(bytes)?;
+        let scratch = Scratch::new(&header.config)?;
+        let meta = scratch.meta();
+        restore_counters(meta.control(), &header.counters);
+        let geometry = &meta.control().geometry;
+        for part in tables(geometry, header.counters.arena_next) {
+            // SAFETY: the metadata is ours.
+            decoder.get(unsafe { part.of_meta(meta) })?;
+        }
+        for span in used(&meta) {
+            // SAFETY: as above.
+            of_span(geometry, span).try_for_each(|part| decoder.get(unsafe { part.of_meta(meta) }))?;
+        }
+        decoder.ended()?;
+        meta.check_owners()?;
+        let lost = Saved::new(&meta).ok_or(ImageError::NoMemory)?.check()?;
+        Ok(Image { scratch, header, lost })
+    }
+
+    /// Where the range of the pool began that was saved, and its bytes.
+    #[must_use]
+    pub fn range(&self) -> (u64, u64) {
+        (self.header.config.base, self.header.config.bytes)
+    }
+
+    /// Free blocks that nobody will have again, since the calls that had them in hand never ended: a handler did not
+    /// return to them.
+    #[must_use]
+    pub const fn lost_blocks(&self) -> u64 {
+        self.lost
+    }
+
+    /// Writes the right checksum at the end of bytes: for tests of what is checked behind it.
+    #[doc(hidden)]
+    pub fn seal(bytes: &mut [u8]) {
+        encoding::seal(bytes);
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, bytes) = self.range();
+        write!(f, "Image({bytes} bytes at {base:#x})")
+    }
+}
+
+impl<P: Platform> Pool<P> {
+    /// The pool's metadata as bytes, for [`Image::read`]: who has which block, what each CPU caches, all counts. So a pool
+    /// that is restored goes on exactly as this one: the same calls on the same CPUs get the same addresses. What the
+    /// blocks hold is not in it; who has the range saves that.
+    ///
+    /// The host's own are not in it either: its hook, its switch, its functions. PASSIVE; O(what is in use).
+    ///
+    /// ```
+    /// use storport_pool::{Config, Image, Pool, Portable, SingleCpu, Status, static_pool, tag};
+    /// # use storport_pool::PoolOptions;
+    /// let mut pool = PoolOptions::new(1 << 20).build_on(Portable::new(SingleCpu))?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let (mut srb, mut again) = (0, 0);
+    /// let image = Image::read(&pool.save())?;
+    /// for _ in 0..1000 {
+    ///     pool.restore(&image)?;
+    ///     assert_eq!(pool.allocate(disk, 208, tag!("VioS"), Some(&mut again)), Status::SUCCESS);
+    ///     assert!(srb == 0 || srb == again, "each run is the same");
+    ///     srb = again;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let written = self.save_with(|some| {
+            bytes.extend_from_slice(some);
+            Ok::<_, Infallible>(())
+        });
+        match written {
+            Ok(()) => bytes,
+            Err(never) => match never {},
+        }
+    }
+
+    /// As [`save`](Pool::save), a few bytes at a time, in order: to a file, or with no memory to spare.
+    ///
+    /// # Errors
+    /// What `write` answers.
+    pub fn save_with<E>(&mut self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let meta = self.meta;
+        let control = meta.control();
+        let counters = saved_counters(control);
+        let mut encoder = Encoder::new(write, Header { config: config_of(control), counters })?;
+        for part in tables(&control.geometry, counters.arena_next) {
+            // SAFETY: the pool is borrowed mutably, so the metadata is ours.
+            encoder.put(unsafe { part.of_meta(meta) })?;
+        }
+        for span in used(&meta) {
+            for part in of_span(&control.geometry, span) {
+                // SAFETY: as above.
+                encoder.put(unsafe { part.of_meta(meta) })?;
+            }
+        }
+        encoder.finish()
+    }
+
+    /// Makes the pool what it was when the image was saved, or what another pool of the same geometry was. It may be done
+    /// any number of times; it takes time by what is in use, here or there.
+    ///
+    /// The range may begin elsewhere: then all addresses move with it. Handles of adapters that were added since the image
+    /// was saved are no one's for ever, and each of them is one life of its place that a pool has no more
+    /// ([`Config::adapters`](crate::Config::adapters)). Addresses that were handed out since are those of whatever lies
+    /// there now. The host restores what the blocks hold. Its hook and its switch stay as they are. PASSIVE.
+    ///
+    /// # Errors
+    /// [`OtherGeometry`]; nothing has changed then.
+    pub fn restore(&mut self, image: &Image) -> Result<(), OtherGeometry> {
+        let (from, to) = (image.scratch.meta(), self.meta);
+        if shape(from.control()) != shape(to.control()) {
+            return Err(OtherGeometry);
+        }
+        let most = arena_next(&from).max(arena_next(&to));
+        // SAFETY: the pool is borrowed mutably, so nobody else uses its metadata; an image is never written to.
+        unsafe { Copy { from, to }.all(most) };
+        restore_counters(to.control(), &image.header.counters);
+        let depots = to.control().depots.iter().zip(&from.control().depots);
+        for (to, from) in depots {
+            // ORDERING: Relaxed, all - the metadata is ours.
+            to.slabs.count.store(from.slabs.count.load(Ordering::Relaxed), Ordering::Relaxed);
+            for (to, from) in [(&to.full, &from.full), (&to.loose, &from.loose)] {
+                for (to, from) in to.0.iter().zip(&from.0) {
+                    to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+            }
+        }
+        #[cfg(storport_pool_asan)]
+        to.unpoison_all();
+        Ok(())
+    }
+}
+
+/// What two pools must have in common for one's metadata to be the other's.
+fn shape(control: &Control) -> [u64; 8] {
+    let Config { bytes, cpus, accounts, adapters, min_block, magazines, large_spans, .. } =
+        config_of(control);
+    let numbers = [cpus, accounts, adapters, min_block, magazines, u32::from(large_spans), 0].map(u64::from);
+    let mut shape = [bytes; 8];
+    shape[1..].copy_from_slice(&numbers);
+    shape
+}
+
+/// The configuration of a pool, with all defaults spelt out.
+fn config_of(control: &Control) -> Config {
+    let geometry = &control.geometry;
+    let bytes = u64::from(geometry.spans) * u64::from(geometry.span.bytes());
+    let config = Config::new(control.range.base.0, bytes)
+        .cpus(control.cpus)
+        .accounts(control.account_mask.unsigned_abs() as u32)
+        .adapters(geometry.adapters_len)
+        .min_block(Class(geometry.least_class).bytes())
+        .magazines((geometry.arena_end - geometry.arena) / MAGAZINE_WORDS);
+    let usual = SpanSize::of_range(bytes);
+    if geometry.span == usual { config } else { config.large_spans() }
+}
+
+fn saved_counters(control: &Control) -> Counters {
+    // ORDERING: Relaxed, all - the metadata is the caller's.
+    let mut carve = [0; CLASSES];
+    for (word, depot) in carve.iter_mut().zip(&control.depots) {
+        *word = depot.slabs.carve.load(Ordering::Relaxed);
+    }
+    Counters {
+        span_hint: control.span_hint.load(Ordering::Relaxed).into(),
+        arena_next: control.arena_next.load(Ordering::Relaxed),
+        empties: control.empties.load(Ordering::Relaxed),
+        contended: control.contended.load(Ordering::Relaxed),
+        violations: control.violations.load(Ordering::Relaxed),
+        carve,
+    }
+}
+
+/// And nobody works at anything.
+fn restore_counters(control: &Control, counters: &Counters) {
+    // ORDERING: Relaxed, all - the metadata is the caller's.
+    control.span_hint.store(counters.span_hint as u32, Ordering::Relaxed);
+    control.arena_next.store(counters.arena_next, Ordering::Relaxed);
+    control.empties.store(counters.empties, Ordering::Relaxed);
+    control.contended.store(counters.contended, Ordering::Relaxed);
+    control.violations.store(counters.violations, Ordering::Relaxed);
+    for (depot, &word) in control.depots.iter().zip(&counters.carve) {
+        depot.slabs.carve.store(word, Ordering::Relaxed);
+    }
+    for claim in control.stealers.iter().chain([&control.trim_claim, &control.bury_claim]) {
+        claim.store(0, Ordering::Relaxed);
+    }
+}
