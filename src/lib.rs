@@ -58,7 +58,10 @@ pub use percpu::{
 pub use pool::caller::Caller;
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
-pub use pool::image::{Image, ImageError, OtherGeometry};
+pub use pool::image::{
+    Image,
+    error::{ImageError, OtherGeometry},
+};
 pub use pool::safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};

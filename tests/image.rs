@@ -98,7 +98,8 @@ fn another_pool_takes_it_up<W: Way>() {
         assert_eq!(picture(&other), picture(&pool));
         let moved = |address: u64| address.wrapping_sub(pool.range().0).wrapping_add(other.range().0);
         for &(id, address) in &held {
-            let (mut here, mut there) = (pool.block_at(address).unwrap(), other.block_at(moved(address)).unwrap());
+            let (mut here, mut there) =
+                (pool.block_at(address).unwrap(), other.block_at(moved(address)).unwrap());
             assert_eq!(there.address, moved(here.address));
             (here.address, there.address) = (0, 0);
             assert_eq!(here, there);

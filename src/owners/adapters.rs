@@ -336,6 +336,11 @@ impl Meta {
         })
     }
 
+    /// Whether nobody has ended it.
+    pub(crate) fn is_removing(&self, removing: Removing) -> bool {
+        self.slot(removing.slot) == removing.word
+    }
+
     /// Ends it: the slot may be taken again, for another life. Fails when a forked child's handler ended it before.
     pub(crate) fn end_removal(&self, removing: Removing) {
         self.change_slot(removing.slot, removing.word, Slot::new(removing.word.life(), VACANT));

@@ -1,5 +1,6 @@
 //! Accounts of what removed adapters left: when they crowd the table, those without blocks go, then all of them.
 
+use super::accounts::Key;
 use crate::contract::adapter::AdapterId;
 use crate::layout::block::Account;
 use crate::layout::meta::Meta;
@@ -64,10 +65,11 @@ impl Meta {
         }
     }
 
-    /// Empties a removed adapter's *other* account: into that of the gone, or with the blocks that are these orphans'.
-    pub(crate) fn leave_other(&self, account: Account, orphans: Option<AdapterId>) {
+    /// Empties a removed adapter's *other* account: into that of the gone, or with the blocks that are these orphans'. `key`
+    /// is its open one: a forked child's handler may have ended the removal, and the place have another adapter by now.
+    pub(crate) fn leave_other(&self, account: Account, key: Key, orphans: Option<AdapterId>) {
         let into = orphans.map_or(self.gone_other(), |_| Account::ORPHANS);
-        self.pour(account, self.account_key(account), into, self.account_key(into));
+        self.pour(account, key.closed(), into, self.account_key(into));
         let Some(orphans) = orphans else { return };
         self.walk(|live| {
             if live.state.owner() == orphans && live.record.account == account {

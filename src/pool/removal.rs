@@ -92,17 +92,24 @@ impl<P: Platform> Pool<P> {
         exact &= self.platform.fence_sections(meta);
         let (orphans, owner) = (adapter.left(), if release { adapter } else { adapter.left() });
         let accounts = || {
-            let its = move |&account: &Account| meta.account_key(account).owner() == adapter;
-            meta.accounts().chain(meta.adapter_other(adapter)).filter(its)
+            // Looked at once: a forked child's handler may end the removal, and the account be another adapter's.
+            let its = move |account: Account| {
+                let key = meta.account_key(account).open();
+                (key.owner() == adapter).then_some((account, key))
+            };
+            meta.accounts().chain(meta.adapter_other(adapter)).filter_map(its)
         };
         // What was never counted was never made live (I8).
-        let mut any = !exact || accounts().any(|account| meta.ever_counted(account));
+        let mut any = !exact || accounts().any(|(account, _)| meta.ever_counted(account));
         if any && !release {
             any = false;
             meta.walk(|live| {
                 if live.state.owner() == adapter {
                     any = true;
                     orphan(meta, live, orphans);
+                } else if live.state.owner() == orphans {
+                    // By a remover that did not survive a fork, and who counted nothing.
+                    any = true;
                 }
             });
             if any {
@@ -111,8 +118,7 @@ impl<P: Platform> Pool<P> {
                 exact &= self.platform.fence_sections(meta);
             }
         }
-        for account in accounts() {
-            let key = meta.account_key(account).open();
+        for (account, key) in accounts() {
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             if any && (!exact || meta.ever_counted(account)) {
                 meta.walk(|live| {
@@ -122,13 +128,17 @@ impl<P: Platform> Pool<P> {
                     }
                 });
             }
+            if !meta.is_removing(removing) {
+                // Ended, and told, by a forked child's handler.
+                break;
+            }
             if found.blocks > 0 {
                 report(found);
                 meta.report_leak(adapter, found);
             }
             let kept = found.blocks > 0 && !release;
             if account.is_other() {
-                meta.leave_other(account, kept.then_some(orphans));
+                meta.leave_other(account, key, kept.then_some(orphans));
             } else if kept {
                 meta.settle(account, key);
                 meta.hand_account(account, key, orphans);

@@ -12,7 +12,7 @@
 //!
 //! All numbers are little endian.
 
-use super::ImageError;
+use super::error::ImageError;
 use crate::layout::classes::{CLASSES, SIZES};
 use crate::layout::config::Config;
 use crate::layout::geometry::{CELL_ROW, PAGE_MAP, RECORDS};
@@ -215,7 +215,10 @@ impl<'a> Decoder<'a> {
             _ => return Err(ImageError::Torn),
         }
         let mut counters = Counters::NONE;
-        counters.each(|counter| Ok::<_, ImageError>(*counter = decoder.wide()?))?;
+        counters.each(|counter| {
+            *counter = decoder.wide()?;
+            Ok::<(), ImageError>(())
+        })?;
         Ok((decoder, Header { config, counters }))
     }
 

@@ -6,13 +6,13 @@
 //! restoring it is copying.
 
 mod encoding;
+pub(crate) mod error;
 mod parts;
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
 
-use crate::contract::fault::ImageFault;
 use crate::layout::classes::{CLASSES, Class, SpanSize};
 use crate::layout::config::Config;
 use crate::layout::control::Control;
@@ -22,6 +22,7 @@ use crate::pool::handle::Pool;
 use crate::stock::saved::Saved;
 use crate::sync::Ordering;
 use encoding::{Counters, Decoder, Encoder, Header};
+use error::{ImageError, OtherGeometry};
 use parts::{Copy, Scratch, arena_next, of_span, tables, used};
 
 /// A pool's metadata, read from bytes and checked; see [`Pool::save`] and [`Pool::restore`].
@@ -32,55 +33,6 @@ pub struct Image {
     header: Header,
     lost: u64,
 }
-
-/// Why bytes are no [`Image`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// They do not begin as an image does.
-    NoImage,
-    /// Another version of the library wrote them, whose metadata has another layout.
-    Version,
-    /// They are not whole, or were changed: their number or their checksum is wrong.
-    Torn,
-    /// They are as they were written, but no pool has such metadata.
-    Fault(ImageFault),
-    /// There is no memory for the image.
-    NoMemory,
-}
-
-impl fmt::Display for ImageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ImageError::NoImage => f.write_str("this is no image of a pool"),
-            ImageError::Version => f.write_str("the image is of another version of the library"),
-            ImageError::Torn => f.write_str("the image is not whole, or was changed"),
-            ImageError::Fault(fault) => write!(f, "the image has metadata that no pool has: {fault}"),
-            ImageError::NoMemory => f.write_str("there is no memory for the image"),
-        }
-    }
-}
-
-impl core::error::Error for ImageError {}
-
-impl From<ImageFault> for ImageError {
-    fn from(fault: ImageFault) -> ImageError {
-        ImageError::Fault(fault)
-    }
-}
-
-/// The image is one of a pool of another geometry: another size of the range, smallest block, number of CPUs, accounts,
-/// adapters or magazines. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OtherGeometry;
-
-impl fmt::Display for OtherGeometry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the image is one of a pool of another geometry")
-    }
-}
-
-impl core::error::Error for OtherGeometry {}
 
 impl Image {
     /// Reads what [`Pool::save`] wrote, and checks it: each index leads to where such a thing is, each block and each

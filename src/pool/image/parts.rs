@@ -1,6 +1,6 @@
 //! Which words of the metadata an image has: what is in use, in few pieces.
 
-use super::ImageError;
+use super::error::ImageError;
 use crate::layout::config::Config;
 use crate::layout::control::Control;
 use crate::layout::geometry::{Geometry, PAGE_MAP, RECORDS};

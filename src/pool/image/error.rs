@@ -1,0 +1,54 @@
+//! Why an image is refused.
+
+use core::fmt;
+
+use crate::contract::fault::ImageFault;
+
+/// Why bytes are no [`Image`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// They do not begin as an image does.
+    NoImage,
+    /// Another version of the library wrote them, whose metadata has another layout.
+    Version,
+    /// They are not whole, or were changed: their number or their checksum is wrong.
+    Torn,
+    /// They are as they were written, but no pool has such metadata.
+    Fault(ImageFault),
+    /// There is no memory for the image.
+    NoMemory,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageError::NoImage => f.write_str("this is no image of a pool"),
+            ImageError::Version => f.write_str("the image is of another version of the library"),
+            ImageError::Torn => f.write_str("the image is not whole, or was changed"),
+            ImageError::Fault(fault) => write!(f, "the image has metadata that no pool has: {fault}"),
+            ImageError::NoMemory => f.write_str("there is no memory for the image"),
+        }
+    }
+}
+
+impl core::error::Error for ImageError {}
+
+impl From<ImageFault> for ImageError {
+    fn from(fault: ImageFault) -> ImageError {
+        ImageError::Fault(fault)
+    }
+}
+
+/// The image is one of a pool of another geometry: another size of the range, smallest block, number of CPUs, accounts,
+/// adapters or magazines. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherGeometry;
+
+impl fmt::Display for OtherGeometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the image is one of a pool of another geometry")
+    }
+}
+
+impl core::error::Error for OtherGeometry {}
