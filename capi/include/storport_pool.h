@@ -36,6 +36,9 @@ uint32_t sp_extended_function(uint32_t code, void *extension, ...);
 #endif
 
 
+/* A pool's metadata, checked, as it was saved. */
+typedef struct sp_image sp_image;
+
 /* A pool. */
 typedef struct sp_pool sp_pool;
 
@@ -424,6 +427,52 @@ void sp_pool_destroy(sp_pool *pool);
    The caller promises:
    `pool` is NULL or a pool that lives. */
 void sp_set_not_implemented(sp_pool *pool, sp_bool set);
+
+/* Writes the pool's metadata into a buffer of so many bytes, if it fits, and returns how many it takes: NULL and 0 just
+   ask. 0: the pool is NULL. What the blocks hold is not in it; who has the range saves that. Asks for no memory. PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives, and no other call of it is under way. `buffer` may be written, `bytes` bytes. */
+size_t sp_pool_save(sp_pool *pool,
+                    void *buffer,
+                    size_t bytes);
+
+/* Reads what `sp_pool_save` wrote, and checks it: whoever wrote the bytes, an image that was read leads no pool astray.
+   NULL: they are no image, not whole, of another version of the library, or no pool has such metadata; or there is no
+   memory. `sp_last_error` says which. PASSIVE.
+
+   The caller promises:
+   `bytes` may be read, `length` of them. */
+sp_image *sp_image_read(const void *bytes,
+                        size_t length);
+
+/* Frees an image. NULL is allowed.
+
+   The caller promises:
+   `image` came from `sp_image_read`, and nobody uses it any more. */
+void sp_image_free(sp_image *image);
+
+/* Makes the pool what it was when the image was saved, or what another pool of the same geometry was; as often as one
+   likes. False: NULL, or another geometry; nothing has changed then. PASSIVE.
+
+   Where the range begins elsewhere, addresses move with it. Adapters that were made since are no more. Those that were
+   removed since live again, but an extension's memory stays gone. `sp_adapter_restored` gives an extension to one that has
+   none. The host restores what the blocks hold. Callbacks and switches stay as they are.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives, and no other call of it is under way; `image` is NULL or came from `sp_image_read`. */
+sp_bool sp_pool_restore(sp_pool *pool,
+                        const sp_image *image);
+
+/* The extension of the live adapter with this name, the first one if several have it: for a pool that was restored from
+   another one's image, whose adapters have none here. One that has none gets it, as by `sp_adapter_create`. NULL: there is
+   no such adapter, or what that function says. PASSIVE; one call at a time.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `name` is NULL or a string. */
+void *sp_adapter_restored(sp_pool *pool,
+                          const char *name,
+                          size_t extension_bytes);
 
 /* The caller's level, as the system pool's calls see it: the thread's, or what the host's `irql` says if that is
    higher. Without a system pool: the thread's. */

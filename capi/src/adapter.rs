@@ -21,7 +21,7 @@ pub type sp_leak_callback =
 ///
 /// # Safety
 /// NULL, or a string that ends in 0.
-unsafe fn text(string: *const c_char) -> Text {
+pub(crate) unsafe fn text(string: *const c_char) -> Text {
     let mut text = Text::new();
     if string.is_null() {
         return text;
@@ -53,11 +53,7 @@ pub unsafe extern "C" fn sp_adapter_create(
     let (handle, name) = unsafe { (pool.as_ref(), text(name)) };
     let made = handle.ok_or(Why::NullPool).and_then(|handle| {
         with_pool!(handle, pool => {
-            let adapter = pool.add_adapter(name.as_str())?;
-            registry::enter(handle, adapter, extension_bytes).inspect_err(|_| {
-                // It has no blocks.
-                let _ = pool.remove_adapter_with(adapter, |_| {});
-            })
+            registry::enter(handle, extension_bytes, || Ok(pool.add_adapter(name.as_str())?))
         })
     });
     error::told(made, core::ptr::null_mut())

@@ -9,7 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pool::{AdapterError, CreateError};
+use pool::{AdapterError, CreateError, ImageError};
 
 use crate::text::Text;
 
@@ -47,6 +47,10 @@ pub(crate) enum Why {
     Removed,
     Busy,
     Unpinned,
+    NullImage,
+    Image(ImageError),
+    OtherGeometry,
+    NoSuchName,
 }
 
 impl fmt::Display for Why {
@@ -91,6 +95,12 @@ impl fmt::Display for Why {
             Why::NoExtension => "this is no extension of a live adapter",
             Why::Removed => "the adapter has been removed",
             Why::Busy => "another trim is under way",
+            Why::NullImage => "the image is NULL",
+            Why::Image(error) => return write!(f, "{error}"),
+            Why::OtherGeometry => {
+                "the image is one of a pool of another geometry: range_bytes, cpus, accounts, adapters, min_block or magazines"
+            }
+            Why::NoSuchName => "no live adapter has this name",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })
     }

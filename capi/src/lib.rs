@@ -27,6 +27,7 @@
 //! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
 //! | `irql` | functions: the caller's IRQL | `system` |
 //!
 //! The driver kit's names are none of Rust's: the header has them as inline functions, and `c/kit/` as objects of
@@ -42,6 +43,7 @@ mod extended;
 mod handle;
 mod hearer;
 mod host;
+mod image;
 mod irql;
 mod kind;
 mod memory;

@@ -189,14 +189,23 @@ fn reserve(pool: &sp_pool, bytes: usize) -> Result<usize, Why> {
     Err(Why::Places)
 }
 
-/// Maps an extension of so many bytes, zeroed, and makes it the adapter's.
-pub(crate) fn enter(handle: &sp_pool, adapter: AdapterId, bytes: usize) -> Result<*mut c_void, Why> {
+/// Maps an extension of so many bytes, zeroed, and makes it the adapter's that `add` adds: only then, since an adapter that
+/// was added is one life of the pool's, which only a removal ends.
+pub(crate) fn enter(
+    handle: &sp_pool,
+    bytes: usize,
+    add: impl FnOnce() -> Result<AdapterId, Why>,
+) -> Result<*mut c_void, Why> {
     if bytes > LARGEST {
         return Err(Why::ExtensionBytes(bytes));
     }
     let places = bytes.div_ceil(PLACE).max(1);
     let start = reserve(handle, places * PLACE)?;
     let number = number_of(start);
+    let adapter = add().inspect_err(|_| {
+        unmap(start, places * PLACE);
+        leave(&RECORDS[number]);
+    })?;
     let record = &RECORDS[number];
     // ORDERING: Relaxed, all - published by the list and the key. The record is listed under no key yet.
     record.adapter.store(adapter.word(), Ordering::Relaxed);

@@ -127,7 +127,7 @@ fn name(text: &mut Text, handle: &sp_pool, role: &str, adapter: AdapterId) {
     // A text takes what has room.
     let _ = match name {
         Some(name) if !name.as_str().is_empty() => write!(text, ", {role} {name}"),
-        _ => write!(text, ", {role} number {adapter}"),
+        _ => write!(text, ", {role} number {}", adapter.raw()),
     };
 }
 
@@ -154,7 +154,7 @@ fn describe(handle: &sp_pool, found: &Violation) -> Text {
     if let Some(owner) = found.owner {
         name(&mut text, handle, "of adapter", owner);
     }
-    if found.kind != ViolationKind::Leak {
+    if !matches!(found.kind, ViolationKind::Leak | ViolationKind::FenceRefused) {
         name(&mut text, handle, "called for adapter", found.caller);
     }
     text

@@ -84,6 +84,11 @@ fn a_sandbox_that_refuses_membarrier() {
 }
 
 #[test]
+fn metadata_saved_and_restored() {
+    both_ways("image");
+}
+
+#[test]
 fn what_rust_has_too() {
     both_ways("more");
 }

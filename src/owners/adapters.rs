@@ -346,8 +346,13 @@ impl Meta {
         self.change_slot(removing.slot, removing.word, Slot::new(removing.word.life(), VACANT));
     }
 
+    /// The first live adapter with this name, which is cut as an adapter's is.
+    pub(crate) fn adapter_named(&self, name: &str) -> Option<AdapterId> {
+        let name = AdapterName::new(name);
+        self.live_adapters().find(|&id| self.adapter_name(id) == Some(name))
+    }
+
     /// All live adapters.
-    #[cfg(feature = "alloc")]
     pub(crate) fn live_adapters(&self) -> impl Iterator<Item = AdapterId> {
         self.slots().filter_map(|slot| {
             let seen = self.slot(slot);

@@ -32,6 +32,13 @@ impl<P: Platform> Pool<P> {
         self.meta.adapter_name(adapter)
     }
 
+    /// The live adapter with this name, the first one if several have it; for a pool that was
+    /// [restored](Pool::restore) from another one's image, whose handles one has not. Names are cut to
+    /// [`AdapterName::MAX`] bytes. Walks the adapters; any IRQL.
+    pub fn adapter_named(&self, name: &str) -> Option<AdapterId> {
+        self.meta.adapter_named(name)
+    }
+
     /// Removes an adapter and reports what it still has, by tag. The blocks stay allocated and
     /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them. The violation hook hears of them too, as
     /// [`Leak`](crate::ViolationKind::Leak). `report` must not unwind: the adapter would stay half removed.

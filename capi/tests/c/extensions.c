@@ -147,12 +147,35 @@ static void removal_under_calls(void)
     sp_pool_destroy(pool);
 }
 
+/* An adapter that cannot be made costs none of a pool's 65535. */
+static void failures_cost_nothing(void)
+{
+    sp_options options;
+    sp_pool *pool;
+    PVOID extension;
+    int n;
+
+    memset(&options, 0, sizeof(options));
+    options.size = sizeof(options);
+    options.range_bytes = 1 << 16;
+    options.adapters = 1;
+    pool = sp_pool_create_with(&options);
+    for (n = 0; n < 70000; n++)
+        CHECK(sp_adapter_create(pool, "none", (size_t)1 << 60) == NULL);
+    CHECK((extension = sp_adapter_create(pool, "one", 8)) != NULL);
+    CHECK(sp_adapter_create(pool, "two", 8) == NULL && sp_last_error()[0] != 0);
+    CHECK(sp_adapter_remove(extension, NULL, NULL) == 0);
+    CHECK(sp_adapter_create(pool, "two", 8) != NULL);
+    sp_pool_destroy(pool);
+}
+
 int main(void)
 {
     before_there_is_a_pool();
     /* Once for each library: it takes long. */
     if (strcmp(getenv("STORPORT_POOL_COMMIT"), "portable") != 0) limits();
     left_behind();
+    failures_cost_nothing();
     removal_under_calls();
     puts("extensions: ok");
     return 0;
