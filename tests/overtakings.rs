@@ -148,6 +148,35 @@ fn a_search_for_accounts_and_a_removal() {
     });
 }
 
+/// A removal that has found the account which keeps a tag's totals, and an adapter that needs just that one: what the
+/// removed one has counted does not become the other's.
+#[test]
+fn a_removal_and_the_account_that_keeps_its_tag() {
+    at_each(|at| {
+        let pool = pool(4, 16);
+        let lives = pool.add_adapter("lives").unwrap();
+        let comes_and_goes = |times: u32| {
+            let id = pool.add_adapter("goes").unwrap();
+            (0..times).for_each(|_| must_free(&pool, id, alloc_tag(&pool, id, 64, numbered(99)).unwrap()));
+            id
+        };
+        pool.remove_adapter(comes_and_goes(1)).unwrap();
+        let goes = comes_and_goes(1000);
+        let other = pool.clone();
+        let needs_all_accounts = move || {
+            (0..40)
+                .for_each(|n| must_free(&other, lives, alloc_tag(&other, lives, 64, numbered(n)).unwrap()));
+        };
+        let (_, reached) = overtaken(at, needs_all_accounts, || pool.remove_adapter(goes).unwrap());
+        let snapshot = pool.snapshot();
+        let its = snapshot.accounts.iter().filter(|row| row.adapter == Some(lives));
+        let allocs: u64 = its.map(|row| row.totals.allocs).sum();
+        assert_eq!(allocs, if reached { 40 } else { 0 }, "operation {at}");
+        assert_eq!(totals(&snapshot).0, 1001 + allocs);
+        reached
+    });
+}
+
 /// An allocation that its adapter's removal overtakes, and another adapter that gets all accounts: no count of the one
 /// is the other's. `tags`: so many that the adapter has used before.
 fn an_allocation_and_its_adapters_removal(tags: u32, bytes: u32) {

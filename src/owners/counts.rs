@@ -76,11 +76,12 @@ impl Meta {
         add_to_cell(self.other_cell(self.gone_other(), class), count, || true);
     }
 
-    /// Frees the word of a settled account; its counts go to another one.
-    pub(crate) fn retire(&self, account: Account, key: Key, into: Account) {
+    /// Frees the word of a settled account; its counts go to another one that was found with this key. When that is another
+    /// owner's by now, to the *other* account of the gone.
+    pub(crate) fn retire(&self, account: Account, key: Key, into: Account, found: Key) {
         let leaving = Key::leaving(self.generation_number());
         if self.retag(account, key, leaving) {
-            self.pour(account, leaving, into, self.account_key(into).open());
+            self.pour(account, leaving, into, found);
             self.change_account(account, leaving, UNUSED);
         }
     }
@@ -94,7 +95,9 @@ impl Meta {
         if keeper.is_none() && self.ever_counted(account) {
             self.retag(account, key, gone.closed());
         } else {
-            self.retire(account, key, keeper.unwrap_or(self.gone_other()));
+            let other = self.gone_other();
+            let (into, found) = keeper.map_or((other, self.account_key(other)), |keeper| (keeper, gone));
+            self.retire(account, key, into, found);
         }
     }
 }

@@ -58,7 +58,7 @@ impl Meta {
                 continue;
             }
             if all {
-                self.retire(account, key.open(), Account::ORPHANS);
+                self.retire(account, key.open(), Account::ORPHANS, self.account_key(Account::ORPHANS));
             } else {
                 self.bury(account, key.open());
             }

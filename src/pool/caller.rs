@@ -69,8 +69,8 @@ impl Caller {
     /// From the two words of a table.
     ///
     /// # Safety
-    /// Each is a word of a `Caller` that [`into_raw`](Caller::into_raw) took apart. (If they are not of the same one,
-    /// the pool meets another's adapter, which it refuses.)
+    /// Each is a word of a `Caller` that [`into_raw`](Caller::into_raw) took apart. (If they are not of the same one, the
+    /// call is made for some adapter of the pool, or refused: pools give out the same numbers.)
     #[must_use]
     #[inline(always)]
     pub const unsafe fn from_raw(pool: NonNull<u8>, adapter: u32) -> Caller {
