@@ -64,7 +64,7 @@ pub use pool::source::PoolOptions;
 pub use pool::statics::static_metadata_bytes;
 #[cfg(not(storport_pool_loom))]
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
-pub use pool::usage::Usage;
+pub use pool::usage::{TagUsage, Usage};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
