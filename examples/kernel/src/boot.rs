@@ -11,9 +11,19 @@ use crate::cpu::{MOST_CPUS, Stack};
 
 global_asm!(include_str!("boot.s"), options(att_syntax));
 
-/// The stacks on which CPUs begin and threads run. `boot.s` knows their size.
+/// Bytes of a thread's stack; `boot.s` knows it, too. A release build takes a tenth of it, a debug build more than half:
+/// the pool's control block is made on the stack, and a debug build copies it. Nothing guards the end.
+const THREAD_STACK: usize = 256 << 10;
+
+/// The stacks on which CPUs begin and threads run.
 #[unsafe(no_mangle)]
-static mut THREAD_STACKS: [Stack<65536>; MOST_CPUS] = [const { Stack([0; 65536]) }; MOST_CPUS];
+static mut THREAD_STACKS: [Stack<THREAD_STACK>; MOST_CPUS] = [const { Stack([0; THREAD_STACK]) }; MOST_CPUS];
+
+/// How many bytes of the threads' stacks were used at most.
+pub fn stack_used() -> usize {
+    // SAFETY: addresses of statics.
+    (0..MOST_CPUS).map(|cpu| Stack::used(unsafe { &raw const THREAD_STACKS[cpu] })).max().unwrap_or(0)
+}
 
 #[unsafe(export_name = "MOST_CPUS")]
 static MOST: u32 = MOST_CPUS as u32;

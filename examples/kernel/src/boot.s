@@ -77,7 +77,7 @@ start_64:
     jae halt
     movl %edi, %eax
     incl %eax
-    shll $16, %eax                      # 64 KiB of stack each
+    shll $18, %eax                      # 256 KiB of stack each
     leaq THREAD_STACKS(%rax), %rsp
     xorl %ebp, %ebp
     call enter

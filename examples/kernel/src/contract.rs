@@ -70,13 +70,13 @@ fn exercise<P: Platform>(pool: &Pool<P>, touch: bool) {
         let found = irql::raise(level);
         let half = if level == Irql::PASSIVE { 0 } else { 128 };
         let mut status = Status::SUCCESS;
-        for n in half..half + 128 {
+        for (n, block) in blocks.iter_mut().enumerate().skip(half).take(128) {
             if status == Status::SUCCESS {
-                status = pool.allocate(disk, 16 * (n as u32 + 1), tag!("Srb0"), Some(&mut blocks[n]));
+                status = pool.allocate(disk, 16 * (n as u32 + 1), tag!("Srb0"), Some(block));
             }
-            if touch {
+            if touch && status == Status::SUCCESS {
                 // SAFETY: the block is ours, inside the static array.
-                unsafe { (blocks[n] as *mut u64).write(n as u64) };
+                unsafe { (*block as *mut u64).write(n as u64) };
             }
         }
         let (least, most) = (16 * (half + 1), 16 * (half + 128));

@@ -7,11 +7,34 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
+use crate::must;
+
 /// The most CPUs that the kernel is built for.
 pub const MOST_CPUS: usize = 4;
 
 #[repr(C, align(16))]
 pub struct Stack<const BYTES: usize>(pub [u8; BYTES]);
+
+impl<const BYTES: usize> Stack<BYTES> {
+    /// How many bytes of a stack were used, ever: what is not zero, and above. Ends the kernel if all were.
+    pub fn used(stack: *const Stack<BYTES>) -> usize {
+        let words = stack.cast::<u64>();
+        // SAFETY: inside the stack, which is a static's. Others may write it meanwhile, so the loads are volatile.
+        let unused = (0..BYTES / 8).take_while(|&n| unsafe { words.add(n).read_volatile() } == 0).count();
+        must!(unused > 64, "a stack of {BYTES} bytes was used up");
+        BYTES - unused * 8
+    }
+}
+
+/// How many bytes of the stacks of interrupts were used at most.
+pub fn stack_used() -> usize {
+    let stacks = (0..MOST_CPUS).flat_map(|cpu| (0..4).map(move |stack| (cpu, stack)));
+    // SAFETY: addresses in a static.
+    stacks
+        .map(|(cpu, n)| Stack::used(unsafe { &raw const (*CPUS.0.get())[cpu].stacks[n] }))
+        .max()
+        .unwrap_or(0)
+}
 
 /// Bytes of each stack of an interrupt: allocate's longest way takes 4 KiB, in a debug build more.
 const INTERRUPT_STACK: usize = 32 << 10;

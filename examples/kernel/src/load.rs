@@ -17,6 +17,9 @@ use crate::ledger::{Held, Kernel, Kind, add, allocate, free};
 use crate::memory::KERNEL;
 use crate::{apic, cpu, flags, irql, must, quiet, removal, report, verdict};
 
+/// A debug build takes twenty instructions where a release build takes one.
+const SLOWER: u32 = if cfg!(debug_assertions) { 20 } else { 1 };
+
 /// The adapter that stays.
 static DISK: AtomicU64 = AtomicU64::new(0);
 /// How many interruptions are wanted.
@@ -205,17 +208,23 @@ pub fn tick(address: u64, found: Irql) {
             try_above_dispatch(pool, table);
         }
         send_errands(me, random);
-        // The second half: at the level that was interrupted.
+        // The second half: at the level that was interrupted, and at times with interrupts off, so that the fence of an
+        // allocation there must answer the fences of others by itself.
         irql::lower(found);
+        let off = random >> 4 & 7 == 0;
+        if off {
+            flags::off();
+        }
         step(pool, table, Kind::Handler);
         step(pool, table, Kind::Handler);
+        flags::restore(off);
         irql::raise(Irql::CLOCK);
         report::interrupted(me, found, address);
     }
     // Mostly soon, sometimes late: else the threads would get nowhere. Ticks are the instructions of all CPUs together,
     // where they count instructions.
     let ticks = if random >> 20 & 7 == 0 { 8192 } else { 256 };
-    apic::arm((50 + (random >> 24) as u32 % ticks) * quiet::cpus());
+    apic::arm((50 + (random >> 24) as u32 % ticks) * quiet::cpus() * SLOWER);
 }
 
 /// Both routines must refuse, and the block stays as it is.

@@ -66,6 +66,7 @@ fn main() -> ! {
     // Nobody is there to answer a fence; it must not wait for them.
     report::nothing_is_lost(pool);
     if boot::option("count") == Some(1) {
+        measure::check();
         measure::run(pool, "masked");
         if let Some(guest) = memory::GUEST.get() {
             measure::run(guest, "portable");

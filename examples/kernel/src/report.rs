@@ -8,7 +8,7 @@ use storport_pool::{HookRecord, Irql, Status, Violation, ViolationKind, tag};
 
 use crate::cpu::MOST_CPUS;
 use crate::ledger::{self, Kernel, Kind, get};
-use crate::{load, must, quiet, removal, say, verdict};
+use crate::{boot, cpu, load, must, quiet, removal, say, verdict};
 
 /// Interruptions after which allocations and frees were made, by CPU and by the level that was interrupted.
 static INTERRUPTIONS: [[AtomicU64; 3]; MOST_CPUS] = [const { [const { AtomicU64::new(0) }; 3] }; MOST_CPUS];
@@ -135,6 +135,7 @@ pub fn load() {
     );
     say!("{} trims, {} refused beside another", get(&load::TRIMS), get(&load::BUSY));
     say!("{} adapters removed, which left {} blocks", removal::gone(), get(&removal::LEFT));
+    say!("stacks: {} bytes of a thread's, {} of an interrupt's", boot::stack_used(), cpu::stack_used());
     must!(
         get(&ledger::MOVED) > 0 && get(&load::TRIMS) > 0 && get(&removal::LEFT) > 0,
         "some of it never happened"
