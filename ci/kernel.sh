@@ -22,23 +22,28 @@ kernel() {
     echo "$target/$folder/kernel"
 }
 
-# run <kernel> <cpus> <interruptions> <seconds>: leaves its output in $log; the status is 0 if it passed, 1 if it found
-# something wrong itself, 2 if it did neither: it hung, or fell over.
-# One instruction is one tick (`-icount shift=0`): so each run of a kernel is the same, and interrupts come at any
-# instruction. `sleep=off`: time that nobody uses is skipped.
+# How qemu runs the CPUs. `counted`: one after the other, and one instruction is one tick. So each run of a kernel is the
+# same, interrupts come at any instruction, and time that nobody uses is skipped. `parallel`: each on a thread of its
+# own, so they truly run at once; interrupts come between qemu's blocks of instructions.
+counted="-accel tcg -icount shift=0,sleep=off"
+parallel="-accel tcg,thread=multi"
+
+# run <way> <kernel> <cpus> <seconds> <options of the kernel>: leaves its output in $log. The status is 0 if it passed, 1
+# if it found something wrong itself, 2 if it did neither: it hung, or fell over.
 run() {
-    local status=0 start=$SECONDS verdict
-    timeout "$4" qemu-system-x86_64 -accel tcg -icount shift=0,sleep=off -smp "$2" -m 64 -nodefaults -no-reboot \
-        -display none -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=1 -kernel "$1" \
-        -append "cpus=$2 interruptions=$3 count=1" >"$log" 2>&1 </dev/null || status=$?
+    local way=$1 binary=$2 cpus=$3 seconds=$4 status=0 start=$SECONDS verdict
+    # shellcheck disable=SC2086
+    timeout "$seconds" qemu-system-x86_64 $way -smp "$cpus" -m 64 -nodefaults -no-reboot -display none -serial stdio \
+        -device isa-debug-exit,iobase=0xf4,iosize=1 -kernel "$binary" -append "cpus=$cpus $5" \
+        >"$log" 2>&1 </dev/null || status=$?
     verdict=$(tail -n 1 "$log" | tr -d '\r')
     case "$status $verdict" in
     "33 verdict: passed") status=0 ;;
     "35 verdict: FAILED") status=1 ;;
-    "124 "*) echo "no verdict within $4 seconds" >>"$log"; status=2 ;;
+    "124 "*) echo "no verdict within $seconds seconds" >>"$log"; status=2 ;;
     *) echo "no verdict; qemu ended with status $status" >>"$log"; status=2 ;;
     esac
-    echo "   $1, $2 CPUs: $((SECONDS - start)) s"
+    echo "   $binary, $cpus CPUs, $5: $((SECONDS - start)) s"
     return $status
 }
 
@@ -50,21 +55,22 @@ for profile in dev release; do
     fi
 done
 
-# good <kernel> <cpus> <interruptions> <seconds>
+# good: run, and it must pass.
 good() {
     run "$@" || { cat "$log" >&2; echo "the kernel failed: $*" >&2; exit 1; }
 }
-good target/debug/kernel 2 20000 120
-good target/release/kernel 2 1000000 300
+good "$counted" target/debug/kernel 2 120 "interruptions=20000 count=1 pace=20"
+good "$parallel" target/release/kernel 2 120 "interruptions=100000 pace=10"
+good "$counted" target/release/kernel 2 300 "interruptions=1000000 count=1"
 cat "$log"
-good target/release/kernel 4 1000000 300
+good "$counted" target/release/kernel 4 300 "interruptions=1000000 count=1"
 sed -n '/^CPU 0/,$p' "$log"
 
 # What is wrong must be found wrong, by the kernel's own checks.
 for wrong in no-mask no-fence; do
     binary=$(kernel release "$wrong")
     status=0
-    run "$binary" 4 1000000 120 || status=$?
+    run "$counted" "$binary" 4 120 "interruptions=1000000 count=1" || status=$?
     if [ $status != 1 ]; then
         tail -n 20 "$log" >&2
         echo "the kernel with $wrong was not found out" >&2

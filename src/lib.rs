@@ -73,3 +73,8 @@ pub use sync::steps;
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The kernel in the page for those who port, compiled.
+#[cfg(all(doctest, feature = "std", target_arch = "x86_64"))]
+#[doc = include_str!("../docs/PORTING.md")]
+struct Porting;

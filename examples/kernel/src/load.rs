@@ -7,7 +7,7 @@
 
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use storport_pool::{AdapterId, Irql, Status, tag};
 
@@ -17,8 +17,9 @@ use crate::ledger::{Held, Kernel, Kind, add, allocate, free};
 use crate::memory::KERNEL;
 use crate::{apic, cpu, flags, irql, must, quiet, removal, report, verdict};
 
-/// A debug build takes twenty instructions where a release build takes one.
-const SLOWER: u32 = if cfg!(debug_assertions) { 20 } else { 1 };
+/// How much longer the timer waits: 1 suits a release build whose ticks are instructions. A debug build takes twenty
+/// where that takes one.
+static PACE: AtomicU32 = AtomicU32::new(1);
 
 /// The adapter that stays.
 static DISK: AtomicU64 = AtomicU64::new(0);
@@ -120,9 +121,10 @@ fn disk() -> AdapterId {
 }
 
 /// Prepares the load. By the first CPU, before the others have work.
-pub fn prepare(pool: &Kernel, cpus: u32, interruptions: u64) {
+pub fn prepare(pool: &Kernel, cpus: u32, interruptions: u64, pace: u32) {
     let Ok(adapter) = pool.add_adapter("disk") else { verdict::fail(format_args!("no adapter")) };
-    // ORDERING: Relaxed, twice - the others have no work yet.
+    // ORDERING: Relaxed, three times - the others have no work yet.
+    PACE.store(pace, Ordering::Relaxed);
     DISK.store(adapter.word().into(), Ordering::Relaxed);
     WANTED.store(interruptions, Ordering::Relaxed);
     quiet::set_cpus(cpus);
@@ -223,8 +225,10 @@ pub fn tick(address: u64, found: Irql) {
     }
     // Mostly soon, sometimes late: else the threads would get nowhere. Ticks are the instructions of all CPUs together,
     // where they count instructions.
+    // ORDERING: Relaxed - as in `disk`.
+    let pace = PACE.load(Ordering::Relaxed);
     let ticks = if random >> 20 & 7 == 0 { 8192 } else { 256 };
-    apic::arm((50 + (random >> 24) as u32 % ticks) * quiet::cpus() * SLOWER);
+    apic::arm((50 + (random >> 24) as u32 % ticks) * quiet::cpus() * pace);
 }
 
 /// Both routines must refuse, and the block stays as it is.

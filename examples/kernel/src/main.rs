@@ -12,7 +12,7 @@
 //! | `work.rs`, `verdict.rs` | who does it, and how it ends |
 //!
 //! The loader's command line: `cpus=` says how many CPUs must come, `interruptions=` how many the pool must survive,
-//! `count=1` that the time stamp counts instructions.
+//! `pace=` how many times longer the timer waits in between, and `count=1` that the time stamp counts instructions.
 #![no_std]
 #![no_main]
 
@@ -52,7 +52,8 @@ fn main() -> ! {
 
     let interruptions = boot::option("interruptions").unwrap_or(10_000);
     pool.set_violation_hook(Some(&report::HOOK));
-    load::prepare(pool, cpus, interruptions);
+    let pace = boot::option("pace").unwrap_or(1) as u32;
+    load::prepare(pool, cpus, interruptions, pace);
     work::give(work::LOAD, cpus);
     load::run();
     work::wait(cpus);
