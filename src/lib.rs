@@ -72,7 +72,7 @@ pub use pool::source::PoolOptions;
 pub use pool::statics::static_metadata_bytes;
 #[cfg(not(storport_pool_loom))]
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
-pub use pool::usage::Usage;
+pub use pool::usage::{TagUsage, Usage};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
@@ -81,3 +81,8 @@ pub use sync::steps;
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The kernel in the page for those who port, compiled.
+#[cfg(all(doctest, feature = "std", target_arch = "x86_64"))]
+#[doc = include_str!("../docs/PORTING.md")]
+struct Porting;

@@ -43,6 +43,7 @@ fn a_snapshot_counts_everything<W: Way>() {
     }
     let snapshot = pool.snapshot();
     assert_eq!(snapshot.tags.iter().map(|row| row.tag).collect::<Vec<_>>(), [ONE, TWO]);
+    check_tags(&pool, &snapshot);
     let requested = 1 + 16 + 17 + 100 + 4096 + 4097 + 40_000;
     let taken = 16 + 16 + 32 + 112 + 4096 + 8192 + 65_536;
     let one = &snapshot.tags[0].totals;
@@ -151,6 +152,7 @@ fn tags_without_an_account_share_the_other_row<W: Way>() {
         must_free(&pool, id, address);
     }
     let snapshot = pool.snapshot();
+    check_tags(&pool, &snapshot);
     assert_eq!(totals(&snapshot), (40, 40, 0));
     assert!(snapshot.other >= 24);
     assert!(heard.take().is_empty());

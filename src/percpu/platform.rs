@@ -385,21 +385,35 @@ pub unsafe trait MaskInterrupts: Host {
     /// What `mask` found, for `unmask` to restore.
     type State;
 
-    /// Masks interrupts (or raises to DISPATCH), nesting.
+    /// Masks interrupts (or raises to a level that keeps all callers out, and the interrupt of the fence), nesting.
     fn mask(&self) -> Self::State;
 
     /// Restores what `mask` found.
     fn unmask(&self, state: Self::State);
 
-    /// Waits until masked sections that began on `cpu` before the call have ended. Called by
-    /// allocate's slowest path and by host calls, unmasked; never by free. Several CPUs may fence each
-    /// other at once, at DISPATCH: while it waits, it must answer the fences of others.
+    /// Waits until masked sections that began on `cpu` before the call have ended. Called by allocate's slowest path and by
+    /// host calls, never by free: outside of sections, at DISPATCH or below.
     ///
-    /// It is called for every number below [`Config::cpus`](crate::Config::cpus): the caller's own CPU and those that
-    /// are off or halted included, where it may return at once, since no section is under way there. (A CPU that halts
-    /// must let this interrupt wake it, or count as off.) Code that runs with interrupts off may call free, and
-    /// allocate only if this can wait there: its slowest path fences, and two CPUs that fence each other with
-    /// interrupts off wait for ever. The interrupt by which it fences must be masked in sections, too: else it
-    /// would be acknowledged inside of one.
+    /// It is called for every number below [`Config::cpus`](crate::Config::cpus):
+    ///
+    /// * **The caller's own**: it may return at once. The caller is in no section.
+    /// * **A CPU that is off**, or has not begun: at once, too. A CPU says that it is on, followed by a full fence
+    ///   (`SeqCst`), before its first call of the pool, and that it is off after its last one. Whoever waits for it then
+    ///   looks at that again.
+    /// * **A CPU that is halted** is on, if this interrupt wakes it. One that halts with interrupts off never answers: it
+    ///   must count as off.
+    ///
+    /// Several CPUs may fence each other at once. While it waits, it must answer the fences of others: by the interrupt,
+    /// or, if the caller has interrupts off, by looking for them. So an answer may come twice, and interrupts may come as
+    /// one: answer by a number that only grows.
+    ///
+    /// Code that runs with interrupts off may call free, and allocate if this answers by looking; else two such CPUs wait
+    /// for each other for ever. A CPU that waits with interrupts off for anything else, such as a spinlock, answers nobody:
+    /// whoever holds that must not allocate.
+    ///
+    /// The interrupt by which it fences must be masked in sections, too: else it would be answered inside of one. To raise
+    /// to DISPATCH is not enough for one of a higher level.
+    ///
+    /// `examples/kernel/src/host.rs` has one that does all this.
     fn fence(&self, cpu: u32);
 }

@@ -1,7 +1,9 @@
 //! A pool's sums, without a snapshot's memory.
 
+use crate::contract::tag::PoolTag;
+use crate::layout::block::Account;
 use crate::layout::classes::{CLASSES, Class, LARGE};
-use crate::owners::accounts::UNUSED;
+use crate::owners::accounts::{Key, UNUSED};
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::stock::large::spans_for;
@@ -33,29 +35,128 @@ pub struct Usage {
     pub violations: u64,
 }
 
+/// Sums over all blocks of a tag, whichever adapter has or had them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TagUsage {
+    /// The tag; 0xFFFF_FFFF for all that count in *other* rows ([`Config::accounts`](crate::Config::accounts)).
+    pub tag: PoolTag,
+    /// Blocks that were allocated, ever.
+    pub allocs: u64,
+    /// Blocks that were freed, ever.
+    pub frees: u64,
+    /// Blocks that are allocated now.
+    pub live: u64,
+    /// Bytes that were requested for the live blocks.
+    pub bytes_requested: u64,
+    /// Bytes of the range that the live blocks take.
+    pub bytes_occupied: u64,
+}
+
+/// Sums over live blocks.
+#[derive(Default)]
+struct Live {
+    blocks: u64,
+    requested: u64,
+    occupied: u64,
+    /// Slabs that changed their use while they were walked, twice.
+    changing: u64,
+}
+
 impl<P: Platform> Pool<P> {
     /// A snapshot's sums over all tags. Asks for no memory. Exact when no call is in flight; frees are never negative at
     /// any time. PASSIVE; walks all states.
     pub fn usage(&self) -> Usage {
         let meta = &self.meta;
-        let (control, size) = (meta.control(), meta.span_size());
-        let mut usage = Usage {
-            range_bytes: self.range().1,
-            violations: self.violations(),
-            // ORDERING: Relaxed - a statistic.
-            contended: control.contended.load(Ordering::Relaxed),
-            ..Usage::default()
-        };
         // The walk comes before the counters (I8).
-        for span in 0..control.geometry.spans {
+        let live = self.live(|_| true);
+        let used = self.accounts_in_use().map(|(account, _)| self.allocs(account));
+        let allocs = used.sum::<u64>();
+        Usage {
+            allocs,
+            frees: allocs.saturating_sub(live.blocks),
+            live: live.blocks,
+            bytes_requested: live.requested,
+            bytes_occupied: live.occupied,
+            free_bytes: u64::from(meta.count_free_spans()) * u64::from(meta.span_size().bytes()),
+            range_bytes: self.range().1,
+            changing: live.changing,
+            // ORDERING: Relaxed - a statistic.
+            contended: meta.control().contended.load(Ordering::Relaxed),
+            violations: self.violations(),
+        }
+    }
+
+    /// Visits each tag that was ever counted, in the order of the tags' characters: PoolMon's table, without a snapshot's
+    /// memory. Exact when no call is in flight, as [`usage`](Pool::usage). PASSIVE; walks all states once for each tag.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let _ = pool.allocate(disk, 208, tag!("VioS"), Some(&mut 0));
+    /// pool.for_each_tag(|row| {
+    ///     println!("{} {:8} {:8} {:8} {:8}", row.tag, row.allocs, row.frees, row.live, row.bytes_requested);
+    ///     assert_eq!((row.tag, row.live, row.bytes_requested), (tag!("VioS"), 1, 208));
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_each_tag(&self, mut visit: impl FnMut(TagUsage)) {
+        let tags = |above: Option<PoolTag>| {
+            let tags = self.accounts_in_use().map(|(_, key)| key.tag());
+            tags.filter(|tag| above.is_none_or(|last| last.bytes() < tag.bytes()))
+                .min_by_key(|tag| tag.bytes())
+        };
+        // Always upwards: whatever accounts change meanwhile, each tag is visited once at most, and this ends.
+        let mut next = tags(None);
+        while let Some(tag) = next {
+            // The walk comes before the counters (I8).
+            let live = self.live(|key| key.tag() == tag);
+            let its = self.accounts_in_use().filter(|(_, key)| key.tag() == tag);
+            let allocs = its.map(|(account, _)| self.allocs(account)).sum::<u64>();
+            if allocs > 0 {
+                visit(TagUsage {
+                    tag,
+                    allocs,
+                    frees: allocs.saturating_sub(live.blocks),
+                    live: live.blocks,
+                    bytes_requested: live.requested,
+                    bytes_occupied: live.occupied,
+                });
+            }
+            next = tags(Some(tag));
+        }
+    }
+
+    /// The accounts that count, and whose they are.
+    fn accounts_in_use(&self) -> impl Iterator<Item = (Account, Key)> {
+        let meta = &self.meta;
+        let accounts = meta.accounts().chain(meta.other_accounts());
+        accounts.map(|account| (account, meta.account_key(account).open())).filter_map(|(account, key)| {
+            // One that is being emptied is on its way to the *other* row of the gone, perhaps.
+            let gone = || meta.account_key(meta.gone_other()).open();
+            (key != UNUSED.open()).then(|| (account, if key.is_leaving() { gone() } else { key }))
+        })
+    }
+
+    /// Allocations that an account has counted.
+    fn allocs(&self, account: Account) -> u64 {
+        (0..CLASSES as u8).map(|class| self.meta.count(account, Class(class))).sum()
+    }
+
+    /// Sums over the live blocks that such accounts have counted.
+    fn live(&self, counts: impl Fn(Key) -> bool) -> Live {
+        let (meta, size) = (&self.meta, self.meta.span_size());
+        let mut total = Live::default();
+        for span in 0..meta.control().geometry.spans {
             let sums = || {
-                let mut sums = Usage::default();
+                let mut sums = Live::default();
                 let stable = meta.walk_span(span, |live| {
                     // One that is changing hands is seen by the next look.
-                    if meta.key_of(live.state, live.record).is_some() {
-                        sums.live += 1;
-                        sums.bytes_requested += u64::from(live.record.bytes);
-                        sums.bytes_occupied += match live.class {
+                    if meta.key_of(live.state, live.record).is_some_and(&counts) {
+                        sums.blocks += 1;
+                        sums.requested += u64::from(live.record.bytes);
+                        sums.occupied += match live.class {
                             LARGE => u64::from(spans_for(live.record.bytes, size)) * u64::from(size.bytes()),
                             class => class.bytes().into(),
                         };
@@ -64,21 +165,13 @@ impl<P: Platform> Pool<P> {
                 stable.then_some(sums)
             };
             let Some(sums) = sums().or_else(sums) else {
-                usage.changing += 1;
+                total.changing += 1;
                 continue;
             };
-            usage.live += sums.live;
-            usage.bytes_requested += sums.bytes_requested;
-            usage.bytes_occupied += sums.bytes_occupied;
+            total.blocks += sums.blocks;
+            total.requested += sums.requested;
+            total.occupied += sums.occupied;
         }
-        let accounts = meta.accounts().chain(meta.other_accounts());
-        for account in accounts.filter(|&account| meta.account_key(account) != UNUSED) {
-            for class in (0..CLASSES as u8).map(Class) {
-                usage.allocs += meta.count(account, class);
-            }
-        }
-        usage.frees = usage.allocs.saturating_sub(usage.live);
-        usage.free_bytes = u64::from(meta.count_free_spans()) * u64::from(size.bytes());
-        usage
+        total
     }
 }

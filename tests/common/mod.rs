@@ -113,6 +113,19 @@ pub fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
     (sum(|t| t.allocs), sum(|t| t.frees), sum(|t| t.live))
 }
 
+/// The table of tags that asks for no memory says what a snapshot at rest says.
+pub fn check_tags<P: Platform>(pool: &Pool<P>, snapshot: &Snapshot) {
+    let mut rows = snapshot.tags.iter();
+    pool.for_each_tag(|row| {
+        let want = rows.next().expect("a row more than in the snapshot");
+        let totals = &want.totals;
+        assert_eq!((row.tag, row.allocs, row.frees), (want.tag, totals.allocs, totals.frees));
+        let live = (totals.live, totals.bytes_requested, totals.bytes_occupied);
+        assert_eq!((row.live, row.bytes_requested, row.bytes_occupied), live, "{}", row.tag);
+    });
+    assert_eq!(rows.next(), None);
+}
+
 /// Everything in a snapshot but the number of violations.
 pub fn picture<P: Platform>(pool: &Pool<P>) -> String {
     let mut snapshot = pool.snapshot();

@@ -74,6 +74,7 @@ impl<W: Way> Model<W> {
         assert_eq!(add_up(got), want);
         let by_tag = snapshot.tags.iter().map(|row| (key(AdapterId::ORPHANS, row.tag).1, sums(&row.totals)));
         assert_eq!(add_up(by_tag), add_up(want.into_iter().map(|((_, tag), row)| (tag, row))));
+        check_tags(&self.pool, snapshot);
     }
 
     fn check_classes(&self, snapshot: &Snapshot) {
