@@ -50,6 +50,7 @@ pub use percpu::{
 #[cfg(feature = "std")]
 pub use percpu::{
     native::{Commit, Native},
+    tag::{TagScope, with_tag},
     thread::IrqlGuard,
 };
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
@@ -65,6 +66,8 @@ pub use pool::source::PoolOptions;
 pub use pool::statics::static_metadata_bytes;
 #[cfg(not(storport_pool_loom))]
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use pool::tagged::TaggedAlloc;
 pub use pool::usage::Usage;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]

@@ -6,6 +6,8 @@ pub(crate) mod backing;
 pub(crate) mod caller;
 pub(crate) mod handle;
 pub(crate) mod hooks;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod layouts;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]
@@ -14,4 +16,8 @@ pub(crate) mod snapshot;
 pub(crate) mod source;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod statics;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod stop;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod tagged;
 pub(crate) mod usage;
