@@ -46,7 +46,7 @@ impl Write for Text {
 /// Past std's lock, which the code below a handler may hold.
 #[cfg(target_os = "linux")]
 fn write_to_stderr(mut text: &[u8]) {
-    use std::os::fd::BorrowedFd;
+    use rustix::fd::BorrowedFd;
 
     // SAFETY: a number, used while the program is being stopped; if nothing is open there, the write fails.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
