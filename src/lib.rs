@@ -53,6 +53,8 @@ pub use percpu::{
     tag::{TagScope, with_tag},
     thread::IrqlGuard,
 };
+#[cfg(feature = "allocator-api2")]
+pub use pool::adaptor::Tagged;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::caller::Caller;
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};

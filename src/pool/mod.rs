@@ -1,12 +1,14 @@
 //! What a host sees: the pool, its adapters, where its memory comes from, and what it tells.
 
+#[cfg(feature = "allocator-api2")]
+pub(crate) mod adaptor;
 #[cfg(feature = "std")]
 pub(crate) mod backing;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod caller;
 pub(crate) mod handle;
 pub(crate) mod hooks;
-#[cfg(all(feature = "std", not(storport_pool_loom)))]
+#[cfg(any(feature = "allocator-api2", all(feature = "std", not(storport_pool_loom))))]
 pub(crate) mod layouts;
 pub(crate) mod removal;
 pub(crate) mod safe;
