@@ -36,7 +36,7 @@ const ADAPTER: &str = "program";
 ///
 /// let parsed = with_tag(tag!("Json"), || vec![1u64, 2, 3]);
 /// let snapshot = GLOBAL.pool().unwrap().snapshot();
-/// let row = snapshot.tags.iter().find(|row| row.tag == Some(tag!("Json"))).unwrap();
+/// let row = snapshot.tags.iter().find(|row| row.tag == tag!("Json")).unwrap();
 /// assert_eq!(row.totals.bytes_requested, 24);
 /// # drop(parsed);
 /// ```
