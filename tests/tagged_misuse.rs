@@ -13,7 +13,7 @@ use quiet::Quiet;
 use storport_pool::{Status, TaggedAlloc, Violation, ViolationKind, tag};
 
 #[global_allocator]
-static GLOBAL: Quiet = Quiet::new();
+static GLOBAL: Quiet = Quiet;
 
 static TELLS: TaggedAlloc = TaggedAlloc::new(tag!("Tell"), 1 << 20);
 static STOPS: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 20).abort_on_misuse(true);
@@ -51,7 +51,7 @@ fn misuse(of: &TaggedAlloc, case: &str) -> u64 {
     }
 }
 
-/// The address, for the parent; and from here on nobody may ask for memory.
+/// The address, for the parent; and from here on this thread may not ask for memory.
 fn say(address: u64) {
     if std::env::var_os(CASE).is_some() {
         println!("address {address}");

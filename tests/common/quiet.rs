@@ -1,32 +1,30 @@
 //! A global allocator that tells whether a piece of code asks it for memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 
-/// The system's allocator; while it is shut, a call ends the process.
-pub struct Quiet {
-    shut: AtomicBool,
+/// The system's allocator; a call of a thread that has shut it ends the process.
+pub struct Quiet;
+
+thread_local! {
+    static SHUT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What the process ends with.
 pub const ASKED: i32 = 99;
 
 impl Quiet {
-    pub const fn new() -> Quiet {
-        Quiet { shut: AtomicBool::new(false) }
-    }
-
-    /// From now on, nobody may ask for memory.
+    /// From now on, this thread may not ask for memory.
     pub fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+        SHUT.set(true);
     }
 
     pub fn open(&self) {
-        self.shut.store(false, Ordering::SeqCst);
+        SHUT.set(false);
     }
 
     fn look(&self) {
-        if self.shut.load(Ordering::SeqCst) {
+        if SHUT.get() {
             // SAFETY: ends the process, without another call.
             unsafe { nix::libc::_exit(ASKED) };
         }
