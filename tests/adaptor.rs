@@ -132,6 +132,19 @@ fn grows_and_shrinks_where_it_is<W: Way>() {
             own.deallocate(after.cast(), new);
         }
     }
+    // A block with room, but not where the new alignment wants it, moves.
+    let (old, new) = (layout(112, 16), layout(112, 64));
+    let blocks: std::vec::Vec<NonNull<u8>> = (0..20).map(|_| own.allocate(old).unwrap().cast()).collect();
+    assert!(blocks.iter().any(|block| !block.addr().get().is_multiple_of(64)));
+    for block in blocks {
+        // SAFETY: our block, of these layouts, and written before it is read.
+        unsafe {
+            block.write_bytes(0x5A, 112);
+            let after = own.grow(block, old, new).unwrap();
+            assert!(after.addr().get().is_multiple_of(64) && after.as_ref().iter().all(|&byte| byte == 0x5A));
+            own.deallocate(after.cast(), new);
+        }
+    }
     assert_eq!((pool.usage().live, pool.violations()), (0, 0));
 }
 

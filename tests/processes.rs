@@ -233,6 +233,6 @@ fn stacks() {
         });
         check("snapshot", 4096, &|| drop(pool.snapshot()));
         let own: &TaggedAlloc = Box::leak(Box::new(TaggedAlloc::new(TAG, 16 * SPAN).commit(commit)));
-        check("a TaggedAlloc's first use", 64 << 10, &|| assert!(own.pool().is_some()));
+        check("a TaggedAlloc's first use", 24 << 10, &|| assert!(own.pool().is_some()));
     }
 }
