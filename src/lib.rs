@@ -1,7 +1,8 @@
 //! The Storport memory pool outside Windows: a tagged, per-CPU slab pool over an address range.
 //!
 //! [`Pool`] is where to begin: [`Pool::new`] for memory of the operating system, [`PoolOptions`] for
-//! more choice, [`Pool::new_in`] for a host's own memory. Three layers lie over each other:
+//! more choice, [`Pool::new_in`] for a host's own memory. For a program that wants all its memory tagged:
+//! [`TaggedAlloc`]. Three layers lie over each other:
 //!
 //! * the contract: [`Pool::allocate`] and [`Pool::free`], status codes and addresses;
 //! * the safe layer: [`Adapter`] and [`Block`], which free themselves;
@@ -52,8 +53,11 @@ pub use percpu::{
 #[cfg(feature = "std")]
 pub use percpu::{
     native::{Commit, Native},
+    tag::{TagScope, with_tag},
     thread::IrqlGuard,
 };
+#[cfg(feature = "allocator-api2")]
+pub use pool::adaptor::Tagged;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::caller::Caller;
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
@@ -72,6 +76,8 @@ pub use pool::source::PoolOptions;
 pub use pool::statics::static_metadata_bytes;
 #[cfg(not(storport_pool_loom))]
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use pool::tagged::TaggedAlloc;
 pub use pool::usage::{TagUsage, Usage};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
