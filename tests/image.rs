@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::*;
 use proptest::prelude::*;
 use storport_pool::{AdapterId, Config, Image, ImageError, OtherGeometry, Pool, PoolOptions, Status, tag};
@@ -227,35 +225,6 @@ fn what_is_no_image_is_refused() {
     assert_eq!(error_of(&other), Some(ImageError::Version), "another layout");
 }
 
-/// Uses a pool up and gives all back: no block overlaps another one.
-fn exercise(pool: &Pool<<SimPortable as Way>::P>) {
-    let _ = picture(pool);
-    let Ok(id) = pool.add_adapter("new") else { return };
-    let (base, len) = pool.range();
-    let mut held = BTreeMap::new();
-    for bytes in [16, 100, 4096, 5000, 48, 1000, 1 << 16] {
-        for _ in 0..400 {
-            let Ok(address) = alloc(pool, id, bytes) else { break };
-            assert!(address >= base && address + u64::from(bytes) <= base + len);
-            let before = held.range(..address + u64::from(bytes)).next_back();
-            assert!(before.is_none_or(|(at, bytes)| at + u64::from(*bytes) <= address), "they overlap");
-            held.insert(address, bytes);
-        }
-    }
-    for address in (base..base + len).step_by(16) {
-        if let Some(found) = pool.block_at(address).filter(|found| found.live) {
-            let other = found.owner != id;
-            assert!(!other || free(pool, found.owner, found.address).is_success() || pool.violations() > 0);
-        }
-    }
-    for &address in held.keys() {
-        let _ = free(pool, id, address);
-    }
-    let _ = pool.remove_adapter(id);
-    let _ = pool.trim();
-    let _ = picture(pool);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -282,7 +251,7 @@ proptest! {
         if let Ok(image) = Image::read(&bytes) {
             let mut pool = SimPortable::build(options(256 << 10));
             if pool.restore(&image).is_ok() {
-                exercise(&pool);
+                exercise::use_up(&pool);
             }
         }
     }

@@ -122,7 +122,8 @@ typedef struct {
 
 /* The sums of a tag, or of an adapter's tag. */
 typedef struct {
-    /* The tag; of an adapter's row 0 for all tags that found no account of their own. */
+    /* The tag; of an adapter's row 0 for all tags that found no account of their own. (Tag 0, which is a tag without
+       `sp_options.strict_tags`, looks the same.) */
     uint32_t tag;
     /* It as PoolMon shows it, and a 0. */
     char text[5];
@@ -355,7 +356,8 @@ void sp_hint_free(void *extension,
 
 /* Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
    call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
-   the prefix `sp_` that return a pointer, a size or an sp_bool. */
+   the prefix `sp_` that return a pointer, a size or an sp_bool, but for those that allocate or free blocks. The end of a
+   snapshot's rows is no failure. */
 const char *sp_last_error(void);
 
 /* Chooses the pool that serves `ExAllocatePool2` and its kind; NULL: none, until the next pool is made. Without a choice

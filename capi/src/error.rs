@@ -83,7 +83,7 @@ impl fmt::Display for Why {
             }
             Why::Adapter(error) => return write!(f, "{error}"),
             Why::ExtensionBytes(bytes) => {
-                return write!(f, "no address space for an extension of {bytes} bytes: the most is 4 GiB");
+                return write!(f, "no address space for an extension of {bytes} bytes: the most is 4 GiB less 64 KiB");
             }
             Why::Places => {
                 "no address space is left for extensions: a process has 65535 of them, and those of removed adapters \
@@ -218,7 +218,8 @@ pub(crate) fn told<T>(made: Result<T, Why>, none: T) -> T {
 
 /// Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
 /// call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
-/// the prefix `sp_` that return a pointer, a size or an sp_bool.
+/// the prefix `sp_` that return a pointer, a size or an sp_bool, but for those that allocate or free blocks. The end of a
+/// snapshot's rows is no failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_last_error() -> *const c_char {
     let last = LAST.get();

@@ -25,7 +25,8 @@ pub struct sp_snapshot {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sp_row {
-    /// The tag; of an adapter's row 0 for all tags that found no account of their own.
+    /// The tag; of an adapter's row 0 for all tags that found no account of their own. (Tag 0, which is a tag without
+    /// `sp_options.strict_tags`, looks the same.)
     pub tag: u32,
     /// It as PoolMon shows it, and a 0.
     pub text: [c_char; 5],

@@ -1,7 +1,7 @@
 //! What the targets share: pools of every kind, each with its reference, and arbitrary calls of them.
 
 #[path = "../../tests/common/mod.rs"]
-mod common;
+pub mod common;
 #[path = "../../tests/common/model/mod.rs"]
 mod model;
 

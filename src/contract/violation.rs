@@ -194,7 +194,8 @@ pub struct Removed {
     /// Whether the report is exact: each block that was allocated when the removal looked, and no other. Blocks of an
     /// allocation that was under way, and fails, are among them. `false`: the system refused the fence that proves that no
     /// call in the adapter's name was under way on another CPU ([`FenceRefused`](ViolationKind::FenceRefused)). Then a
-    /// block that was allocated or freed at that very moment may be missing in the report, or too many.
+    /// block that was allocated or freed at that very moment may be missing in the report, or too many. It is `false`, too,
+    /// in a forked child whose handler ended the removal that it had interrupted: the hook heard of the blocks then.
     pub exact: bool,
 }
 

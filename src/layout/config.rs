@@ -191,7 +191,8 @@ impl Config {
     }
 
     /// How many magazines (1024 bytes each) the metadata holds. 0 is the default: as many as hold all blocks of the pool,
-    /// and two more for each CPU and size, as far as those fit a quarter of the range. When all are in use, frees still
+    /// and two more for each CPU and size, as far as those fit a quarter of the range. There are never more than all of a
+    /// pool's metadata of 16 GiB has room for. When all are in use, frees still
     /// succeed, and are slower: each marks its block in a bitmap.
     #[must_use]
     pub const fn magazines(mut self, magazines: u32) -> Config {

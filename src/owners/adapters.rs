@@ -341,9 +341,9 @@ impl Meta {
         self.slot(removing.slot) == removing.word
     }
 
-    /// Ends it: the slot may be taken again, for another life. Fails when a forked child's handler ended it before.
-    pub(crate) fn end_removal(&self, removing: Removing) {
-        self.change_slot(removing.slot, removing.word, Slot::new(removing.word.life(), VACANT));
+    /// Ends it: the slot may be taken again, for another life. `false`: a forked child's handler ended it before.
+    pub(crate) fn end_removal(&self, removing: Removing) -> bool {
+        self.change_slot(removing.slot, removing.word, Slot::new(removing.word.life(), VACANT))
     }
 
     /// The first live adapter with this name, which is cut as an adapter's is.

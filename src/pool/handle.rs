@@ -412,7 +412,7 @@ impl<P: Platform> Pool<P> {
     /// Calls `hook` with each violation from now on. The record lives as long as the pool.
     ///
     /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free, but not
-    /// unwind. One that wants the pool itself holds a `Weak`: an `Arc` would keep the pool from being dropped.
+    /// unwind: in a removal, the adapter would stay half removed. One that wants the pool itself holds a `Weak`: an `Arc` would keep the pool from being dropped.
     #[cfg(feature = "alloc")]
     pub fn on_violation<F: Fn(&Violation) + Send + Sync + 'static>(&self, hook: F) {
         self.meta.keep_hook(super::hooks::record(hook));

@@ -137,6 +137,7 @@ impl<P: Platform> Pool<P> {
             }
             if !meta.is_removing(removing) {
                 // Ended, and told, by a forked child's handler.
+                exact = false;
                 break;
             }
             if found.blocks > 0 {
@@ -153,7 +154,7 @@ impl<P: Platform> Pool<P> {
                 meta.bury(account, key);
             }
         }
-        meta.end_removal(removing);
+        exact &= meta.end_removal(removing);
         meta.tell_refused_fence(&self.platform, adapter);
         Removed { exact }
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 
 pub mod blocks;
+pub mod exercise;
 pub mod spans;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
