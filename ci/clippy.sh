@@ -7,3 +7,4 @@ cargo clippy -p storport-pool --no-default-features -- -D warnings
 cargo clippy -p storport-pool --no-default-features --features alloc -- -D warnings
 cargo clippy -p storport-pool --all-features -- -D warnings
 cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings
+cargo clippy --manifest-path examples/kernel/Cargo.toml --locked -- -D warnings
