@@ -8,3 +8,4 @@ cargo clippy -p storport-pool --no-default-features --features alloc -- -D warni
 cargo clippy -p storport-pool --no-default-features --features allocator-api2 -- -D warnings
 cargo clippy -p storport-pool --all-features --all-targets -- -D warnings
 cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings
+cargo clippy --manifest-path examples/kernel/Cargo.toml --locked -- -D warnings

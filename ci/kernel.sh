@@ -59,7 +59,7 @@ done
 good() {
     run "$@" || { cat "$log" >&2; echo "the kernel failed: $*" >&2; exit 1; }
 }
-good "$counted" target/debug/kernel 2 120 "interruptions=20000 count=1 pace=20"
+good "$counted" target/debug/kernel 2 120 "interruptions=5000 count=1 pace=20"
 good "$parallel" target/release/kernel 2 120 "interruptions=100000 pace=10"
 good "$counted" target/release/kernel 2 300 "interruptions=1000000 count=1"
 cat "$log"

@@ -6,7 +6,7 @@
 use core::sync::atomic::{Ordering, fence};
 
 use crate::boot::TRAMPOLINE;
-use crate::{cpu, flags, interrupts};
+use crate::{cpu, flags, host, interrupts};
 
 const BASE: usize = 0xFEE0_0000;
 const NUMBER: usize = 0x20;
@@ -46,6 +46,7 @@ pub fn begin() {
     write(SPURIOUS, ENABLED | u32::from(interrupts::SPURIOUS));
     write(TIMER, u32::from(interrupts::TIMER)); // one shot
     cpu::come_online(read(NUMBER) >> 24);
+    host::answer();
     flags::on();
 }
 

@@ -11,8 +11,8 @@ use crate::cpu::{MOST_CPUS, Stack};
 
 global_asm!(include_str!("boot.s"), options(att_syntax));
 
-/// Bytes of a thread's stack; `boot.s` knows it, too. A release build takes a tenth of it, a debug build more than half:
-/// the pool's control block is made on the stack, and a debug build copies it. Nothing guards the end.
+/// Bytes of a thread's stack; `boot.s` knows it, too. A release build takes 35 KiB of it, a debug build 70: the pool's
+/// control block is made on the stack, and a debug build copies it. Nothing guards the end; `stack_used` looks at it.
 const THREAD_STACK: usize = 256 << 10;
 
 /// The stacks on which CPUs begin and threads run.

@@ -72,9 +72,10 @@ unsafe impl MaskInterrupts for Machine {
             return;
         }
         let fences = &FENCES[on as usize];
-        // ORDERING: AcqRel - Release: what the pool wrote before is seen by the sections that begin after the answer;
-        // pairs with the Acquire in `answer`. Acquire: nothing; it keeps the requests in one order.
-        let ours = fences.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        // ORDERING: Release - what the pool wrote before is seen by the sections that begin after the answer; pairs with
+        // the Acquire in `answer`. That reads the last of several requests; each is a read-modify-write, so it is
+        // ordered behind all of them.
+        let ours = fences.asked.fetch_add(1, Ordering::Release) + 1;
         // Interrupts that come close together may come as one. So a number says what was answered, and no one counts
         // interrupts.
         apic::send(on, interrupts::FENCE);
@@ -89,7 +90,8 @@ unsafe impl MaskInterrupts for Machine {
     }
 }
 
-/// Answers all requests to this CPU. Called outside of sections: by the fence's interrupt, and by whoever waits.
+/// Answers all requests to this CPU. Called outside of sections: by the fence's interrupt, by whoever waits, and by a CPU
+/// that comes online: what was asked of it before may have got lost with the interrupt.
 pub fn answer() {
     let fences = &FENCES[cpu::number() as usize];
     // ORDERING: Acquire - what the asking CPUs wrote; pairs with the Release in `fence`.
