@@ -47,6 +47,20 @@ static void tagged(void)
     ExFreePoolWithTag(ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, TAG), TAG);
 }
 
+static void aligned(void)
+{
+    CHECK(sp_allocate_aligned(disk, 100, 64, TAG, &blocks[0]) == STOR_STATUS_SUCCESS);
+    CHECK(StorPortFreePool(disk, blocks[0]) == STOR_STATUS_SUCCESS);
+}
+
+static void resize(void)
+{
+    CHECK(StorPortAllocatePool(disk, 1, TAG, &blocks[0]) == STOR_STATUS_SUCCESS);
+    CHECK(sp_resize(disk, blocks[0], 16) == STOR_STATUS_SUCCESS);
+    CHECK(StorPortFreePool(disk, blocks[0]) == STOR_STATUS_SUCCESS);
+}
+
+static void block_at(void) { sp_block found; CHECK(sp_block_at(pool, blocks[0], &found)); }
 static void create(void) { sp_pool_destroy(sp_pool_create_with(&options)); }
 static void adapter(void) { CHECK(sp_adapter_remove(sp_adapter_create(pool, "one", 4096), NULL, NULL) == 0); }
 static void snapshot(void) { sp_snapshot_free(sp_snapshot_take(pool)); }
@@ -88,7 +102,7 @@ int main(void)
         {"allocate", allocate},      {"free", give},       {"free_refused", twice},   {"allocate_all", allocate_all},
         {"free_all", free_all},      {"bulk", bulk},       {"tagged", tagged},        {"create_destroy", create},
         {"adapter", adapter},        {"trim", trim},       {"usage", usage},          {"snapshot", snapshot},
-        {"last_error", error},
+        {"last_error", error},       {"aligned", aligned}, {"resize", resize},        {"block_at", block_at},
     };
     size_t n, base;
 
