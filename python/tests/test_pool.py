@@ -1,5 +1,6 @@
 """The module, over whatever library it finds: `python -m unittest discover -s python/tests`."""
 
+import _ctypes
 import ctypes
 import gc
 import os
@@ -419,7 +420,7 @@ class Making(unittest.TestCase):
             load("/nowhere/lib.so")
         with self.assertRaisesRegex(LibraryNotFound, "cannot be used: .*sp_"):
             # Some library, but another one.
-            load("libc.so.6")
+            load(_ctypes.__file__)
         found = load()
         self.assertIs(load(found.path), found)
         self.assertIs(load(pathlib.Path(found.path)), found)
