@@ -10,7 +10,7 @@ import ctypes
 import os
 import pathlib
 from ctypes import POINTER, Structure, c_char, c_char_p, c_size_t, c_uint8, c_uint32, c_uint64
-from typing import Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 ENVIRONMENT = "STORPORT_POOL_LIBRARY"
 NAME = "libstorport_pool.so"
@@ -141,7 +141,7 @@ ViolationCallback = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, POINTER(ViolationRo
 LeakCallback = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, c_uint32, c_uint64, c_uint64)
 
 # Result, and arguments. Pools, extensions, blocks, snapshots and images are addresses.
-FUNCTIONS = {
+FUNCTIONS: "dict[str, tuple[Any, ...]]" = {
     "sp_last_error": (c_char_p,),
     "sp_pool_create_with": (Address, POINTER(Options)),
     "sp_metadata_bytes": (c_size_t, POINTER(Options)),
@@ -169,7 +169,7 @@ FUNCTIONS = {
     "sp_snapshot_free": (None, Address),
 }
 # An older library lacks these.
-SAVING = {
+SAVING: "dict[str, tuple[Any, ...]]" = {
     "sp_pool_save": (c_size_t, Address, ctypes.c_void_p, c_size_t),
     "sp_image_read": (Address, c_char_p, c_size_t),
     "sp_image_free": (None, Address),
@@ -195,7 +195,12 @@ class Library:
         if self.can_save:
             self._bind(library, SAVING)
 
-    def _bind(self, library: ctypes.PyDLL, functions: dict) -> None:
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A function of the library."""
+
+    def _bind(self, library: ctypes.PyDLL, functions: "dict[str, tuple[Any, ...]]") -> None:
         for name, (result, *arguments) in functions.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
@@ -203,7 +208,8 @@ class Library:
 
     def last_error(self) -> str:
         """Why the calling thread's last call failed; empty if it did not."""
-        return self.sp_last_error().decode("utf-8", "replace")
+        text: bytes = self.sp_last_error()
+        return text.decode("utf-8", "replace")
 
     def error(self) -> PoolError:
         return PoolError(self.last_error() or "the library does not say why")

@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from ctypes import byref
-from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from . import _library
 from ._library import Library, NotSupported, PoolError
@@ -536,7 +536,7 @@ def _check_saving(library: Library) -> None:
         raise NotSupported(f"{library.path} cannot save a pool: it has no sp_pool_save")
 
 
-def _rows(next_row: Callable[..., int], taken: int, kind: type) -> Iterator:
+def _rows(next_row: Callable[..., int], taken: int, kind: Any) -> Iterator[Any]:
     row = kind()
     while next_row(taken, byref(row)):
         yield row
@@ -552,7 +552,7 @@ class Image:
         image = self._lib.sp_image_read(data, len(data))
         if not image:
             raise self._lib.error()
-        self._value = image
+        self._value: int = image
         # The bytes stay as long as the image, which may look at them.
         self._finalizer = weakref.finalize(self, _free_image, self._lib, image, data)
 
