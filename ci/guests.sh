@@ -33,7 +33,7 @@ cp -r python "$work/module"
 python=$venv/bin/python
 
 echo "the module's tests"
-(cd "$work" && "$python" -W error -m unittest discover -s "$OLDPWD/python/tests")
+(cd "$work" && "$python" -B -W error -m unittest discover -s "$OLDPWD/python/tests")
 
 echo "the driver, built anew"
 driver=examples/emulator/driver
@@ -44,7 +44,7 @@ elif [ "$(clang --version | head -1)" = "$(cat $driver/COMPILER)" ]; then
     fail "$driver/guest.sys is not what $driver/build.sh makes of guest.c by $(cat $driver/COMPILER)"
 else
     echo "other bytes, by another compiler ($(clang --version | head -1)): it runs too"
-    "$python" examples/emulator/run.py "$work/guest.sys" >/dev/null
+    "$python" -B examples/emulator/run.py "$work/guest.sys" >/dev/null
 fi
 
 # What stands in a document between ```$2 and ```, the part that has $3.
@@ -60,7 +60,8 @@ CODE
 same() { diff -u "$1" "$2" >&2 || fail "$3 is not what is printed ($1 above: what stands there)"; }
 
 echo "the example"
-"$python" examples/emulator/run.py >"$work/said"
+"$python" -B -W error -m unittest discover -s examples/emulator
+"$python" -B examples/emulator/run.py >"$work/said"
 cat "$work/said"
 # The last part is another machine's: rates.
 sed -E '/^(One snapshot|Not tried)/,$d' "$work/said" | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' >"$work/example"

@@ -5,9 +5,10 @@ To change for a machine of your own: nothing, as long as drivers import by name.
 
 import dataclasses
 import struct
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, NoReturn, Tuple
 
 PAGE = 4096
+MOST = 64 << 20
 EXPORTS, IMPORTS, RELOCATIONS = 0, 1, 5
 DIR64, WRITABLE = 10, 0x8000_0000
 
@@ -33,11 +34,20 @@ class Image:
         return f"{file}!{self.names[before]}+{address - before:#x}"
 
 
-def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
-    """The driver, for `base` (a multiple of a page). `bind` gives the address of a module's function."""
+def refuse(why: str) -> NoReturn:
+    raise ValueError(f"this driver cannot be loaded: {why}")
 
-    def refuse(why: str) -> None:
-        raise ValueError(f"this driver cannot be loaded: {why}")
+
+def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
+    """The driver, for `base` (a multiple of a page). `bind` gives the address of a module's function. ValueError: it is
+    none, or one with what this loader lacks."""
+    try:
+        return _load(file, base, bind)
+    except (struct.error, UnicodeDecodeError) as error:
+        refuse(f"it is cut short, or spoilt ({error})")
+
+
+def _load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
 
     start = struct.unpack_from("<I", file, 0x3C)[0] if len(file) > 0x40 else len(file)
     if file[:2] != b"MZ" or file[start : start + 4] != b"PE\0\0":
@@ -49,6 +59,10 @@ def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
     entry, preferred = struct.unpack_from("<I4xQ", file, optional + 16)
     size, headers = struct.unpack_from("<II", file, optional + 56)
     size = -(-size // PAGE) * PAGE
+    if size > MOST:
+        refuse(f"it takes {size} bytes")
+    if headers > min(size, len(file)):
+        refuse("its headers are cut short")
     image = bytearray(size)
     image[:headers] = file[:headers]
     writable = []
@@ -57,7 +71,9 @@ def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
         virtual_bytes, rva, raw_bytes, raw = struct.unpack_from("<IIII", file, row + 8)
         (flags,) = struct.unpack_from("<I", file, row + 36)
         content = file[raw : raw + min(raw_bytes, virtual_bytes)]
-        if rva + max(virtual_bytes, len(content)) > size:
+        if raw + raw_bytes > len(file):
+            refuse("a section is cut short")
+        if rva + virtual_bytes > size:
             refuse("a section lies outside the image")
         image[rva : rva + len(content)] = content
         if flags & WRITABLE:
@@ -67,7 +83,7 @@ def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
         return struct.unpack_from("<II", image, optional + 112 + 8 * which)
 
     def string(rva: int) -> str:
-        return image[rva : image.index(0, rva)].decode("ascii")
+        return image[rva : image.index(0, rva)].decode("ascii")  # without an end it is a ValueError
 
     at, length = directory(RELOCATIONS)
     if base != preferred and not length:
@@ -75,6 +91,8 @@ def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
     end = at + length
     while at < end:
         page, block_bytes = struct.unpack_from("<II", image, at)
+        if block_bytes < 8 or block_bytes % 2 or at + block_bytes > end:
+            refuse("a block of relocations has another size than it says")
         for (entry_,) in struct.iter_unpack("<H", image[at + 8 : at + block_bytes]):
             place = page + (entry_ & 0xFFF)
             if entry_ >> 12 == DIR64:
@@ -102,7 +120,7 @@ def load(file: bytes, base: int, bind: Callable[[str, str], int]) -> Image:
     at, length = directory(EXPORTS)
     if length:
         count, functions, texts, ordinals = struct.unpack_from("<4xIIII", image, at + 20)
-        for n in range(count):
+        for n in range(min(count, 1 << 16)):
             (ordinal,) = struct.unpack_from("<H", image, ordinals + 2 * n)
             (function,) = struct.unpack_from("<I", image, functions + 4 * ordinal)
             (text,) = struct.unpack_from("<I", image, texts + 4 * n)
