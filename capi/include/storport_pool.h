@@ -51,6 +51,23 @@ typedef void (*sp_leak_callback)(void *context, uint32_t tag, uint64_t blocks, u
 /* 0: false; anything else: true. Functions return 0 or 1. It has one byte in every language. */
 typedef uint8_t sp_bool;
 
+/* A block, as `sp_block_at` found it. */
+typedef struct {
+    /* Where it begins. */
+    void *address;
+    /* The extension of the adapter that allocated it; NULL if that has none, as for blocks of `ExAllocatePool2` and its
+       kind, and for those that a removed adapter left. */
+    void *owner;
+    /* Bytes that were asked for, when it was allocated or by `sp_resize`. */
+    uint64_t bytes;
+    /* Bytes that it has: `sp_resize` takes up to so many. */
+    uint64_t capacity;
+    /* Its tag; 0: not known. */
+    uint32_t tag;
+    /* Whether it is allocated. Else the rest tells of its last owner. */
+    sp_bool live;
+} sp_block;
+
 /* The number of the CPU that the caller runs on. Any IRQL. Without `mask`, a wrong answer costs speed, never
    memory safety. With `mask`, it must be right between `mask` and `unmask`: two CPUs that share a number get
    the same blocks. */
@@ -321,6 +338,47 @@ size_t sp_adapter_remove(void *extension,
    The caller promises:
    As there; and nobody uses the blocks any more, nor is a free of one under way. */
 size_t sp_adapter_release(void *extension, sp_leak_callback leaks, void *context);
+
+/* The block that an address lies in, live or free; `block` may be NULL. False: there is none, and none was there since
+   the memory was last given to blocks of another size; or the pool is NULL. Then `block` is left as it is. That is no
+   failure: `sp_last_error` stays what it was.
+
+   It says what was so when it looked; who has the block may rely on it. Bytes between `bytes` and `capacity` are the
+   block's, but nobody asked for them. Any address, any IRQL. Loads only; it walks the extensions that the pool ever had,
+   to find the owner's.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `block` is NULL or may be written. */
+sp_bool sp_block_at(const sp_pool *pool,
+                    const void *address,
+                    sp_block *block);
+
+/* As `sp_allocate`, for an address that is a multiple of `alignment`: any power of two. Freed like any other block. It
+   takes more of the range than its bytes: up to 32768 (4096 in pools below 8 MiB) a size that is a multiple of the
+   alignment, above that whole spans. An alignment above a span, of 64 KiB (4 KiB in pools below 8 MiB), may be refused
+   while as many bytes are free in a row, but not aligned.
+
+   Statuses as there, and SP_STATUS_INVALID_PARAMETER for an alignment that is no power of two. `*block` is NULL after
+   every failure. IRQL <= DISPATCH_LEVEL. Lock-free.
+
+   The caller promises:
+   `block` is NULL or may be written. */
+uint32_t sp_allocate_aligned(void *extension,
+                             uint32_t bytes,
+                             uint32_t alignment,
+                             uint32_t tag,
+                             void **block);
+
+/* Lets a block have `bytes` bytes from now on, where it is: fewer or more, as far as it has room (`sp_block.capacity`).
+   What it held stays. Snapshots, violations and leaks name the new number.
+
+   SP_STATUS_INSUFFICIENT_RESOURCES: no room for so many, or a block of whole spans (`capacity` above 32768, or 4096 in
+   pools below 8 MiB) would have fewer or more of them. SP_STATUS_INVALID_PARAMETER: `bytes` is 0, or what `sp_free`
+   refuses, which is a violation as there. Nothing has changed then. Other statuses as there. IRQL <= DISPATCH_LEVEL.
+   Wait-free. */
+uint32_t sp_resize(void *extension,
+                   void *block,
+                   uint32_t bytes);
 
 /* Frees `count` blocks of one adapter: what StorPortFreePool does to each, in order. docs/BENCHMARKS.md says
    from how many blocks on that is faster. Returns how many were freed. `statuses[n]` is set to the status of

@@ -29,7 +29,7 @@ const PAGED_POOL: u32 = 1;
 const CACHE_ALIGNED_POOL: u32 = 4;
 const ZERO_ALLOCATION: u32 = 0x400;
 
-const CACHE_LINE: usize = 64;
+const CACHE_LINE: u32 = 64;
 const PAGE: usize = 4096;
 
 /// Chooses the pool that serves `ExAllocatePool2` and its kind; NULL: none, until the next pool is made. Without a choice
@@ -50,13 +50,13 @@ fn get(bytes: usize, tag: u32, paged: bool, aligned: bool, zeroed: bool) -> *mut
     if paged && handle.irql() > Irql::APC || zeroed && !handle.addressable {
         return ptr::null_mut();
     }
-    // A block of 2^n bytes below a page begins at a multiple of 2^n.
-    let rounded =
-        if aligned && bytes < PAGE && bytes > 0 { bytes.next_power_of_two().max(CACHE_LINE) } else { bytes };
-    let Ok(rounded) = u32::try_from(rounded) else { return ptr::null_mut() };
+    let Ok(asked) = u32::try_from(bytes) else { return ptr::null_mut() };
+    // From a page up, blocks are aligned to pages.
+    let alignment = if aligned && bytes < PAGE { CACHE_LINE } else { 1 };
     let mut address = 0;
     let (tag, out) = (PoolTag::from_raw(tag), Some(&mut address));
-    if with_pool!(handle, pool => pool.allocate(handle.system, rounded, tag, out)) != Status::SUCCESS {
+    let status = with_pool!(handle, pool => pool.allocate_aligned(handle.system, asked, alignment, tag, out));
+    if status != Status::SUCCESS {
         return ptr::null_mut();
     }
     let block: *mut c_void = ptr::with_exposed_provenance_mut(address as usize);

@@ -24,6 +24,7 @@
 //! | `adapter` | functions: adapters, by their extensions | `types`, `text`, `error`, `kind`, `registry` |
 //! | `storport` | functions: the two routines | `types`, `kind`, `registry` |
 //! | `bulk` | functions: many blocks in one call | `types`, `kind`, `registry` |
+//! | `block` | functions: one block, by an address | `types`, `kind`, `registry` |
 //! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
@@ -36,6 +37,7 @@
 #![allow(non_camel_case_types)]
 
 mod adapter;
+mod block;
 mod bulk;
 mod error;
 mod executive;

@@ -49,6 +49,11 @@ fn many_blocks_in_one_call() {
 }
 
 #[test]
+fn one_block() {
+    both_ways("block");
+}
+
+#[test]
 fn hosts_with_functions_of_their_own() {
     both_ways("host");
 }

@@ -48,6 +48,28 @@ static void zeroing(void)
     }
 }
 
+/* A full pool whose only free blocks are of a larger size, which has no alignment: what is cache aligned comes from
+   elsewhere, or not at all. */
+static void cache_aligned(size_t range)
+{
+    enum { BLOCKS = 1 << 17 };
+    static PVOID blocks[BLOCKS];
+    sp_pool *pool = sp_pool_create(range);
+    size_t n = 0, freed = 0, refused = 0, left;
+
+    CHECK(pool != NULL);
+    sp_set_system_pool(pool);
+    while ((blocks[n] = ExAllocatePoolWithTag(NonPagedPool, 80, TAG)) != NULL) CHECK(++n < BLOCKS);
+    for (left = 0; left < n; left += 3, freed++) ExFreePool(blocks[left]);
+    for (left = 0; left < freed; left++) {
+        PVOID block = ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_CACHE_ALIGNED, 64, TAG);
+        CHECK((uintptr_t)block % 64 == 0);
+        refused += block == NULL;
+    }
+    CHECK(n > 500 && refused > 0 && ExAllocatePoolWithTag(NonPagedPool, 64, TAG) != NULL);
+    sp_pool_destroy(pool);
+}
+
 static uint64_t live(sp_pool *pool)
 {
     sp_usage usage;
@@ -172,6 +194,9 @@ int main(void)
     sp_set_system_pool(NULL);
     CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) == NULL);
     sp_pool_destroy(pool);
+    cache_aligned(64 << 10);
+    cache_aligned(1 << 20);
+    cache_aligned(9 << 20);
     puts("executive: ok");
     return 0;
 }

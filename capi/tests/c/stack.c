@@ -9,7 +9,7 @@
 enum { STACK = 256 << 10, PAINTED = 128 << 10 };
 
 static sp_pool *pool;
-static PVOID disk, blocks[4096];
+static PVOID disk, kept, blocks[4096];
 static sp_options options;
 
 static void nothing(void) {}
@@ -47,6 +47,14 @@ static void tagged(void)
     ExFreePoolWithTag(ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, TAG), TAG);
 }
 
+static void aligned(void)
+{
+    CHECK(sp_allocate_aligned(disk, 100, 64, TAG, &blocks[0]) == STOR_STATUS_SUCCESS);
+    CHECK(StorPortFreePool(disk, blocks[0]) == STOR_STATUS_SUCCESS);
+}
+
+static void resize(void) { CHECK(sp_resize(disk, kept, 110) == STOR_STATUS_SUCCESS); }
+static void block_at(void) { sp_block found; CHECK(sp_block_at(pool, kept, &found)); }
 static void create(void) { sp_pool_destroy(sp_pool_create_with(&options)); }
 static void adapter(void) { CHECK(sp_adapter_remove(sp_adapter_create(pool, "one", 4096), NULL, NULL) == 0); }
 static void snapshot(void) { sp_snapshot_free(sp_snapshot_take(pool)); }
@@ -88,7 +96,7 @@ int main(void)
         {"allocate", allocate},      {"free", give},       {"free_refused", twice},   {"allocate_all", allocate_all},
         {"free_all", free_all},      {"bulk", bulk},       {"tagged", tagged},        {"create_destroy", create},
         {"adapter", adapter},        {"trim", trim},       {"usage", usage},          {"snapshot", snapshot},
-        {"last_error", error},
+        {"last_error", error},       {"aligned", aligned}, {"resize", resize},        {"block_at", block_at},
     };
     size_t n, base;
 
@@ -98,6 +106,7 @@ int main(void)
     pool = sp_pool_create(16 << 20);
     disk = sp_adapter_create(pool, "disk", 8);
     sp_on_violation(pool, hear, NULL);
+    CHECK(StorPortAllocatePool(disk, 100, TAG, &kept) == STOR_STATUS_SUCCESS);
     depth(nothing);
     base = depth(nothing);
     for (n = 0; n < sizeof(calls) / sizeof(calls[0]); n++) {
