@@ -222,9 +222,10 @@ impl<P: Platform> Pool<P> {
     /// other block.
     ///
     /// Up to 32768 (4096 in pools of less than 8 MiB), the block is of a size that is a multiple of the alignment, and
-    /// counts under that size. Above, and where only unaligned blocks of larger sizes are free, it has whole spans, of
-    /// 64 KiB (4 KiB in pools of less than 8 MiB). So it takes more of the range than its bytes. An alignment above a
-    /// span's size may be refused while as many bytes are free in a row, but not aligned.
+    /// counts under that size. Above, it has whole spans, of 64 KiB (4 KiB in pools of less than 8 MiB). So it takes more
+    /// of the range than its bytes. It may be refused while memory is free: no block of such a size, though one of another
+    /// size may be aligned by chance; and for an alignment above a span's size, no such run, though as many spans are free
+    /// in a row.
     ///
     /// Statuses as there, and `INVALID_PARAMETER` for an alignment that is no power of two. IRQL <= DISPATCH; lock-free.
     ///

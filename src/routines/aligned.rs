@@ -1,7 +1,6 @@
 //! Allocate with an alignment of the caller's choice: in a size whose blocks all have it, or in whole spans.
 
-use super::allocate::{Answer, Request, allocate, check, found, null_out_slow};
-use super::free::{expected, free};
+use super::allocate::{Answer, Request, allocate, allocate_at, check, found, null_out_slow};
 use super::resize::resize;
 use crate::layout::classes::{Class, GRAIN, LARGE, SIZES};
 use crate::layout::meta::Meta;
@@ -23,24 +22,16 @@ pub(crate) fn allocate_aligned<P: Platform>(
     if alignment <= GRAIN || bytes == 0 {
         return allocate(meta, platform, key, bytes);
     }
-    let sizes = SIZES.iter().copied();
-    for size in
-        sizes.filter(|size| is_served(&meta, *size) && *size >= bytes && size.is_multiple_of(alignment))
-    {
-        let answer = allocate(meta, platform, key, size);
-        if !answer.status.is_success() {
-            return answer;
-        }
-        if answer.address.is_multiple_of(alignment.into()) {
-            // Of the adapter's block, into less than it has: only the adapter's removal refuses it.
-            let _ = resize(meta, platform, key.owner(), answer.address, bytes);
-            return answer;
-        }
-        // The size had no free block, and that of a larger size which we got is not aligned.
-        let place = meta.range().base.place_of(answer.address);
-        let _ = free(meta, platform, place, expected(key.owner(), place));
+    let aligned = |&&size: &&u32| is_served(&meta, size) && size >= bytes && size.is_multiple_of(alignment);
+    let Some(&size) = SIZES.iter().find(aligned) else {
+        return allocate_run(meta, platform, key, bytes, alignment);
+    };
+    let answer = allocate_at(meta, platform, key, size, alignment);
+    if answer.status.is_success() {
+        // Of the adapter's block, into less than it has: only the adapter's removal refuses it.
+        let _ = resize(meta, platform, key.owner(), answer.address, bytes);
     }
-    allocate_run(meta, platform, key, bytes, alignment)
+    answer
 }
 
 /// Whether slabs of this pool have blocks of this size.
@@ -55,7 +46,7 @@ fn allocate_run<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, ali
         Ok(found) => found,
         Err(status) => return Answer::refused(status),
     };
-    let request = Request { key, account, class: LARGE, bytes, counted: false };
+    let request = Request { key, account, class: LARGE, bytes, alignment, counted: false };
     let every = (alignment / meta.span_size().bytes()).max(1);
     found(meta, platform, request, find_large(&meta, platform, bytes, every))
 }

@@ -4,7 +4,7 @@ use super::report::Call;
 use crate::contract::status::Status;
 use crate::contract::violation::ViolationKind;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, LARGE};
+use crate::layout::classes::{Class, GRAIN, LARGE};
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
 use crate::owners::accounts::{Key, OWN};
@@ -67,6 +67,21 @@ fn take<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Taken {
     }
 }
 
+/// [`allocate`], at a multiple of `alignment`, as the blocks of the size that serves so many bytes are.
+pub(super) fn allocate_at<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    alignment: u32,
+) -> Answer {
+    let taken = take(meta, platform, key, bytes);
+    if taken.fault() != 0 {
+        return missed(meta, platform, key, bytes, alignment, taken);
+    }
+    Answer { status: Status::SUCCESS, address: taken.0 }
+}
+
 /// Keeps `out` off the fast path's stack.
 #[cfg(feature = "std")]
 #[cold]
@@ -101,6 +116,8 @@ pub(crate) struct Request {
     /// The class that the bytes ask for; the block may be of a larger one.
     pub(crate) class: Class,
     pub(crate) bytes: u32,
+    /// What the address must be a multiple of: the class's blocks are, and so must be those of a larger one that serves it.
+    pub(crate) alignment: u32,
     /// Whether its account's cell has counted it.
     pub(crate) counted: bool,
 }
@@ -109,7 +126,7 @@ impl Request {
     /// What is left to do for a block that its account has counted.
     pub(crate) fn counted(meta: &Meta, key: Key, bytes: u32) -> Request {
         let class = class_for(meta, bytes);
-        Request { key, account: meta.first_place(key), class, bytes, counted: true }
+        Request { key, account: meta.first_place(key), class, bytes, alignment: GRAIN, counted: true }
     }
 
     /// The state of the block that the caller gets.
@@ -127,13 +144,13 @@ pub(crate) fn null_out_slow(meta: Meta) -> Status {
 
 /// By way of `miss_slow`: above a page and with zero bytes, at a bad IRQL, and with an account that is closed, new,
 /// or not in its first place.
-fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) -> Answer {
+fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, alignment: u32) -> Answer {
     let (account, key) = match check(&meta, platform, key, bytes) {
         Ok(found) => found,
         Err(status) => return Answer::refused(status),
     };
     let class = class_for(&meta, bytes);
-    let request = Request { key, account, class, bytes, counted: false };
+    let request = Request { key, account, class, bytes, alignment, counted: false };
     if class == LARGE {
         return found(meta, platform, request, find_large(&meta, platform, bytes, 1));
     }
@@ -142,7 +159,9 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32) ->
         if account.is_other() { (meta.own_account(), OWN, false) } else { (account, key, true) };
     match platform.pop(&meta, class, gate, word.0) {
         Pop::Got(block, _) => finish(meta, platform, Request { counted: counts, ..request }, block),
-        Pop::Miss { .. } if !counts => found(meta, platform, request, find(&meta, platform, class)),
+        Pop::Miss { .. } if !counts => {
+            found(meta, platform, request, find(&meta, platform, class, alignment))
+        }
         Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }),
     }
 }
@@ -187,9 +206,21 @@ const CLOSED: Status = Status::INVALID_PARAMETER;
 /// open, or was closed while we allocated.
 #[cold]
 #[inline(never)]
-fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, mut taken: Taken) -> Answer {
+fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, taken: Taken) -> Answer {
+    missed(meta, platform, key, bytes, GRAIN, taken)
+}
+
+/// The same, at a multiple of `alignment`, as the blocks of the class are.
+fn missed<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    key: Key,
+    bytes: u32,
+    alignment: u32,
+    mut taken: Taken,
+) -> Answer {
     if taken.fault() == Taken::UNSUITED {
-        return allocate_slow(meta, platform, key, bytes);
+        return allocate_slow(meta, platform, key, bytes, alignment);
     }
     if !meta.span_size().is_most() {
         // The fast paths do not serve pools whose spans are of one page: their copy does.
@@ -200,7 +231,8 @@ fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, mut ta
         }
     }
     // What the fast path found: a small block, under an account in its first place.
-    let request = Request { counted: taken.fault() == Taken::COUNTED, ..Request::counted(&meta, key, bytes) };
+    let counted = taken.fault() == Taken::COUNTED;
+    let request = Request { counted, alignment, ..Request::counted(&meta, key, bytes) };
     if taken.fault() == Taken::OVERTAKEN {
         let block = BlockId(meta.range().base.place_of(taken.0 & !Taken::OVERTAKEN) as u32);
         return undo_slow(meta, platform, request, block);
@@ -208,7 +240,7 @@ fn miss_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, mut ta
     let gate =
         || meta.not_implemented() || platform.above_dispatch() || meta.account_key(request.account) != key;
     if !request.counted && gate() {
-        return allocate_slow(meta, platform, key, bytes);
+        return allocate_slow(meta, platform, key, bytes, alignment);
     }
     refill(meta, platform, request)
 }
@@ -221,7 +253,7 @@ fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer
         }
         Pop::Miss { counted } => request.counted = counted,
     }
-    found(meta, platform, request, find(&meta, platform, request.class))
+    found(meta, platform, request, find(&meta, platform, request.class, request.alignment))
 }
 
 /// What the sources behind the cursor gave.
@@ -253,7 +285,7 @@ fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
 
 /// Hands a block out that the caller holds.
 fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
-    let Request { key, account, class, bytes, counted } = request;
+    let Request { key, account, class, bytes, counted, .. } = request;
     if !counted && !meta.count_shared(account, key, class) {
         // Never counted, so never live.
         let _ = put_claimed_slow(meta, platform, block);
@@ -305,7 +337,7 @@ pub(crate) fn refill_counted<P: Platform>(
     let mut got = 0;
     let mut status = Status::SUCCESS;
     for _ in 0..count {
-        let answer = found(meta, platform, request, find(&meta, platform, request.class));
+        let answer = found(meta, platform, request, find(&meta, platform, request.class, request.alignment));
         match out.get_mut(got).filter(|_| answer.status.is_success()) {
             Some(to) => {
                 *to = answer.address;

@@ -71,9 +71,15 @@ pub(crate) fn find_large<P: Platform>(
     })
 }
 
-/// Finds a block in the sources behind the cursor, and loads a magazine on the way.
-pub(crate) fn find<P: Platform>(meta: &Meta, platform: &P, class: Class) -> Result<BlockId, Miss> {
-    let source = Sources { meta, class, cpu: platform.cpu(meta) };
+/// Finds a block in the sources behind the cursor, and loads a magazine on the way. One of a larger class is of a size that
+/// is a multiple of `alignment`.
+pub(crate) fn find<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    class: Class,
+    alignment: u32,
+) -> Result<BlockId, Miss> {
+    let source = Sources { meta, class, alignment, cpu: platform.cpu(meta) };
     search(platform, |attempt, contended| {
         source
             .shared(platform, attempt > 1)
@@ -97,6 +103,7 @@ enum Source {
 struct Sources<'a> {
     meta: &'a Meta,
     class: Class,
+    alignment: u32,
     cpu: Option<u32>,
 }
 
@@ -162,10 +169,12 @@ impl Sources<'_> {
         taken.then_some(seen)
     }
 
-    /// The classes of larger blocks that have slabs.
+    /// The classes of larger blocks that have slabs, and are aligned.
     fn larger_classes(&self) -> impl Iterator<Item = Class> {
-        let meta = self.meta;
-        (self.class.0 + 1..SLAB_CLASSES as u8).map(Class).filter(|&class| meta.slabs(class) > 0)
+        let Sources { meta, alignment, .. } = *self;
+        let larger = (self.class.0 + 1..SLAB_CLASSES as u8).map(Class);
+        // A power of two.
+        larger.filter(move |&class| class.bytes() & (alignment - 1) == 0 && meta.slabs(class) > 0)
     }
 
     /// One block of another class, from what lies with no CPU.
