@@ -64,13 +64,11 @@ echo "the example"
 "$python" -B examples/emulator/run.py >"$work/said"
 cat "$work/said"
 # The last part is another machine's: rates.
-sed -E '/^(One snapshot|Not tried)/,$d' "$work/said" | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' >"$work/example"
+sed -E '/^One snapshot/,$d' "$work/said" | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' >"$work/example"
 code examples/emulator/README.md text "guest.sys at" >"$work/readme"
 same "$work/readme" "$work/example" "the text of examples/emulator/README.md"
-if "$python" -c 'import storport_pool, sys; sys.exit(not storport_pool.load().can_save)'; then
-    grep -q "^One snapshot, resumed 1000 times" "$work/said" || fail "the snapshot was not resumed"
-    grep -Eq "^ +[0-9]+ 0xcd at guest.sys!WritesPastTheEnd" "$work/said" || fail "the fuzzer's loop found nothing"
-fi
+grep -q "^One snapshot, resumed 1000 times" "$work/said" || fail "the snapshot was not resumed"
+grep -Eq "^ +[0-9]+ 0xcd at guest.sys!WritesPastTheEnd" "$work/said" || fail "the fuzzer's loop found nothing"
 
 echo "the code of the documents"
 code python/README.md python Pool >"$work/module.py"

@@ -33,7 +33,7 @@ mod sync;
 
 pub use contract::adapter::AdapterId;
 pub use contract::block::BlockInfo;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use contract::fault::ImageFault;
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;

@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use storport_pool::{AdapterId, Config, Image, PoolOptions};
-use storport_pool_fuzz::common::{SimPortable, Way, alloc, exercise, free};
+use storport_pool_fuzz::{SimPortable, Way, alloc, exercise, free};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -71,7 +71,8 @@ fn work(pool: &storport_pool::Pool<<SimPortable as Way>::P>, ops: &[Op]) {
 
 fuzz_target!(|input: Input<'_>| {
     // Spans of both sizes.
-    let config = Config::new(0, if input.small { 128 << 10 } else { 512 << 10 }).cpus(2).accounts(16).adapters(4);
+    let config =
+        Config::new(0, if input.small { 128 << 10 } else { 512 << 10 }).cpus(2).accounts(16).adapters(4);
     let config = if input.small { config } else { config.large_spans().min_block(64) };
     let make = || SimPortable::build(PoolOptions::with_config(config));
     let mut pool = make();

@@ -1,7 +1,7 @@
 //! What the targets share: pools of every kind, each with its reference, and arbitrary calls of them.
 
 #[path = "../../tests/common/mod.rs"]
-pub mod common;
+mod common;
 #[path = "../../tests/common/model/mod.rs"]
 mod model;
 
@@ -15,7 +15,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use storport_pool::Snapshot;
 
 use call::{Call, Pointer, Who};
-use common::Way;
+pub use common::{SimPortable, Way, alloc, exercise, free};
 use model::Model;
 
 /// As many as the input has bytes for. (A plain `Vec` ends after each with every other byte.)

@@ -2,7 +2,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod block;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod fault;
 pub(crate) mod hook;
 pub mod irql;
