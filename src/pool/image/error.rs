@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::contract::fault::ImageFault;
 
-/// Why bytes are no [`Image`].
+/// Why bytes are no [`Image`](crate::Image).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageError {
