@@ -60,7 +60,7 @@ pub(crate) fn allocate_aligned(bytes: usize, alignment: usize) -> *mut u8 {
     if alignment <= GRAIN {
         return allocate(bytes);
     }
-    if is_too_large(bytes) || bytes > isize::MAX as usize - alignment {
+    if bytes.checked_add(alignment).is_none_or(is_too_large) {
         return no_memory();
     }
     match serving(bytes).filter(|_| alignment <= MOST_ALIGNED) {
