@@ -50,8 +50,11 @@ pub use percpu::{
 #[cfg(feature = "std")]
 pub use percpu::{
     native::{Commit, Native},
+    tag::{TagScope, with_tag},
     thread::IrqlGuard,
 };
+#[cfg(feature = "allocator-api2")]
+pub use pool::adaptor::Tagged;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::caller::Caller;
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
@@ -65,6 +68,8 @@ pub use pool::source::PoolOptions;
 pub use pool::statics::static_metadata_bytes;
 #[cfg(not(storport_pool_loom))]
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use pool::tagged::TaggedAlloc;
 pub use pool::usage::Usage;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]

@@ -25,4 +25,6 @@ pub(crate) mod portable;
 pub(crate) mod rseq;
 mod steal;
 #[cfg(feature = "std")]
+pub(crate) mod tag;
+#[cfg(feature = "std")]
 pub(crate) mod thread;

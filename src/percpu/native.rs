@@ -274,9 +274,10 @@ fn twin_forced() -> bool {
     !value.is_null() && unsafe { CStr::from_ptr(value) } == c"portable"
 }
 
+/// There is the twin alone.
 #[cfg(not(target_os = "linux"))]
 fn twin_forced() -> bool {
-    std::env::var_os("STORPORT_POOL_COMMIT").is_some_and(|value| value == "portable")
+    true
 }
 
 /// Whether the pool commits by rseq sections.

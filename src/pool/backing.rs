@@ -139,11 +139,11 @@ pub(crate) mod os {
     use super::*;
     use crate::layout::classes::MOST_SPAN;
     use crate::sync::AtomicU32;
-    use std::alloc::{Layout, alloc_zeroed, dealloc};
+    use std::alloc::{GlobalAlloc, Layout, System};
     use std::num::NonZeroUsize;
     use std::thread::available_parallelism;
 
-    /// Memory of the system allocator. Not tried on any such system yet.
+    /// Memory of the system allocator, whatever the program's is. Not tried on any such system yet.
     pub(crate) struct Memory {
         start: NonNull<u8>,
         layout: Layout,
@@ -159,7 +159,7 @@ pub(crate) mod os {
             let layout =
                 Layout::from_size_align(bytes, MOST_SPAN as usize).map_err(|_| CreateError::RangeTooLarge)?;
             // SAFETY: the layout has a size, since the configuration was checked.
-            let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(CreateError::Os(0))?;
+            let start = NonNull::new(unsafe { System.alloc_zeroed(layout) }).ok_or(CreateError::Os(0))?;
             Ok(Memory { start, layout })
         }
 
@@ -183,7 +183,7 @@ pub(crate) mod os {
     impl Drop for Memory {
         fn drop(&mut self) {
             // SAFETY: allocated with this layout.
-            unsafe { dealloc(self.start.as_ptr(), self.layout) };
+            unsafe { System.dealloc(self.start.as_ptr(), self.layout) };
         }
     }
 

@@ -1,11 +1,15 @@
 //! What a host sees: the pool, its adapters, where its memory comes from, and what it tells.
 
+#[cfg(feature = "allocator-api2")]
+pub(crate) mod adaptor;
 #[cfg(feature = "std")]
 pub(crate) mod backing;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod caller;
 pub(crate) mod handle;
 pub(crate) mod hooks;
+#[cfg(any(feature = "allocator-api2", all(feature = "std", not(storport_pool_loom))))]
+pub(crate) mod layouts;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]
@@ -14,4 +18,8 @@ pub(crate) mod snapshot;
 pub(crate) mod source;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod statics;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod stop;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod tagged;
 pub(crate) mod usage;

@@ -53,6 +53,12 @@ impl<P: Platform> Pool<P> {
 }
 
 impl<P: Platform> Adapter<'_, P> {
+    /// The pool that it is one of.
+    #[cfg(all(feature = "std", feature = "allocator-api2"))]
+    pub(crate) fn pool(&self) -> &Pool<P> {
+        self.pool
+    }
+
     /// The adapter as the raw routines take it.
     #[must_use]
     pub fn id(&self) -> AdapterId {

@@ -40,43 +40,43 @@ impl PoolOptions {
     }
 
     /// See [`Config::cpus`]; default: the possible CPUs.
-    pub fn cpus(mut self, cpus: u32) -> PoolOptions {
+    pub const fn cpus(mut self, cpus: u32) -> PoolOptions {
         self.config = self.config.cpus(cpus);
         self
     }
 
     /// See [`Config::accounts`].
-    pub fn accounts(mut self, accounts: u32) -> PoolOptions {
+    pub const fn accounts(mut self, accounts: u32) -> PoolOptions {
         self.config = self.config.accounts(accounts);
         self
     }
 
     /// See [`Config::adapters`].
-    pub fn adapters(mut self, adapters: u32) -> PoolOptions {
+    pub const fn adapters(mut self, adapters: u32) -> PoolOptions {
         self.config = self.config.adapters(adapters);
         self
     }
 
     /// See [`Config::min_block`].
-    pub fn min_block(mut self, bytes: u32) -> PoolOptions {
+    pub const fn min_block(mut self, bytes: u32) -> PoolOptions {
         self.config = self.config.min_block(bytes);
         self
     }
 
     /// See [`Config::magazines`].
-    pub fn magazines(mut self, magazines: u32) -> PoolOptions {
+    pub const fn magazines(mut self, magazines: u32) -> PoolOptions {
         self.config = self.config.magazines(magazines);
         self
     }
 
     /// See [`Config::strict_tags`].
-    pub fn strict_tags(mut self, strict: bool) -> PoolOptions {
+    pub const fn strict_tags(mut self, strict: bool) -> PoolOptions {
         self.config = self.config.strict_tags(strict);
         self
     }
 
     /// How CPUs commit; see [`Commit`].
-    pub fn commit(mut self, commit: Commit) -> PoolOptions {
+    pub const fn commit(mut self, commit: Commit) -> PoolOptions {
         self.commit = commit;
         self
     }
@@ -85,9 +85,21 @@ impl PoolOptions {
     /// system swaps, or the process forks; lock the process's memory to rule the former out),
     /// and [`Pool::trim`] gives nothing back. The metadata is resident, too
     /// ([`Config::metadata_bytes`]), so a resident pool wants a larger [`min_block`](Self::min_block).
-    pub fn resident(mut self, resident: bool) -> PoolOptions {
+    pub const fn resident(mut self, resident: bool) -> PoolOptions {
         self.resident = resident;
         self
+    }
+
+    /// The number of CPUs that it would be made for.
+    #[cfg(not(storport_pool_loom))]
+    pub(crate) const fn counted_cpus(&self) -> u32 {
+        self.config.cpus
+    }
+
+    /// Bytes of the range, before rounding.
+    #[cfg(not(storport_pool_loom))]
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.config.bytes
     }
 
     /// Makes the pool.

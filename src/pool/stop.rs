@@ -1,0 +1,66 @@
+//! The violation hook that stops the program, as Windows stops the machine.
+
+use core::fmt::{self, Write};
+use core::ptr;
+
+use crate::contract::hook::HookRecord;
+use crate::contract::violation::{BugCheck, Violation};
+
+/// Says what was wrong, in two lines, and aborts.
+// SAFETY: `stop` looks at no context, and may be called anywhere: it writes to a file and aborts.
+pub(crate) static STOP: HookRecord = unsafe { HookRecord::new(stop, ptr::null_mut()) };
+
+fn stop(violation: &Violation, _: *mut ()) {
+    let BugCheck { code, parameters: [a, b, c, d] } = violation.bug_check();
+    if code == 0 {
+        // Nobody's misuse.
+        return;
+    }
+    let mut text = Text { bytes: [0; 512], len: 0 };
+    // What does not fit is cut.
+    let _ = write!(text, "\n*** STOP: {code:#010X} ({a:#018X}, {b:#018X}, {c:#018X}, {d:#018X})\n");
+    let _ = writeln!(text, "*** storport-pool: {violation}");
+    write_to_stderr(text.bytes.get(..text.len).unwrap_or_default());
+    std::process::abort();
+}
+
+/// Text in the stack frame, so that telling asks for no memory.
+struct Text {
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let text = text.as_bytes();
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let fits = text.len().min(room.len());
+        for (to, byte) in room.iter_mut().zip(text) {
+            *to = *byte;
+        }
+        self.len += fits;
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// Past std's lock, which the code below a handler may hold.
+#[cfg(target_os = "linux")]
+fn write_to_stderr(mut text: &[u8]) {
+    use rustix::fd::BorrowedFd;
+
+    // SAFETY: a number, used while the program is being stopped; if nothing is open there, the write fails.
+    let stderr = unsafe { BorrowedFd::borrow_raw(2) };
+    while let Ok(written @ 1..) = rustix::io::write(stderr, text) {
+        text = text.get(written..).unwrap_or_default();
+        if text.is_empty() {
+            return;
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_to_stderr(text: &[u8]) {
+    use std::io::Write;
+
+    let _ = std::io::stderr().write_all(text);
+}

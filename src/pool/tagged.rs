@@ -1,0 +1,280 @@
+//! The global allocator: one pool for all of a program's memory, made at first use.
+//!
+//! Who writes the word, and in what order: docs/CONCURRENCY.md, "The global allocator's own words".
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt;
+use core::ptr::{self, NonNull, null_mut};
+
+use static_assertions::assert_impl_all;
+
+use crate::contract::adapter::AdapterId;
+use crate::contract::tag::PoolTag;
+use crate::layout::config::Config;
+use crate::percpu::native::{Commit, Native};
+use crate::percpu::tag;
+use crate::pool::backing::os;
+use crate::pool::handle::Pool;
+use crate::pool::layouts::Owner;
+use crate::pool::source::PoolOptions;
+use crate::pool::stop::STOP;
+use crate::sync::{AtomicPtr, Ordering};
+
+/// The number of CPUs that says "all that there may ever be". No pool has it.
+const ALL_CPUS: u32 = 0;
+
+/// The name of the adapter that a program's blocks belong to.
+const ADAPTER: &str = "program";
+
+/// A program's global allocator over a pool of its own, which counts by tag.
+///
+/// ```
+/// use storport_pool::{TaggedAlloc, tag, with_tag};
+///
+/// #[global_allocator]
+/// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 64 << 20);
+///
+/// let parsed = with_tag(tag!("Json"), || vec![1u64, 2, 3]);
+/// let snapshot = GLOBAL.pool().unwrap().snapshot();
+/// let row = snapshot.tags.iter().find(|row| row.tag == Some(tag!("Json"))).unwrap();
+/// assert_eq!(row.totals.bytes_requested, 24);
+/// # drop(parsed);
+/// ```
+///
+/// The pool is made at first use, wherever that is: in a signal handler, in a forked child, before `main`. Nobody waits
+/// for another's first use. It is never given back, so this type is for statics. If it cannot be made (an option is out
+/// of bounds, or the operating system refuses the address space), every allocation answers null, and tries again.
+///
+/// | what | how it is here |
+/// |---|---|
+/// | tag | the innermost [`TagScope`](crate::TagScope)'s, else the one passed to [`new`](TaggedAlloc::new) |
+/// | sizes | up to 2^32 - 1 bytes; null above, and when the pool has no room: never an abort by the allocator itself |
+/// | alignments | all powers of two up to 2^31 |
+/// | `realloc` | where the block is, as far as its size allows; it keeps its tag. Asking for less never fails |
+/// | a bad `dealloc` | changes nothing; the pool's violation hook hears of it ([`pool`](TaggedAlloc::pool)), or [`abort_on_misuse`](TaggedAlloc::abort_on_misuse) |
+/// | IRQL | <= DISPATCH; above, allocations answer null and `dealloc` leaks |
+///
+/// First use takes up to 64 KiB of stack; later calls what `docs/PROCESSES.md` says.
+pub struct TaggedAlloc {
+    tag: PoolTag,
+    options: PoolOptions,
+    aborts: bool,
+    /// What `make_slow` published; null: nothing yet.
+    made: AtomicPtr<Made>,
+}
+
+assert_impl_all!(TaggedAlloc: Send, Sync);
+
+/// What first use makes. It lies in memory of its own, for ever once it is published.
+struct Made {
+    pool: Pool<Native>,
+    adapter: AdapterId,
+    /// Where this lies.
+    memory: os::Memory,
+}
+
+impl TaggedAlloc {
+    /// An allocator whose pool has up to `bytes` bytes: reserved at first use, resident when touched. 64 KiB to 64 GiB.
+    /// `tag` is that of blocks that are allocated outside of a scope.
+    #[must_use]
+    pub const fn new(tag: PoolTag, bytes: u64) -> TaggedAlloc {
+        let options = PoolOptions::with_config(Config::new(0, bytes).cpus(ALL_CPUS));
+        TaggedAlloc { tag, options, aborts: false, made: AtomicPtr::new(null_mut()) }
+    }
+
+    /// See [`Config::min_block`]: larger ones take less metadata.
+    ///
+    /// ```
+    /// use storport_pool::{Commit, TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc =
+    ///     TaggedAlloc::new(tag!("Main"), 1 << 30).min_block(64).accounts(256).cpus(8).commit(Commit::Portable);
+    /// assert!(!GLOBAL.pool().unwrap().uses_rseq());
+    /// ```
+    #[must_use]
+    pub const fn min_block(mut self, bytes: u32) -> TaggedAlloc {
+        self.options = self.options.min_block(bytes);
+        self
+    }
+
+    /// See [`Config::accounts`]: how many tags are told apart.
+    #[must_use]
+    pub const fn accounts(mut self, accounts: u32) -> TaggedAlloc {
+        self.options = self.options.accounts(accounts);
+        self
+    }
+
+    /// See [`Config::cpus`]; default, and 0: all that this machine may ever have online.
+    #[must_use]
+    pub const fn cpus(mut self, cpus: u32) -> TaggedAlloc {
+        self.options = self.options.cpus(cpus);
+        self
+    }
+
+    /// How CPUs commit; see [`Commit`].
+    #[must_use]
+    pub const fn commit(mut self, commit: Commit) -> TaggedAlloc {
+        self.options = self.options.commit(commit);
+        self
+    }
+
+    /// See [`PoolOptions::resident`].
+    #[must_use]
+    pub const fn resident(mut self, resident: bool) -> TaggedAlloc {
+        self.options = self.options.resident(resident);
+        self
+    }
+
+    /// Whether a misuse (a free of a bad address, a double free) stops the program, as Windows would stop the machine:
+    /// two lines to standard error, by one `write` and without allocating, then abort. The first is the bug check's, the
+    /// second the pool's.
+    ///
+    /// ```text
+    /// *** STOP: 0x000000C2 (0x0000000000000007, 0x0000000000000000, 0x000000006E69614D, 0x00007F1C60010000)
+    /// *** storport-pool: double free at 0x7f1c60010000, tag 'Main', 24 bytes; Windows stops with 0xC2 (0x7, ..)
+    /// ```
+    ///
+    /// A program that sets a violation hook of its own takes this one's place.
+    ///
+    /// ```
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// #[global_allocator]
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 64 << 20).abort_on_misuse(true);
+    /// ```
+    #[must_use]
+    pub const fn abort_on_misuse(mut self, aborts: bool) -> TaggedAlloc {
+        self.aborts = aborts;
+        self
+    }
+
+    /// The pool, made now if it was not yet: for snapshots, [`trim`](Pool::trim), the violation hook, or blocks in the
+    /// name of adapters of one's own. `None`: it cannot be made.
+    ///
+    /// ```
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// #[global_allocator]
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 64 << 20);
+    ///
+    /// let pool = GLOBAL.pool().unwrap();
+    /// pool.on_violation(|violation| eprintln!("{violation}"));
+    /// assert!(pool.usage().live > 0);
+    /// ```
+    pub fn pool(&self) -> Option<&'static Pool<Native>> {
+        Some(&self.made()?.pool)
+    }
+
+    /// The adapter whom all blocks of this allocator belong to, made now if it was not yet. Who removes it takes the
+    /// allocator's memory away: from then on it answers null.
+    ///
+    /// ```
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 20);
+    /// assert!(GLOBAL.adapter().is_some());
+    /// static TOO_SMALL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1000);
+    /// assert!(TOO_SMALL.adapter().is_none());
+    /// ```
+    pub fn adapter(&self) -> Option<AdapterId> {
+        Some(self.made()?.adapter)
+    }
+
+    #[inline]
+    fn made(&self) -> Option<&'static Made> {
+        // ORDERING: Acquire - the pool; pairs with the Release in `make_slow`.
+        let made = self.made.load(Ordering::Acquire);
+        // SAFETY: whatever was published stays for ever, and is only read.
+        unsafe { made.as_ref() }.or_else(|| self.make_slow())
+    }
+
+    /// Reached at first use, by everyone who comes before the first one is ready.
+    #[cold]
+    #[inline(never)]
+    fn make_slow(&self) -> Option<&'static Made> {
+        let candidate = Made::new(self.options, self.aborts)?.as_ptr();
+        // ORDERING: Release - the pool; pairs with the Acquire in `made`. Acquire on failure: the other's pool.
+        match self.made.compare_exchange(null_mut(), candidate, Ordering::Release, Ordering::Acquire) {
+            // SAFETY: published, and so never given back.
+            Ok(_) => unsafe { candidate.as_ref() },
+            Err(others) => {
+                // SAFETY: nobody else has seen our candidate, and we use it no more.
+                unsafe { Made::give_back(candidate) };
+                // SAFETY: as above.
+                unsafe { others.as_ref() }
+            }
+        }
+    }
+
+    #[inline]
+    fn owner(&self) -> Option<Owner<'static, Native>> {
+        let Made { pool, adapter, .. } = self.made()?;
+        Some(Owner { pool, adapter: *adapter })
+    }
+
+    #[inline]
+    fn tag(&self) -> PoolTag {
+        tag::current().unwrap_or(self.tag)
+    }
+}
+
+impl Made {
+    /// A pool, in memory that it owns; `None` if it cannot be made. Asks no allocator for memory.
+    fn new(mut options: PoolOptions, aborts: bool) -> Option<NonNull<Made>> {
+        if options.counted_cpus() == ALL_CPUS {
+            options = options.cpus(PoolOptions::possible_cpus());
+        }
+        let pool = options.build().ok()?;
+        if aborts {
+            pool.set_violation_hook(Some(&STOP));
+        }
+        let adapter = pool.add_adapter(ADAPTER).ok()?;
+        let memory = os::Memory::reserve(size_of::<Made>(), false).ok()?;
+        let place = memory.start().cast::<Made>();
+        // SAFETY: the memory is ours, large enough, and aligned to a span.
+        unsafe { place.write(Made { pool, adapter, memory }) };
+        Some(place)
+    }
+
+    /// # Safety
+    /// `made` came from `new`, was not published, and is not used any more.
+    unsafe fn give_back(made: *mut Made) {
+        // SAFETY: the caller gives it up; read once, so it is dropped once.
+        let Made { pool, memory, .. } = unsafe { ptr::read(made) };
+        drop(pool);
+        drop(memory);
+    }
+}
+
+// SAFETY: blocks are the pool's: its addresses are memory of this process, nobody else's until they are freed (I1 to
+// I3 of docs/CONCURRENCY.md), and of the size and alignment that was asked for. The pool never moves nor ends, nothing
+// unwinds, and no call comes back here: the pool asks no allocator for memory.
+unsafe impl GlobalAlloc for TaggedAlloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.owner().map_or(null_mut(), |owner| owner.allocate(layout, self.tag()))
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        self.owner().map_or(null_mut(), |owner| owner.allocate_zeroed(layout, self.tag()))
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
+        if let Some(owner) = self.owner() {
+            // SAFETY: the caller's promise: it gives the block up.
+            unsafe { owner.free(block) };
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let (Some(owner), Ok(new)) = (self.owner(), Layout::from_size_align(size, layout.align())) else {
+            return null_mut();
+        };
+        // SAFETY: the caller's promise: its block, of this layout; and the new size is not 0.
+        unsafe { owner.reallocate(block, layout, new, self.tag()) }
+    }
+}
+
+impl fmt::Debug for TaggedAlloc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaggedAlloc({} bytes, tag {:?})", self.options.bytes(), self.tag)
+    }
+}
