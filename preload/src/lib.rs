@@ -24,5 +24,4 @@ mod options;
 mod process;
 mod range;
 mod report;
-mod tagged;
 mod text;

@@ -17,7 +17,7 @@ fn hear(violation: &Violation, _: *mut ()) {
     if violation.kind == ViolationKind::FenceRefused {
         // Nobody's misuse.
         return if misuse != Misuse::Ignore {
-            write(format_args!("storport-preload: {violation}\n"))
+            write(format_args!("*** storport-pool: {violation}\n"))
         };
     }
     let check = violation.bug_check();
@@ -38,7 +38,7 @@ fn tell(misuse: Misuse, code: u32, parameters: [u64; 4], text: core::fmt::Argume
     }
     let [a, b, c, d] = parameters;
     write(format_args!(
-        "*** STOP: 0x{code:08X} (0x{a:016X},0x{b:016X},0x{c:016X},0x{d:016X})\nstorport-preload: {text}\n"
+        "*** STOP: 0x{code:08X} (0x{a:016X}, 0x{b:016X}, 0x{c:016X}, 0x{d:016X})\n*** storport-pool: {text}\n"
     ));
     if misuse == Misuse::Abort {
         // SAFETY: ends the process.

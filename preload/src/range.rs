@@ -8,12 +8,11 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use pool::{AdapterId, Native, Pool, PoolTag, Status, tag};
+use pool::{AdapterId, Native, Pool, PoolTag, Status, TaggedAlloc, tag};
 
 use crate::errno;
 use crate::misuse::HOOK;
 use crate::options::{self, Options};
-use crate::tagged::TaggedAlloc;
 
 /// What every block is tagged with.
 const TAG: PoolTag = tag!("Main");

@@ -49,7 +49,7 @@ fn a_full_range_is_null_and_enomem() {
 /// The range is smaller than was asked for; or there is none, and everything is a mapping.
 #[test]
 fn a_process_of_little_address_space() {
-    for (kilobytes, pool) in [(4_000_000, true), (300_000, true), (30_000, false)] {
+    for (kilobytes, pool) in [(100_000, true), (60_000, true), (30_000, false)] {
         let command = preloaded(program("exhausted.c"));
         let program = command.get_program().to_owned();
         let mut shell = std::process::Command::new("sh");
