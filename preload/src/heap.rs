@@ -31,6 +31,12 @@ fn no_memory() -> *mut u8 {
     null_mut()
 }
 
+/// What glibc would abort for.
+fn no_block() -> *mut u8 {
+    errno::set(libc::EINVAL);
+    null_mut()
+}
+
 /// At least so many bytes. NULL with ENOMEM: there are none.
 #[inline]
 pub(crate) fn allocate(bytes: usize) -> *mut u8 {
@@ -121,18 +127,14 @@ pub(crate) unsafe fn resize(start: *mut u8, bytes: usize) -> *mut u8 {
     let address = start.addr();
     let held = match range::get().filter(|range| range.contains(address)) {
         Some(range) => match range.sizes(address) {
-            Some((held, capacity))
-                if stays(range, bytes, capacity) && range.resize(address, bytes as u32) =>
-            {
-                let _ = held;
+            Some((_, capacity)) if stays(range, bytes, capacity) && range.resize(address, bytes as u32) => {
                 return start;
             }
             Some((held, _)) => held,
-            // The hook hears of it.
             None => {
+                // The hook hears of it.
                 let _ = range.resize(address, 1);
-                errno::set(libc::EINVAL);
-                return null_mut();
+                return no_block();
             }
         },
         None => match mapped::bytes_at(address) {
@@ -144,8 +146,7 @@ pub(crate) unsafe fn resize(start: *mut u8, bytes: usize) -> *mut u8 {
             None => {
                 // SAFETY: no memory of ours: it is refused, and told.
                 unsafe { release(start) };
-                errno::set(libc::EINVAL);
-                return null_mut();
+                return no_block();
             }
         },
     };

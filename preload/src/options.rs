@@ -25,6 +25,7 @@ pub(crate) enum Misuse {
 }
 
 /// Where the report goes at exit.
+#[allow(clippy::large_enum_variant, reason = "a box would ask for memory")]
 pub(crate) enum Destination {
     Nowhere,
     Descriptor(c_int),

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use pool::{AdapterId, Native, Pool, PoolTag, Status, TaggedAlloc, tag};
 
 use crate::errno;
-use crate::misuse::HOOK;
+use crate::misuse;
 use crate::options::{self, Options};
 
 /// What every block is tagged with.
@@ -88,12 +88,13 @@ fn make() -> Option<&'static Range> {
 
 fn make_alone() -> Option<Range> {
     let options = Options::read();
+    misuse::choose(options.misuse);
     let mut bytes = options.bytes;
     loop {
         // SAFETY: as in `make`. The former try, if there was one, made no pool, and nobody has a reference to it.
         let alloc: &'static TaggedAlloc = unsafe { (*ALLOC.0.get()).write(TaggedAlloc::new(TAG, bytes)) };
         if let (Some(pool), Some(adapter)) = (alloc.pool(), alloc.adapter()) {
-            pool.set_violation_hook(Some(&HOOK));
+            pool.set_violation_hook(Some(&misuse::HOOK));
             let (base, bytes) = pool.range();
             return Some(Range { pool, adapter, base: base as usize, bytes: bytes as usize, options });
         }
