@@ -97,7 +97,7 @@ def python(run):
     if FULL:
         names += ["test_threading", "test_gc", "test_weakref", "test_io", "test_pickle", "test_unicode", "test_re"]
         names += ["test_bytes", "test_array", "test_memoryview", "test_zlib", "test_json", "test_sqlite3"]
-        names += ["test_subprocess", "test_posix", "test_concurrent_futures", "test_ctypes", "test_generators"]
+        names += ["test_subprocess", "test_posix", "test_ctypes", "test_generators"]
     command = [sys.executable, "-m", "test", "-q", "--timeout", "240", *names]
     env = {"PYTHONMALLOC": "malloc"}
     if not FULL and run.mode == "plain":
