@@ -5,5 +5,6 @@ cd "$(dirname "$0")/.."
 cargo clippy --workspace --all-targets -- -D warnings
 cargo clippy -p storport-pool --no-default-features -- -D warnings
 cargo clippy -p storport-pool --no-default-features --features alloc -- -D warnings
-cargo clippy -p storport-pool --all-features -- -D warnings
+cargo clippy -p storport-pool --no-default-features --features allocator-api2 -- -D warnings
+cargo clippy -p storport-pool --all-features --all-targets -- -D warnings
 cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings

@@ -2,4 +2,4 @@
 # The documentation, warnings denied.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-RUSTDOCFLAGS="-D warnings" cargo doc -p storport-pool --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings" cargo doc -p storport-pool --all-features --no-deps --document-private-items

@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo test
+cargo test -p storport-pool --features allocator-api2 --test adaptor
+cargo test -p storport-pool --features allocator-api2 --doc
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo test -p storport-pool
 cargo test -p storport-pool --features checked --test contract --test misuse --test hook --test model --test threads --test sections
 cargo test --release -p storport-pool --test sections

@@ -1,7 +1,8 @@
 //! The Storport memory pool outside Windows: a tagged, per-CPU slab pool over an address range.
 //!
 //! [`Pool`] is where to begin: [`Pool::new`] for memory of the operating system, [`PoolOptions`] for
-//! more choice, [`Pool::new_in`] for a host's own memory. Three layers lie over each other:
+//! more choice, [`Pool::new_in`] for a host's own memory. For a program that wants all its memory tagged:
+//! [`TaggedAlloc`]. Three layers lie over each other:
 //!
 //! * the contract: [`Pool::allocate`] and [`Pool::free`], status codes and addresses;
 //! * the safe layer: [`Adapter`] and [`Block`], which free themselves;

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use common::*;
 use nix::libc;
-use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions};
+use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions, TaggedAlloc};
 
 /// From now on, any other system call ends the process.
 fn allow(calls: &[i64]) {
@@ -232,5 +232,7 @@ fn stacks() {
             pool.remove_adapter_with(added.get().unwrap(), |_| {}).map(drop).unwrap()
         });
         check("snapshot", 4096, &|| drop(pool.snapshot()));
+        let own: &TaggedAlloc = Box::leak(Box::new(TaggedAlloc::new(TAG, 16 * SPAN).commit(commit)));
+        check("a TaggedAlloc's first use", 24 << 10, &|| assert!(own.pool().is_some()));
     }
 }

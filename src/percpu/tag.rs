@@ -90,7 +90,7 @@ pub(crate) fn current() -> Option<PoolTag> {
 ///
 /// The tag says who asked. A block that is freed, or made larger, in another scope keeps the tag that it has.
 ///
-/// ```
+/// ```standalone_crate
 /// use storport_pool::{TaggedAlloc, TagScope, tag};
 ///
 /// #[global_allocator]

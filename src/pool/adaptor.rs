@@ -33,7 +33,7 @@ use crate::pool::safe::Adapter;
 /// assert_eq!(pool.usage().live, 2);
 /// drop(requests);
 /// assert_eq!(pool.usage().live, 0);
-/// # Ok::<(), Box<dyn std::error::Error, std::alloc::Global>>(())
+/// # Ok::<(), std::boxed::Box<dyn std::error::Error>>(())
 /// ```
 pub struct Tagged<'a, P: Platform = DefaultPlatform> {
     owner: Owner<'a, P>,
@@ -65,6 +65,16 @@ impl<P: Platform> Pool<P> {
 #[cfg(feature = "std")]
 impl<P: Platform> Adapter<'_, P> {
     /// An [`Allocator`] in this adapter's name, as [`Pool::tagged`].
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.adapter("disk0")?;
+    /// let mut cache = hashbrown::HashMap::new_in(disk.tagged(tag!("Cach")).unwrap());
+    /// cache.insert(17, "a sector");
+    /// assert_eq!(pool.usage().live, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tagged(&self, tag: PoolTag) -> Option<Tagged<'_, P>> {
         self.pool().tagged(self.id(), tag)
     }
@@ -103,6 +113,16 @@ impl<'a, P: Platform> Tagged<'a, P> {
     }
 
     /// The same adapter's allocator with another tag.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.adapter("disk0")?;
+    /// let queue = disk.tagged(tag!("Queu")).unwrap();
+    /// let names = allocator_api2::vec::Vec::<u8, _>::with_capacity_in(10, queue.with_tag(tag!("Name")));
+    /// assert_eq!(pool.block_at(names.as_ptr() as u64).unwrap().tag, Some(tag!("Name")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn with_tag(self, tag: PoolTag) -> Tagged<'a, P> {
         Tagged { tag, ..self }

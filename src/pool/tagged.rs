@@ -28,7 +28,7 @@ const ADAPTER: &str = "program";
 
 /// A program's global allocator over a pool of its own, which counts by tag.
 ///
-/// ```
+/// ```standalone_crate
 /// use storport_pool::{TaggedAlloc, tag, with_tag};
 ///
 /// #[global_allocator]
@@ -36,7 +36,7 @@ const ADAPTER: &str = "program";
 ///
 /// let parsed = with_tag(tag!("Json"), || vec![1u64, 2, 3]);
 /// let snapshot = GLOBAL.pool().unwrap().snapshot();
-/// let row = snapshot.tags.iter().find(|row| row.tag == Some(tag!("Json"))).unwrap();
+/// let row = snapshot.tags.iter().find(|row| row.tag == tag!("Json")).unwrap();
 /// assert_eq!(row.totals.bytes_requested, 24);
 /// # drop(parsed);
 /// ```
@@ -54,7 +54,7 @@ const ADAPTER: &str = "program";
 /// | a bad `dealloc` | changes nothing; the pool's violation hook hears of it ([`pool`](TaggedAlloc::pool)), or [`abort_on_misuse`](TaggedAlloc::abort_on_misuse) |
 /// | IRQL | <= DISPATCH; above, allocations answer null and `dealloc` leaks |
 ///
-/// First use takes up to 64 KiB of stack; later calls what `docs/PROCESSES.md` says.
+/// First use takes 24 KiB of stack in the release build; later calls what `docs/PROCESSES.md` says.
 pub struct TaggedAlloc {
     tag: PoolTag,
     options: PoolOptions,
@@ -76,6 +76,14 @@ struct Made {
 impl TaggedAlloc {
     /// An allocator whose pool has up to `bytes` bytes: reserved at first use, resident when touched. 64 KiB to 64 GiB.
     /// `tag` is that of blocks that are allocated outside of a scope.
+    ///
+    /// ```standalone_crate
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// #[global_allocator]
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30);
+    /// let text = String::from("in a block of the pool");
+    /// assert!(GLOBAL.pool().unwrap().block_at(text.as_ptr() as u64).unwrap().live);
+    /// ```
     #[must_use]
     pub const fn new(tag: PoolTag, bytes: u64) -> TaggedAlloc {
         let options = PoolOptions::with_config(Config::new(0, bytes).cpus(ALL_CPUS));
@@ -85,10 +93,8 @@ impl TaggedAlloc {
     /// See [`Config::min_block`]: larger ones take less metadata.
     ///
     /// ```
-    /// use storport_pool::{Commit, TaggedAlloc, tag};
-    /// static GLOBAL: TaggedAlloc =
-    ///     TaggedAlloc::new(tag!("Main"), 1 << 30).min_block(64).accounts(256).cpus(8).commit(Commit::Portable);
-    /// assert!(!GLOBAL.pool().unwrap().uses_rseq());
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30).min_block(64);
     /// ```
     #[must_use]
     pub const fn min_block(mut self, bytes: u32) -> TaggedAlloc {
@@ -97,6 +103,11 @@ impl TaggedAlloc {
     }
 
     /// See [`Config::accounts`]: how many tags are told apart.
+    ///
+    /// ```
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30).accounts(256);
+    /// ```
     #[must_use]
     pub const fn accounts(mut self, accounts: u32) -> TaggedAlloc {
         self.options = self.options.accounts(accounts);
@@ -104,6 +115,11 @@ impl TaggedAlloc {
     }
 
     /// See [`Config::cpus`]; default, and 0: all that this machine may ever have online.
+    ///
+    /// ```
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30).cpus(8);
+    /// ```
     #[must_use]
     pub const fn cpus(mut self, cpus: u32) -> TaggedAlloc {
         self.options = self.options.cpus(cpus);
@@ -111,13 +127,24 @@ impl TaggedAlloc {
     }
 
     /// How CPUs commit; see [`Commit`].
+    ///
+    /// ```
+    /// use storport_pool::{Commit, TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30).commit(Commit::Portable);
+    /// assert!(!GLOBAL.pool().unwrap().uses_rseq());
+    /// ```
     #[must_use]
     pub const fn commit(mut self, commit: Commit) -> TaggedAlloc {
         self.options = self.options.commit(commit);
         self
     }
 
-    /// See [`PoolOptions::resident`].
+    /// See [`PoolOptions::resident`]: no call faults after the first use, which takes long.
+    ///
+    /// ```
+    /// use storport_pool::{TaggedAlloc, tag};
+    /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 8 << 20).min_block(64).resident(true);
+    /// ```
     #[must_use]
     pub const fn resident(mut self, resident: bool) -> TaggedAlloc {
         self.options = self.options.resident(resident);
@@ -133,9 +160,10 @@ impl TaggedAlloc {
     /// *** storport-pool: double free at 0x7f1c60010000, tag 'Main', 24 bytes; Windows stops with 0xC2 (0x7, ..)
     /// ```
     ///
-    /// A program that sets a violation hook of its own takes this one's place.
+    /// Whatever else the violation hook hears of counts, too, such as blocks that an adapter of the program's own left
+    /// behind. A program that sets a hook of its own takes this one's place.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use storport_pool::{TaggedAlloc, tag};
     /// #[global_allocator]
     /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 64 << 20).abort_on_misuse(true);
@@ -149,7 +177,7 @@ impl TaggedAlloc {
     /// The pool, made now if it was not yet: for snapshots, [`trim`](Pool::trim), the violation hook, or blocks in the
     /// name of adapters of one's own. `None`: it cannot be made.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use storport_pool::{TaggedAlloc, tag};
     /// #[global_allocator]
     /// static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 64 << 20);
