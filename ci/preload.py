@@ -2,7 +2,8 @@
 """Runs programs over the preload library: `preload.py <library> <folder to work in> [--full]`. Called by preload.sh.
 
 Each program is a function here, which answers a text. It runs without the library, and over it with restartable
-sequences and without: the three texts must be the same. Misuse aborts, and every process that ends by exit reports:
+sequences and without; with --full also with the largest requests from the pool, where else they are mappings. The texts
+must be the same. Misuse aborts, and every process that ends by exit reports:
 no violation, no refused fence, no slab that was half one thing. PROGRAMS says for how many seconds each may run.
 """
 import glob
@@ -18,7 +19,7 @@ import time
 LIBRARY, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 FULL = "--full" in sys.argv[3:]
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MODES = ["plain", "rseq", "twin"]
+MODES = ["plain", "rseq", "twin"] + ["large"] * FULL
 
 
 class Failed(Exception):
@@ -48,6 +49,8 @@ class Runner:
             }
         if mode == "twin":
             self.env["GLIBC_TUNABLES"] = "glibc.pthread.rseq=0"
+        if mode == "large":
+            self.env["STORPORT_PRELOAD_LARGEST"] = "1G"
 
     def start(self, *command, env=None, **rest):
         # A group of its own, so that it ends with all that it started.

@@ -14,6 +14,8 @@
 //! | `misuse`, `report` | what is told, of a bad call and at exit |
 //! | `options`, `errno`, `text` | the environment, the error number, a line without memory |
 
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
 mod aligned;
 mod errno;
 mod family;
