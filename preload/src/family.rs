@@ -1,4 +1,6 @@
 //! malloc and its kin, but for those that take an alignment. Each says where it is as glibc's where C leaves a choice.
+//!
+//! `reallocarray` is not here: glibc's own calls whatever `realloc` the program has, which may be its executable's.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
@@ -21,11 +23,15 @@ pub unsafe extern "C" fn free(start: *mut c_void) {
     unsafe { heap::release(start.cast()) };
 }
 
+/// NULL with ENOMEM: there are not so many bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn calloc(count: usize, bytes: usize) -> *mut c_void {
-    match product(count, bytes) {
+    match count.checked_mul(bytes) {
         Some(all) => heap::allocate_zeroed(all).cast(),
-        None => null_mut(),
+        None => {
+            errno::set(libc::ENOMEM);
+            null_mut()
+        }
     }
 }
 
@@ -47,17 +53,6 @@ pub unsafe extern "C" fn realloc(start: *mut c_void, bytes: usize) -> *mut c_voi
     unsafe { heap::resize(start.cast(), bytes) }.cast()
 }
 
-/// # Safety
-/// As [`realloc`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn reallocarray(start: *mut c_void, count: usize, bytes: usize) -> *mut c_void {
-    match product(count, bytes) {
-        // SAFETY: the caller's promise.
-        Some(all) => unsafe { realloc(start, all) },
-        None => null_mut(),
-    }
-}
-
 /// All of the bytes that it answers may be used, and `realloc` keeps them. Of NULL 0.
 ///
 /// # Safety
@@ -72,13 +67,4 @@ pub unsafe extern "C" fn malloc_usable_size(start: *mut c_void) -> usize {
 pub extern "C" fn malloc_trim(_keep: usize) -> c_int {
     let Some(range) = range::get() else { return 0 };
     errno::kept(|| range.pool.trim()).is_ok_and(|trimmed| trimmed.bytes > 0).into()
-}
-
-/// `None`, and ENOMEM: there are not so many bytes.
-fn product(count: usize, bytes: usize) -> Option<usize> {
-    let all = count.checked_mul(bytes);
-    if all.is_none() {
-        errno::set(libc::ENOMEM);
-    }
-    all
 }

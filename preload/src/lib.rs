@@ -12,6 +12,7 @@
 //! | `mapped` | what is too large for the pool |
 //! | `process` | the library's start and end, and `vfork` |
 //! | `misuse`, `report` | what is told, of a bad call and at exit |
+//! | `own` | the memory that the report needs |
 //! | `options`, `errno`, `text` | the environment, the error number, a line without memory |
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -23,6 +24,7 @@ mod heap;
 mod mapped;
 mod misuse;
 mod options;
+mod own;
 mod process;
 mod range;
 mod report;

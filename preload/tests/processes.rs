@@ -36,3 +36,9 @@ fn a_handler_may_allocate() {
 fn cpp_has_all_its_operators() {
     on_both("objects.cpp", "0 wrong\n");
 }
+
+/// Its executable's functions come before the library's, in the library too; none mixes the two.
+#[test]
+fn a_program_with_a_malloc_of_its_own() {
+    on_both("own.c", "0 wrong\n");
+}
