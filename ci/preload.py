@@ -6,6 +6,7 @@ sequences and without; with --full also with the largest requests from the pool,
 must be the same. Misuse aborts, and every process that ends by exit reports:
 no violation, no refused fence, no slab that was half one thing. PROGRAMS says for how many seconds each may run.
 """
+import difflib
 import glob
 import hashlib
 import os
@@ -82,7 +83,7 @@ class Runner:
         for pool in pools:
             wrong = {key: pool[key] for key in ("violations", "fence_refused", "changing") if pool[key] != "0"}
             if wrong:
-                raise Failed(f"a process reports {wrong}; see {self.report}\n{text[-3000:]}")
+                raise Failed(f"a process reports {wrong}\n{text[-3000:]}")
             if pool["commit"] != self.mode and self.mode == "twin":
                 raise Failed(f"committed by {pool['commit']}, not by {self.mode}")
         contended = sum(int(pool["contended"]) for pool in pools)
@@ -252,7 +253,9 @@ def main():
                 if mode != "plain":
                     note = run.check_report()
                     if "plain" in answers and answers[mode] != answers["plain"]:
-                        raise Failed(f"it answers\n{answers[mode]}\nand without the library\n{answers['plain']}")
+                        texts = [answers[mode].splitlines() for mode in ("plain", mode)]
+                        differences = list(difflib.unified_diff(*texts, "without", "with it", lineterm="", n=0))
+                        raise Failed("it answers otherwise\n" + "\n".join(differences[:20]))
                 verdict = "good"
             except (Failed, OSError, subprocess.TimeoutExpired) as error:
                 verdict, note = "FAILED", str(error)
