@@ -75,10 +75,12 @@ code python/README.md python Pool >"$work/module.py"
 code python/README.md text SUCCESS >"$work/module.wanted"
 "$python" "$work/module.py" >"$work/module.said"
 same "$work/module.wanted" "$work/module.said" "the text of python/README.md"
-code docs/PORTING.md python Pool >"$work/porting.py"
+code docs/PORTING.md python stor_port_extended_function >"$work/porting.py"
+code docs/PORTING.md python Image >"$work/saving.py"
 code docs/PORTING.md c mmap >"$work/porting.c"
 cc -std=gnu11 -Wall -Wextra -Werror -Icapi/include "$work/porting.c" "$target/release/libstorport_pool.a" \
     -lpthread -lm -ldl -o "$work/porting"
+"$python" "$work/saving.py" || fail "the code of docs/PORTING.md that saves a pool fails"
 for said in "$("$python" "$work/porting.py")" "$("$work/porting")"; do
     [[ $said == "double free at 0xffffa00000000000, tag 'VioS', 208 bytes"* ]] ||
         fail "the code of docs/PORTING.md says: $said"
