@@ -257,6 +257,25 @@ proptest! {
     }
 }
 
+/// An image takes memory by what was in use, whatever the pool's size.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_pools_image_takes_little_memory() {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let mut pool = SimPortable::build(PoolOptions::new(2 << 30).cpus(1));
+    let disk = pool.add_adapter("disk").unwrap();
+    alloc(&pool, disk, 100).unwrap();
+    let bytes = pool.save();
+    assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
+    let before = resident();
+    let image = Image::read(&bytes).unwrap();
+    assert!(resident() - before < 64 << 20, "{} bytes more", resident() - before);
+    drop(image);
+}
+
 /// A guest's range, which is nobody's memory here.
 #[test]
 fn a_guests_pool_moves_with_its_range() {

@@ -148,6 +148,52 @@ fn a_search_for_accounts_and_a_removal() {
     });
 }
 
+/// A resize, or an aligned allocation, that its adapter's removal overtakes, and then another adapter's block in the same
+/// place: that keeps its bytes, and nobody is told of a misuse.
+#[test]
+fn a_resize_and_its_adapters_removal() {
+    for (bytes, other_bytes, now) in [(100, 64, 112), (299_000, 299_000, 298_000), (299_000, 65_000, 298_000)]
+    {
+        at_each(|at| {
+            let pool = pool(200, 64);
+            let heard = Heard::of(&pool);
+            let (id, other) = (pool.add_adapter("disk").unwrap(), pool.add_adapter("other").unwrap());
+            let block = alloc(&pool, id, bytes).unwrap();
+            let taken = Rc::new(Cell::new(0));
+            let (overtakes, takes) = (pool.clone(), taken.clone());
+            let work = move || {
+                overtakes.remove_adapter(id).unwrap();
+                must_free(&overtakes, AdapterId::ORPHANS, block);
+                takes.set(alloc(&overtakes, other, other_bytes).unwrap());
+            };
+            let (status, reached) = overtaken(at, work, || pool.resize(id, block, now));
+            let refused = [Status::INVALID_PARAMETER, Status::INSUFFICIENT_RESOURCES].contains(&status);
+            assert!(status == Status::SUCCESS || reached && refused);
+            if reached {
+                assert_eq!(pool.block_at(taken.get()).unwrap().bytes, other_bytes, "operation {at}");
+            }
+            assert!(
+                heard.take().iter().all(|violation| violation.kind == ViolationKind::Leak),
+                "operation {at}"
+            );
+            reached
+        });
+    }
+    at_each(|at| {
+        let pool = pool(4, 64);
+        let heard = Heard::of(&pool);
+        let id = pool.add_adapter("disk").unwrap();
+        let other = pool.clone();
+        let mut address = 0;
+        let remove = move || drop(other.remove_adapter(id).unwrap());
+        let ask = || pool.allocate_aligned(id, 100, 64, TAG, Some(&mut address));
+        let (status, reached) = overtaken(at, remove, ask);
+        assert!(status == Status::SUCCESS || reached && status == Status::INVALID_PARAMETER && address == 0);
+        assert!(heard.take().iter().all(|violation| violation.kind == ViolationKind::Leak), "operation {at}");
+        reached
+    });
+}
+
 /// A removal that has found the account which keeps a tag's totals, and an adapter that needs just that one: what the
 /// removed one has counted does not become the other's.
 #[test]

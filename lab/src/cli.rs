@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Arg, Parser, Subcommand, ValueEnum};
 
 use crate::peers::Peers;
 use crate::scenarios::{self, Effort};
 use crate::worker::Args;
+
+/// Where results go that nobody wants elsewhere.
+pub(crate) const FOLDER: &str = "target/storport-pool";
 
 const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
                     2, bad arguments or a file that cannot be read or written; 3, a measurement failed.";
@@ -40,16 +43,16 @@ pub(crate) enum Command {
     /// Measures how a call's cost grows with live blocks, adapters and tags.
     #[command(after_help = EXIT)]
     Growth(Growth),
-    /// Compares two runs' JSON files: b's times over a's, and what changed beyond noise. Writes a page with
-    /// --html, and nothing else.
-    #[command(after_help = EXIT)]
+    /// Compares two runs' JSON files: b's times over a's, and what changed beyond the noise within a run. (Two runs of
+    /// the same program differ by more.) Writes a page with --html, and nothing else.
+    #[command(after_help = EXIT, args = hidden(&["json", "peers", "quick"]))]
     Compare(Compare),
     /// Draws a run's JSON file as one picture: the pool's time to free over each other allocator's, by scenario.
-    #[command(after_help = EXIT)]
+    #[command(after_help = EXIT, args = hidden(&["json", "html", "peers", "quick"]))]
     Chart(Chart),
     /// Runs all kinds of traffic at once for a long time, and checks after each round that nothing was
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
-    #[command(after_help = EXIT)]
+    #[command(after_help = EXIT, args = hidden(&["json", "html", "peers", "quick"]))]
     Soak(Soak),
     /// One allocator's process in one scenario; the program starts it.
     #[command(hide = true)]
@@ -141,12 +144,19 @@ pub(crate) struct Output {
     #[arg(long, global = true, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Whom to compare with: default (the system and mimalloc), all (builds the others, once, in some minutes),
-    /// or names with commas between.
-    #[arg(long, global = true, value_name = "WHO", default_value = "default", value_parser = Peers::parse)]
-    peers: Peers,
+    /// or names with commas between [default: default].
+    #[arg(long, global = true, value_name = "WHO", value_parser = Peers::parse)]
+    peers: Option<Peers>,
     /// Seconds instead of minutes; the numbers are rougher.
     #[arg(long, global = true)]
     quick: bool,
+}
+
+/// These of [`Output`]'s options, for a command that refuses them: its help does not list them.
+fn hidden(names: &[&str]) -> Vec<Arg> {
+    let all = <Output as clap::Args>::augment_args(clap::Command::new("all"));
+    let wanted = all.get_arguments().filter(|option| names.contains(&option.get_id().as_str()));
+    wanted.map(|option| option.clone().hide(true)).collect()
 }
 
 impl Cli {
@@ -154,18 +164,18 @@ impl Cli {
         if self.output.quick { Effort::Quick } else { Effort::Full }
     }
 
-    pub(crate) fn peers(&self) -> &Peers {
-        &self.output.peers
+    pub(crate) fn peers(&self) -> Peers {
+        self.output.peers.clone().unwrap_or_default()
     }
 
-    /// For a command that takes neither files nor effort.
+    /// For a command that takes neither files nor effort nor peers.
     ///
     /// # Errors
-    /// `why`, when files or a quick run are asked for all the same.
+    /// `why`, when one of these is asked for all the same.
     pub(crate) fn takes_no_output(&self, why: &str) -> Result<(), String> {
-        let Output { json, html, quick, .. } = &self.output;
-        if json.is_some() || html.is_some() || *quick {
-            return Err(format!("{why}: --json, --html and --quick have no use"));
+        let Output { json, html, peers, quick } = &self.output;
+        if json.is_some() || html.is_some() || peers.is_some() || *quick {
+            return Err(format!("{why}: --json, --html, --peers and --quick have no use"));
         }
         Ok(())
     }
@@ -175,9 +185,9 @@ impl Cli {
     /// # Errors
     /// A sentence, when more is asked for.
     pub(crate) fn page_only(&self) -> Result<Option<&Path>, String> {
-        let Output { json, html, quick, .. } = &self.output;
-        if json.is_some() || *quick {
-            return Err("a comparison measures nothing: --json and --quick have no use".to_owned());
+        let Output { json, html, peers, quick } = &self.output;
+        if json.is_some() || peers.is_some() || *quick {
+            return Err("a comparison measures nothing: --json, --peers and --quick have no use".to_owned());
         }
         Ok(html.as_deref())
     }
@@ -197,7 +207,7 @@ impl Cli {
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),
-            None => Path::new("target/storport-pool").join(name).with_extension("json"),
+            None => Path::new(FOLDER).join(name).with_extension("json"),
         };
         let html = self.output.html.clone().unwrap_or_else(|| json.with_extension("html"));
         if json == html {

@@ -6,6 +6,7 @@ pub mod bulk;
 mod cli;
 mod contract;
 mod latency;
+mod machine;
 mod measure;
 mod meter;
 mod peers;

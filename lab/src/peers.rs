@@ -1,5 +1,6 @@
 //! Who takes part: the allocators of this program, and those of programs that it builds when they are asked for.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,14 +22,14 @@ enum Home {
     Aside,
     /// This program, with the pool made to commit by the portable twin.
     Portable,
-    /// The package lab/peers.
+    /// The package lab/peers, built with the feature of the allocator's name.
     Peers,
-    /// The same, built with its feature `checking`.
+    /// The same, in a build of its own: other features of the same libraries.
     Checking,
 }
 
 /// All, in the order of the report; the first one is what it is about.
-const ALL: [(&str, Home); 14] = [
+const ALL: [(&str, Home); 15] = [
     ("storport-pool", Home::Own),
     ("system", Home::Own),
     ("mimalloc", Home::Own),
@@ -41,6 +42,7 @@ const ALL: [(&str, Home); 14] = [
     ("textbook-tagged", Home::Aside),
     ("pool-checked", Home::Checking),
     ("pool-portable", Home::Portable),
+    ("pool-masked", Home::Aside),
     ("mimalloc-secure", Home::Checking),
     ("snmalloc-check", Home::Checking),
 ];
@@ -94,12 +96,10 @@ impl Peers {
     /// A sentence, when the program does not know where it is.
     pub(crate) fn gather(&self) -> Result<(Vec<Allocator>, Vec<String>), String> {
         let own = Program::own()?;
+        let wanted: Vec<_> = ALL.iter().skip(1).filter(|&&(name, home)| self.want(name, home)).collect();
         let mut built: Vec<(Home, Result<PathBuf, String>)> = Vec::new();
         let (mut allocators, mut notes) = (Vec::new(), Vec::new());
-        for (place, &(name, home)) in ALL.iter().enumerate() {
-            if place > 0 && !self.want(name, home) {
-                continue;
-            }
+        for &(name, home) in ALL.iter().take(1).chain(wanted.iter().copied()) {
             let program = match home {
                 Home::Own | Home::Aside => own.clone(),
                 Home::Portable => {
@@ -107,7 +107,8 @@ impl Peers {
                 }
                 Home::Peers | Home::Checking => {
                     if !built.iter().any(|(done, _)| *done == home) {
-                        built.push((home, build(home, &own.file)));
+                        let names = wanted.iter().filter(|(_, other)| *other == home).map(|(name, _)| *name);
+                        built.push((home, build(home, &names.collect::<Vec<_>>(), &own.file)));
                     }
                     match built.iter().find(|(done, _)| *done == home) {
                         Some((_, Ok(file))) => {
@@ -127,22 +128,23 @@ impl Peers {
     }
 }
 
+/// What cargo is to do so that lab/peers has these allocators, and no others.
+fn arguments(names: &[&str], manifest: &Path, target: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = ["build", "--release", "--locked"].map(OsString::from).into();
+    arguments.extend(["--manifest-path".into(), manifest.into(), "--target-dir".into(), target.into()]);
+    arguments.extend(["--no-default-features".into(), "--features".into(), names.join(",").into()]);
+    arguments
+}
+
 /// Builds lab/peers beside what cargo built this program into, and shows how that goes.
-fn build(home: Home, own: &Path) -> Result<PathBuf, String> {
+fn build(home: Home, names: &[&str], own: &Path) -> Result<PathBuf, String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/Cargo.toml");
-    let (folder, features): (_, &[&str]) = match home {
-        Home::Checking => ("peers-checking", &["--features", "checking"]),
-        _ => ("peers", &[]),
-    };
+    let folder = if home == Home::Checking { "peers-checking" } else { "peers" };
     let target = own.ancestors().nth(2).unwrap_or(Path::new("target")).join(folder);
-    eprintln!("building the {folder}: some minutes, once");
+    eprintln!("building {}: some minutes, once", names.join(", "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--manifest-path"])
-        .arg(&manifest)
-        .arg("--target-dir")
-        .arg(&target)
-        .args(features)
+        .args(arguments(names, &manifest, &target))
         .stdin(Stdio::null())
         // The results have the standard output to themselves.
         .stdout(Stdio::null())
@@ -169,10 +171,33 @@ mod tests {
     }
 
     #[test]
-    fn the_textbook_needs_no_other_build() {
-        let (allocators, notes) = Peers::parse("textbook-tagged,textbook").unwrap().gather().unwrap();
+    fn what_the_program_has_needs_no_other_build() {
+        let (allocators, notes) =
+            Peers::parse("pool-masked,textbook-tagged,textbook").unwrap().gather().unwrap();
         let names: Vec<_> = allocators.iter().map(|allocator| allocator.name).collect();
-        assert_eq!((names, notes.len()), (vec!["storport-pool", "textbook", "textbook-tagged"], 0));
+        assert_eq!(
+            (names, notes.len()),
+            (vec!["storport-pool", "textbook", "textbook-tagged", "pool-masked"], 0)
+        );
+    }
+
+    /// Each allocator of lab/peers is a feature there; only what is asked for is built.
+    #[test]
+    fn nothing_is_built_that_nobody_asked_for() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        for (name, _) in ALL.iter().filter(|(_, home)| matches!(home, Home::Peers | Home::Checking)) {
+            assert!(text.contains(&format!("\n{name} = [")), "lab/peers has no feature {name}");
+        }
+        let dependencies = text.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+        let always = |line: &&str| line.contains(" = ") && !line.contains("optional = true");
+        let always: Vec<_> =
+            dependencies.lines().filter(always).map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(always, ["storport-pool", "storport-pool-lab", "clap"], "libraries that are always built");
+        let arguments = arguments(&["pool-checked"], &manifest, Path::new("there"));
+        assert!(
+            arguments.ends_with(&["--no-default-features", "--features", "pool-checked"].map(OsString::from))
+        );
     }
 
     #[test]

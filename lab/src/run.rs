@@ -103,7 +103,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::contract(&report);
     }
     if !plan.scenarios.is_empty() {
-        measure(&mut report, &plan.scenarios, cli.peers(), effort)?;
+        measure(&mut report, &plan.scenarios, &cli.peers(), effort)?;
         terminal::latency(&report);
     }
     if plan.phases {

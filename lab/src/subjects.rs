@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use storport_pool::{AdapterId, Pool, PoolTag, Status, tag};
+use storport_pool::{AdapterId, Native, Platform, Pool, PoolTag, Status, tag};
 
 /// An allocator under test. Each call is one real call of the allocator's own function.
 pub trait Subject: Sync {
@@ -69,6 +69,11 @@ pub trait Subject: Sync {
     /// Each thread but the process's first one calls it after its last call.
     fn leave(&self) {}
 
+    /// Called by a signal's handler: does what the signal is for, now or as soon as an interrupt would come through.
+    fn interrupt(&self, work: fn()) {
+        work();
+    }
+
     /// Gives back to the system what it can.
     fn trim(&self) {}
 
@@ -107,17 +112,33 @@ pub fn unowned(need: Need) -> Option<&'static str> {
     }
 }
 
+/// What the lab's pools run on, and what its threads must tell it.
+pub trait LabPlatform: Platform {
+    /// As [`Subject::enter`].
+    fn enter() {}
+
+    /// As [`Subject::leave`].
+    fn leave() {}
+
+    /// As [`Subject::interrupt`].
+    fn interrupt(work: fn()) {
+        work();
+    }
+}
+
+impl LabPlatform for Native {}
+
 /// The pool, in the name of one adapter and tag.
-pub struct PoolSubject<'a> {
+pub struct PoolSubject<'a, P: LabPlatform = Native> {
     /// The pool.
-    pub pool: &'a Pool,
+    pub pool: &'a Pool<P>,
     /// Whose blocks they are.
     pub adapter: AdapterId,
     /// Their tag.
     pub tag: PoolTag,
 }
 
-impl Subject for PoolSubject<'_> {
+impl<P: LabPlatform> Subject for PoolSubject<'_, P> {
     fn name(&self) -> &'static str {
         "storport-pool"
     }
@@ -139,6 +160,18 @@ impl Subject for PoolSubject<'_> {
         }
     }
 
+    fn enter(&self) {
+        P::enter();
+    }
+
+    fn leave(&self) {
+        P::leave();
+    }
+
+    fn interrupt(&self, work: fn()) {
+        P::interrupt(work);
+    }
+
     fn trim(&self) {
         // Refused only when another trim is under way.
         let _ = self.pool.trim();
@@ -151,8 +184,8 @@ impl Subject for PoolSubject<'_> {
 }
 
 /// The pool, in the names of many adapters and tags in turn. A block remembers whose it is.
-pub struct ManyOwners<'a> {
-    pool: &'a Pool,
+pub struct ManyOwners<'a, P: LabPlatform = Native> {
+    pool: &'a Pool<P>,
     owners: Vec<(AdapterId, PoolTag)>,
     next: AtomicUsize,
 }
@@ -161,12 +194,12 @@ pub struct ManyOwners<'a> {
 const OWNER_AT: usize = 8;
 const OWNED_BYTES: u32 = 16;
 
-impl<'a> ManyOwners<'a> {
+impl<'a, P: LabPlatform> ManyOwners<'a, P> {
     /// So many adapters, and tags of each.
     ///
     /// # Errors
     /// A sentence, when the pool has no room for them.
-    pub fn new(pool: &'a Pool, adapters: u32, tags: u32) -> Result<ManyOwners<'a>, String> {
+    pub fn new(pool: &'a Pool<P>, adapters: u32, tags: u32) -> Result<ManyOwners<'a, P>, String> {
         let mut owners = Vec::new();
         for adapter in 0..adapters {
             let adapter = pool
@@ -180,13 +213,13 @@ impl<'a> ManyOwners<'a> {
         Ok(ManyOwners { pool, owners, next: AtomicUsize::new(0) })
     }
 
-    fn subject(&self, owner: usize) -> PoolSubject<'a> {
+    fn subject(&self, owner: usize) -> PoolSubject<'a, P> {
         let (adapter, tag) = self.owners[owner];
         PoolSubject { pool: self.pool, adapter, tag }
     }
 }
 
-impl Subject for ManyOwners<'_> {
+impl<P: LabPlatform> Subject for ManyOwners<'_, P> {
     fn name(&self) -> &'static str {
         "storport-pool"
     }
@@ -211,6 +244,14 @@ impl Subject for ManyOwners<'_> {
         let owner = unsafe { block.add(OWNER_AT).cast::<usize>().read() };
         // SAFETY: the caller's promise.
         unsafe { self.subject(owner).free(block, bytes) };
+    }
+
+    fn enter(&self) {
+        P::enter();
+    }
+
+    fn leave(&self) {
+        P::leave();
     }
 }
 

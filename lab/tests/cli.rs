@@ -80,6 +80,9 @@ fn bad_arguments_are_named() {
         (&["compare", "a.json", "b.json", "--quick"], "a comparison measures nothing"),
         (&["compare", "a.json", "b.json"], "cannot read 'a.json'"),
         (&["compare", "a.json", "b.json", "--html", "b.json"], "--html is 'b.json', which is compared"),
+        (&["compare", "a.json", "b.json", "--peers", "all"], "a comparison measures nothing"),
+        (&["chart", "a.json", "a.svg", "--html", "a.html"], "the chart goes where the second argument says"),
+        (&["soak", "--peers", "all"], "the soak writes no files"),
     ] {
         let output = run(&folder, arguments);
         let error = text(&output.stderr);
@@ -102,21 +105,52 @@ fn unwritable_files_are_found_before_the_work() {
     }
 }
 
+/// A folder that is not there is more likely a mistake than a wish. The default one is made.
+#[test]
+fn no_folder_is_made_for_a_result() {
+    let folder = folder("folders");
+    let output = run(&folder, &["contract", "--json", "a.json", "--html", "a.html"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for arguments in [
+        &["contract", "--json", "none/x"][..],
+        &["contract", "--html", "none/x"],
+        &["contract", "--json", "a.json", "--html", "none/x"],
+        &["compare", "a.json", "a.json", "--html", "none/x"],
+        &["chart", "a.json", "none/x"],
+    ] {
+        let output = run(&folder, arguments);
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {error}");
+        assert!(error.starts_with("error: cannot write 'none/x'"), "{arguments:?}: {error}");
+        assert!(!folder.join("none").exists(), "{arguments:?}");
+    }
+    assert_eq!(run(&folder, &["contract"]).status.code(), Some(0));
+    assert!(folder.join("target/storport-pool/contract.json").exists());
+}
+
 #[test]
 fn every_command_explains_itself() {
     let folder = folder("help");
-    for arguments in [
-        &["--help"][..],
-        &["contract", "--help"],
-        &["replay", "--help"],
-        &["latency", "--help"],
-        &["compare", "--help"],
-    ] {
+    for arguments in [&["--help"][..], &["contract", "--help"], &["replay", "--help"], &["latency", "--help"]]
+    {
         let output = run(&folder, arguments);
         let shown = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-        for word in ["Usage:", "--json", "--html", "--quick", "Exit status"] {
+        for word in ["Usage:", "--json", "--html", "--quick", "--peers", "Exit status"] {
             assert!(shown.contains(word), "{arguments:?}: no {word} in {shown}");
+        }
+    }
+    // These list no option that they refuse.
+    for (command, html) in [("compare", true), ("chart", false), ("soak", false)] {
+        let output = run(&folder, &[command, "--help"]);
+        let shown = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(shown.contains("Usage:") && shown.contains("Exit status"), "{shown}");
+        // Apart from what the command says of itself.
+        let options = shown.split("\nOptions:\n").nth(1).unwrap();
+        assert_eq!(options.contains("--html"), html, "{shown}");
+        for option in ["--json", "--quick", "--peers"] {
+            assert!(!options.contains(option), "{command}: {option} in {shown}");
         }
     }
 }
@@ -125,9 +159,9 @@ fn every_command_explains_itself() {
 #[test]
 fn latency_writes_what_it_measured() {
     let folder = folder("latency");
-    let output = run(&folder, &["latency", "--quick", "--json", "out/all.json"]);
+    let output = run(&folder, &["latency", "--quick", "--json", "all.json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let report = json(&folder.join("out/all.json"));
+    let report = json(&folder.join("all.json"));
     assert_eq!(report["schema"], 2);
     assert!(report["timer"]["p50"].is_number());
     let scenarios = report["scenarios"].as_array().unwrap();
@@ -256,10 +290,39 @@ fn the_textbook_takes_part() {
     }
 }
 
+/// In each scenario: where a signal handler frees, and where many threads are preempted, too.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_masked_commit_takes_part() {
+    let folder = folder("masked");
+    let output = run(&folder, &["latency", "--quick", "--peers", "pool-masked", "--json", "run.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&folder.join("run.json"));
+    let scenarios = report["scenarios"].as_array().unwrap();
+    assert_eq!(scenarios.len(), 25);
+    for scenario in scenarios {
+        let [pool, masked] = scenario["allocators"].as_array().unwrap().as_slice() else {
+            panic!("{scenario}")
+        };
+        assert_eq!((&pool["name"], &masked["name"]), (&"storport-pool".into(), &"pool-masked".into()));
+        assert_eq!(masked["cannot"], Value::Null, "{}: {masked}", scenario["name"]);
+        for measure in ["alloc", "free", "pair"] {
+            let mean = |measured: &Value| measured[measure]["mean"].as_f64().is_some_and(|mean| mean > 0.0);
+            assert_eq!(mean(pool), mean(masked), "{}: {measure}", scenario["name"]);
+        }
+    }
+    let page = std::fs::read_to_string(folder.join("run.html")).unwrap();
+    assert!(page.contains(">pool-masked<"));
+    // It is no other allocator, so nobody wins or loses.
+    let shown = text(&output.stdout);
+    assert!(shown.contains("No other allocator than the pool took part"), "{shown}");
+    assert!(!shown.lines().any(|line| line.trim() == "-"), "{shown}");
+}
+
 #[test]
 fn growth_has_a_point_for_each_size() {
     let folder = folder("growth");
-    let output = run(&folder, &["growth", "--quick"]);
+    let output = run(&folder, &["growth", "--quick", "--peers", "system,mimalloc,pool-masked"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report = json(&folder.join("target/storport-pool/growth.json"));
     for (what, sizes) in [("live", 3), ("adapters", 4), ("tags", 4)] {
@@ -271,19 +334,41 @@ fn growth_has_a_point_for_each_size() {
             assert!(point["allocators"][0]["free"]["mean"].as_f64().unwrap() > 0.0, "{point}");
             let others = point["allocators"][2]["cannot"].as_str();
             assert_eq!(others, (what != "live").then_some("its blocks have no owner"), "{point}");
+            if cfg!(target_os = "linux") {
+                assert!(point["allocators"][3]["free"]["mean"].as_f64().unwrap() > 0.0, "{point}");
+            }
         }
     }
+    // The text says what was measured.
+    let page = std::fs::read_to_string(folder.join("target/storport-pool/growth.html")).unwrap();
+    assert!(page.contains("From 1 to 1000 adapters, the pool's free goes from"));
+    assert!(!page.contains("cost nothing"));
+
+    // A chart would have empty rows, and a run of other scenarios nothing in common.
+    let output = run(&folder, &["chart", "target/storport-pool/growth.json", "growth.svg"]);
+    let error = text(&output.stderr);
+    assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+    assert!(error.starts_with("error: ") && error.contains("growth.json' is a run of `growth`"), "{error}");
+    assert!(!folder.join("growth.svg").exists());
+    let output = run(&folder, &["latency", "--quick", "--scenario", "pair", "--json", "pair.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let pair = ["compare", "target/storport-pool/growth.json", "pair.json", "--html", "page.html"];
+    let output = run(&folder, &pair);
+    let error = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+    assert!(error.contains("have no figure of the pool in common: nothing to compare"), "{error}");
+    assert!(!folder.join("page.html").exists());
 }
 
 #[test]
 fn one_scenario_makes_a_page_that_stands_alone() {
     let folder = folder("scenario");
-    let output = run(&folder, &["latency", "--quick", "--scenario", "pair", "--json", "out/pair.json"]);
+    let output = run(&folder, &["latency", "--quick", "--scenario", "pair", "--json", "pair.json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let scenarios = json(&folder.join("out/pair.json"))["scenarios"].as_array().unwrap().clone();
+    let scenarios = json(&folder.join("pair.json"))["scenarios"].as_array().unwrap().clone();
     assert_eq!(scenarios.len(), 1);
     assert_eq!(scenarios[0]["name"], "pair");
-    let page = std::fs::read_to_string(folder.join("out/pair.html")).unwrap();
+    let page = std::fs::read_to_string(folder.join("pair.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("<svg"));
     for foreign in ["<script", "<link", "src=", "url("] {
         assert!(!page.contains(foreign), "the page is not self-contained: {foreign}");
@@ -323,19 +408,25 @@ fn runs_are_compared() {
         "quick run",
         "B OVER A: FREE, MEAN",
         "storport-pool: 3 figures",
+        "beyond the noise within a run",
     ] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
+    // What that noise is not.
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(words.matches("Two runs of the same program differ by more").count(), 1, "{shown}");
+    assert!(!words.contains("beyond noise"), "{shown}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "a file was written");
 
-    let output = run(&folder, &["compare", "a.json", "b.json", "--html", "out/page.html"]);
+    let output = run(&folder, &["compare", "a.json", "b.json", "--html", "page.html"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let page = std::fs::read_to_string(folder.join("out/page.html")).unwrap();
+    let page = std::fs::read_to_string(folder.join("page.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("class=\"heat\""));
+    assert!(page.contains("Two runs of the same program differ by more"));
 
-    let output = run(&folder, &["chart", "a.json", "out/free.svg"]);
+    let output = run(&folder, &["chart", "a.json", "free.svg"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(std::fs::read_to_string(folder.join("out/free.svg")).unwrap().starts_with("<svg "));
+    assert!(std::fs::read_to_string(folder.join("free.svg")).unwrap().starts_with("<svg "));
     let output = run(&folder, &["chart", "a.json", "a.json"]);
     assert!(text(&output.stderr).contains("would replace the run"), "{}", text(&output.stderr));
 

@@ -100,7 +100,7 @@ impl Areas {
 
 /// How many kinds of areas there are, by their classes' grain shifts: below 6, and from 6 up. So blocks of up to 1023
 /// bytes have one kind, larger ones the other.
-const LEVELS: usize = 2;
+pub(crate) const LEVELS: usize = 2;
 const LEVEL_SHIFTS: [u32; LEVELS] = [0, 6];
 
 const fn level(grain_shift: u32) -> usize {

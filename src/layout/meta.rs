@@ -147,6 +147,11 @@ impl Meta {
         self.word32(self.control().geometry.used_areas + span as usize * 4).load(Ordering::Relaxed)
     }
 
+    #[cfg(all(test, feature = "alloc", not(storport_pool_loom)))]
+    pub(crate) fn set_used_areas(&self, span: u32, kinds: u32) {
+        self.word32(self.control().geometry.used_areas + span as usize * 4).store(kinds, Ordering::Relaxed);
+    }
+
     fn record_word(&self, index: u64) -> &AtomicU32 {
         self.word32(index as usize * 4 + RECORDS)
     }
@@ -226,19 +231,34 @@ impl Meta {
         self.word64(offset)
     }
 
-    /// Changes the bytes that a block's record has, for whoever has the block. `false`: the block counts under another
-    /// account by now, so its adapter was removed.
-    pub(crate) fn set_bytes(&self, class: Class, block: BlockId, bytes: u32) -> bool {
-        if class == LARGE {
-            // ORDERING: Relaxed - walkers may see either.
-            self.large_bytes(self.span_of(block)).store(bytes, Ordering::Relaxed);
-            return true;
+    /// Changes the bytes of a block that was found live. `false`: by now it is an orphan, free, or somebody else's, and
+    /// nothing has changed, but for a moment. (Who finds the record of another one's block, with the same account and
+    /// bytes, puts it back.)
+    pub(crate) fn set_bytes(&self, found: Located, bytes: u32) -> bool {
+        let Located { start, state, class, .. } = found;
+        let word = match class {
+            LARGE => self.large_bytes(self.span_of(start)),
+            _ => self.record_word(self.state_index(class, start)),
+        };
+        // ORDERING: Acquire - before the look at the state.
+        let seen = word.load(Ordering::Acquire);
+        let changed = match class {
+            LARGE => bytes,
+            _ => Record::word(Record::from_word(seen).account, bytes),
+        };
+        // The block was found before the record was read, and is there after it: the record is its.
+        if self.state(class, start) != state
+            // ORDERING: AcqRel - before the look below, which is behind it.
+            || word.compare_exchange(seen, changed, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
+            return false;
         }
-        let word = self.record_word(self.state_index(class, block));
-        // ORDERING: Relaxed, all - the exact word decides; its account stays as it is.
-        let seen = word.load(Ordering::Relaxed);
-        let changed = Record::word(Record::from_word(seen).account, bytes);
-        word.compare_exchange(seen, changed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let ours = self.state(class, start) == state;
+        if !ours {
+            // ORDERING: Relaxed, both - the exact word decides.
+            let _ = word.compare_exchange(changed, seen, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        ours
     }
 
     /// How many spans the large run has that begins at this block.

@@ -163,6 +163,20 @@ impl Meta {
         self.adapter_word(slot, GIVEN).load(Ordering::Relaxed) as u32
     }
 
+    /// Whether the handle is that of an adapter that lives, or is being removed.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) fn adapter_here(&self, id: AdapterId) -> bool {
+        matches!(self.state_of(id), Some(LIVE | REMOVING))
+    }
+
+    /// Whether what some adapter left may have this handle: that of a life that its slot has had.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) fn has_lived(&self, left: AdapterId) -> bool {
+        let bits = self.control().slot_bits;
+        let (slot, life) = (left.raw() & ((1 << bits) - 1), left.raw() >> bits);
+        self.slots().contains(&slot) && (1..=self.slot(slot).life()).contains(&life)
+    }
+
     /// Makes a saved slot that somebody worked at one at which nobody does. `None`: no pool writes such a slot. The caller
     /// has the metadata to itself.
     #[cfg(all(feature = "alloc", not(storport_pool_loom)))]

@@ -1,7 +1,8 @@
 //! Allocate with an alignment of the caller's choice: in a size whose blocks all have it, or in whole spans.
 
 use super::allocate::{Answer, Request, allocate, allocate_at, check, found, null_out_slow};
-use super::resize::resize;
+use super::refuse::inspect;
+use super::resize::resize_found;
 use crate::layout::classes::{Class, GRAIN, LARGE, SIZES};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::Key;
@@ -27,9 +28,11 @@ pub(crate) fn allocate_aligned<P: Platform>(
         return allocate_run(meta, platform, key, bytes, alignment);
     };
     let answer = allocate_at(meta, platform, key, size, alignment);
-    if answer.status.is_success() {
-        // Of the adapter's block, into less than it has: only the adapter's removal refuses it.
-        let _ = resize(meta, platform, key.owner(), answer.address, bytes);
+    if answer.status.is_success()
+        && let Ok(found) = inspect(&meta, key.owner(), answer.address)
+    {
+        // Into less than it has: only the adapter's removal refuses it.
+        let _ = resize_found(meta, found, bytes);
     }
     answer
 }

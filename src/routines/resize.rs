@@ -35,13 +35,21 @@ pub(crate) fn resize<P: Platform>(
     if irql > DISPATCH {
         return Status::INVALID_IRQL;
     }
-    let found = match inspect(&meta, owner, address) {
-        Ok(found) => found,
+    match inspect(&meta, owner, address) {
+        Ok(found) => resize_found(meta, found, bytes),
         Err((kind, found)) => {
-            meta.refuse_free(call, kind, address, found);
-            return Status::INVALID_PARAMETER;
+            // The adapter's removal may have come first: that is nobody's misuse.
+            if meta.may_free(owner) {
+                meta.refuse_free(call, kind, address, found);
+            }
+            Status::INVALID_PARAMETER
         }
-    };
+    }
+}
+
+/// Lets a block that was found live have so many bytes. `INVALID_PARAMETER`: it is no longer the one that was found, since
+/// its adapter was removed.
+pub(super) fn resize_found(meta: Meta, found: Located, bytes: u32) -> Status {
     // A large run has as many spans as its bytes take: its walkers count on that.
     let spans = |bytes| u64::from(bytes).div_ceil(meta.span_size().bytes().into());
     let fits = match found.class {
@@ -51,8 +59,7 @@ pub(crate) fn resize<P: Platform>(
     if !fits {
         return Status::INSUFFICIENT_RESOURCES;
     }
-    // Fails when the adapter was removed meanwhile.
-    if meta.set_bytes(found.class, found.start, bytes) { Status::SUCCESS } else { Status::INVALID_PARAMETER }
+    if meta.set_bytes(found, bytes) { Status::SUCCESS } else { Status::INVALID_PARAMETER }
 }
 
 impl Meta {

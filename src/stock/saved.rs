@@ -2,11 +2,13 @@
 //!
 //! The caller has it to itself. Whatever its words are, this ends, and touches nothing outside of it.
 
+use crate::contract::adapter::AdapterId;
 use crate::contract::fault::ImageFault;
 use crate::layout::block::BlockId;
 use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES};
 use crate::layout::control::PARTS;
 use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
+use crate::layout::geometry::{Geometry, LEVELS};
 use crate::layout::meta::Meta;
 use crate::layout::page_map::Entry;
 use crate::layout::state::{LIVE, State};
@@ -71,12 +73,13 @@ impl<'a> Saved<'a> {
     }
 
     /// Checks all, makes marks that say who works at something say that nobody does, and counts anew what follows from
-    /// the rest. How many blocks are in no place, so that nobody will ever have them.
-    pub(crate) fn check(mut self) -> Result<u64, ImageFault> {
+    /// the rest. How many blocks are in no place, so that nobody will ever have them. `known_owner`: whether an adapter has
+    /// blocks, or what it left.
+    pub(crate) fn check(mut self, known_owner: impl Fn(AdapterId) -> bool) -> Result<u64, ImageFault> {
         let spans = self.meta.control().geometry.spans;
         self.bitmaps()?;
         self.spans()?;
-        (0..spans).try_for_each(|span| self.states(span))?;
+        (0..spans).try_for_each(|span| self.states(span, &known_owner))?;
         (0..SLAB_CLASSES as u8).try_for_each(|class| self.carve(Class(class)))?;
         (0..spans).try_for_each(|span| self.loose(span))?;
         (0..SLAB_CLASSES as u8).try_for_each(|class| self.depot(Class(class)))?;
@@ -133,11 +136,19 @@ impl<'a> Saved<'a> {
                 && entry == meta.control().geometry.slab_entry(class, span);
             ensure(known, "a span's page-map entry is none that a pool writes", span)?;
             ensure(!meta.is_freed_run(span), "a span is marked as a freed run that is none", span)?;
+            self.area(class, span)?;
             self.slabs[class.index()] += 1;
             self.total += u64::from(class.per_slab(size));
             span += 1;
         }
         Ok(())
+    }
+
+    /// A span in use says that it uses its area: only what says so is saved, restored, and forgotten before its next use.
+    fn area(&self, class: Class, span: u32) -> Checked {
+        let used = self.meta.used_areas(span);
+        let known = used >> LEVELS == 0 && used & Geometry::area_bit(class) != 0;
+        ensure(known, "a span in use says that its area is not", span)
     }
 
     /// A large run that begins at this span: how many spans it has.
@@ -154,6 +165,7 @@ impl<'a> Saved<'a> {
                 && !meta.is_freed_run(body);
             ensure(known, "a span of a large run does not lead to its first one", body)?;
         }
+        self.area(LARGE, start)?;
         let block = meta.first_of(start);
         let live = meta.state(LARGE, block).is_live(block);
         ensure(!live || !meta.is_freed_run(start), "a large run is live and freed", start)?;
@@ -165,11 +177,15 @@ impl<'a> Saved<'a> {
     }
 
     /// Each live state is that of a block which begins in the span, and no other word says that something is live.
-    fn states(&mut self, span: u32) -> Checked {
+    fn states(&mut self, span: u32, known_owner: &impl Fn(AdapterId) -> bool) -> Checked {
         let meta = self.meta;
         let (entry, first) = (meta.read_span(span), meta.first_of(span));
         let geometry = &meta.control().geometry;
         let used = meta.used_areas(span);
+        // All of its words are 0, and untouched.
+        if used == 0 {
+            return Ok(());
+        }
         for (level, at, words) in geometry.areas_of(span) {
             for index in at as u64 / 4..(at / 4 + words) as u64 {
                 // ORDERING: Relaxed - as in `check`.
@@ -188,7 +204,13 @@ impl<'a> Saved<'a> {
                         class => self.begins(class, block) && index == meta.state_index(class, block),
                     };
                 ensure(known, "a state is live where no block begins", block.0)?;
-                if entry.class() != LARGE {
+                if !known_owner(state.owner()) {
+                    // Of an allocation that its adapter's removal overtook, and that never came back to undo it.
+                    meta.state_at(index).store(state.freed().0, Ordering::Relaxed);
+                } else if entry.class() != LARGE {
+                    let class = entry.class();
+                    let bytes = meta.record(class, block).bytes;
+                    ensure(bytes <= class.bytes(), "a block has fewer bytes than were asked for", block.0)?;
                     self.meet(block)?;
                 }
             }
@@ -240,6 +262,10 @@ impl<'a> Saved<'a> {
     fn loose(&mut self, span: u32) -> Checked {
         let meta = self.meta;
         let entry = meta.read_span(span);
+        // As in `states`.
+        if meta.used_areas(span) == 0 {
+            return Ok(());
+        }
         for n in 0..meta.control().geometry.loose_words {
             // ORDERING: Relaxed - as in `check`.
             let bits = meta.loose_word(span, n).load(Ordering::Relaxed);

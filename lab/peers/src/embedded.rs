@@ -3,7 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout};
 
 use storport_pool_lab::subjects::{Need, Subject, unowned};
+#[cfg(feature = "talc")]
 use talc::TalcLock;
+#[cfg(feature = "talc")]
 use talc::source::Claim;
 
 const ALIGN: usize = 16;
@@ -15,6 +17,7 @@ unsafe fn layout(bytes: u32) -> Layout {
     unsafe { Layout::from_size_align_unchecked(bytes as usize, ALIGN) }
 }
 
+#[cfg(feature = "talc")]
 /// So many bytes, as long as the process lives; resident when they are touched. Not `alloc_zeroed`, which touches all
 /// of a range that is aligned beyond `malloc`'s own.
 fn range(bytes: u64) -> Result<*mut u8, String> {
@@ -24,18 +27,22 @@ fn range(bytes: u64) -> Result<*mut u8, String> {
     if start.is_null() { Err(format!("no range of {bytes} bytes")) } else { Ok(start) }
 }
 
+#[cfg(feature = "smalloc")]
 /// smalloc: one large reservation, a slot's class and number in its address.
 pub struct Smalloc(smmalloc::Smalloc);
 
+#[cfg(feature = "smalloc")]
 // SAFETY: its users make it a static.
 unsafe impl Sync for Smalloc {}
 
+#[cfg(feature = "smalloc")]
 impl Smalloc {
     pub fn new() -> Smalloc {
         Smalloc(smmalloc::Smalloc::new())
     }
 }
 
+#[cfg(feature = "smalloc")]
 impl Subject for Smalloc {
     fn name(&self) -> &'static str {
         "smalloc"
@@ -58,9 +65,11 @@ impl Subject for Smalloc {
     }
 }
 
+#[cfg(feature = "talc")]
 /// talc, behind the lock that its guide takes.
 pub struct Talc(TalcLock<spinning_top::RawSpinlock, Claim>);
 
+#[cfg(feature = "talc")]
 impl Talc {
     pub fn new(bytes: u64) -> Result<Talc, String> {
         let start = range(bytes)?;
@@ -69,6 +78,7 @@ impl Talc {
     }
 }
 
+#[cfg(feature = "talc")]
 impl Subject for Talc {
     fn name(&self) -> &'static str {
         "talc"

@@ -33,7 +33,7 @@ macro_rules! subject {
     };
 }
 
-#[cfg(not(feature = "checking"))]
+#[cfg(feature = "rpmalloc")]
 subject! {
     /// rpmalloc. Each thread tells it when it comes and when it goes.
     Rpmalloc, "rpmalloc": rpmalloc_sys::rpmalloc, |block, _| rpmalloc_sys::rpfree(block);
@@ -54,7 +54,7 @@ subject! {
     }
 }
 
-#[cfg(not(feature = "checking"))]
+#[cfg(feature = "rpmalloc")]
 impl Rpmalloc {
     pub fn new() -> Rpmalloc {
         // SAFETY: before all else.
@@ -63,6 +63,7 @@ impl Rpmalloc {
     }
 }
 
+#[cfg(any(feature = "snmalloc", feature = "snmalloc-check"))]
 subject! {
     /// snmalloc, by the functions that its crate gives Rust. Its free is told the size, and checks nothing by it
     /// unless it is built to.

@@ -4,17 +4,16 @@
 //! Each is called by its plain `malloc` and `free`, or what it has in their place: the contract's free is not told a
 //! size either. Only those that have no such free are told it.
 
-#[cfg(not(feature = "checking"))]
+#[cfg(any(feature = "smalloc", feature = "talc"))]
 mod embedded;
+#[cfg(any(feature = "rpmalloc", feature = "snmalloc", feature = "snmalloc-check"))]
 mod foreign;
-#[cfg(not(feature = "checking"))]
+#[cfg(feature = "jemalloc")]
 mod jemalloc;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-#[cfg(not(feature = "checking"))]
-use storport_pool_lab::bulk;
 use storport_pool_lab::worker::{Args, Work};
 
 /// A worker of `storport-pool`, which starts it.
@@ -36,28 +35,29 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg(not(feature = "checking"))]
 fn serve(name: &str, work: Work) -> Result<(), String> {
-    let range = work.pool_bytes()?;
     match name {
+        #[cfg(feature = "jemalloc")]
         "jemalloc" => work.run(&jemalloc::Jemalloc),
+        #[cfg(feature = "rpmalloc")]
         "rpmalloc" => work.run(&foreign::Rpmalloc::new()),
+        #[cfg(feature = "snmalloc")]
         "snmalloc" => work.run(&foreign::Snmalloc),
+        #[cfg(feature = "smalloc")]
         "smalloc" => work.run(&embedded::Smalloc::new()),
-        "talc" => work.run(&embedded::Talc::new(range)?),
-        name => match bulk::split(name) {
-            Some(("jemalloc", way)) => work.run(&jemalloc::Batches::new(way)?),
-            _ => Err(format!("there is no allocator {name:?} here")),
-        },
-    }
-}
-
-#[cfg(feature = "checking")]
-fn serve(name: &str, work: Work) -> Result<(), String> {
-    match name {
+        #[cfg(feature = "talc")]
+        "talc" => {
+            let range = work.pool_bytes()?;
+            work.run(&embedded::Talc::new(range)?)
+        }
+        #[cfg(feature = "mimalloc-secure")]
         "mimalloc-secure" => work.run(&storport_pool_lab::subjects::Mimalloc),
+        #[cfg(feature = "snmalloc-check")]
         "snmalloc-check" => work.run(&foreign::Snmalloc),
+        #[cfg(feature = "pool-checked")]
         "pool-checked" => storport_pool_lab::worker::pool_worker(work),
+        #[cfg(feature = "jemalloc")]
+        name if let Some(way) = name.strip_prefix("jemalloc ") => work.run(&jemalloc::Batches::new(way)?),
         name => Err(format!("there is no allocator {name:?} here")),
     }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::versus::{Run, Versus};
 use super::{json, page, terminal};
+use crate::cli::FOLDER;
 use crate::results::{CpuRow, Report};
+use crate::scenarios::grown;
 
 /// Where the results go; both could be opened for writing.
 pub(crate) struct Files {
@@ -57,7 +59,7 @@ fn read(file: &Path) -> Result<Report, String> {
 /// Compares two earlier runs, on the terminal and, if asked, as a page.
 ///
 /// # Errors
-/// A sentence, when a file cannot be read, is none, or cannot be written.
+/// A sentence, when a file cannot be read, is none, or cannot be written, or when they have nothing in common.
 pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Result<(), String> {
     if let Some(html) = html {
         if [before, after].contains(&html) {
@@ -68,6 +70,13 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
     let (a, b) = (read(before)?, read(after)?);
     let run = |file: &Path, report| Run { file: file.display().to_string(), report };
     let versus = Versus::new(run(before, &a), run(after, &b));
+    if !versus.is_of_something() {
+        return Err(format!(
+            "'{}' and '{}' have no figure of the pool in common: nothing to compare",
+            before.display(),
+            after.display()
+        ));
+    }
     terminal::versus(&versus);
     html.map_or(Ok(()), |html| put(html, &page::render_versus(&versus)))
 }
@@ -75,20 +84,28 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
 /// Draws an earlier run's ratios of free.
 ///
 /// # Errors
-/// A sentence, when the run cannot be read, is none, or the chart cannot be drawn or written.
+/// A sentence, when the run cannot be read, is none, or is of growth, or the chart cannot be drawn or written.
 pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
     if run == svg {
         return Err(format!("the chart would replace the run '{}'", run.display()));
     }
     check(svg)?;
-    let drawing = page::chart(&read(run)?).map_err(|error| format!("'{}' {error}", run.display()))?;
+    let report = read(run)?;
+    if report.scenarios.iter().any(|scenario| grown(&scenario.name).is_some()) {
+        return Err(format!(
+            "'{}' is a run of `growth`, whose page has its pictures: a chart is of a run of `latency`",
+            run.display()
+        ));
+    }
+    let drawing = page::chart(&report).map_err(|error| format!("'{}' {error}", run.display()))?;
     put(svg, &drawing)
 }
 
 fn check(file: &Path) -> Result<(), String> {
     let refused = |error| format!("cannot write '{}': {error}", file.display());
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(refused)?;
+    // Another folder than this one is there, or its name is a mistake.
+    if file.parent() == Some(Path::new(FOLDER)) {
+        fs::create_dir_all(FOLDER).map_err(refused)?;
     }
     let existed = file.exists();
     OpenOptions::new().append(true).create(true).open(file).map_err(refused)?;

@@ -106,6 +106,9 @@ pub(super) fn slower(grids: &[Grid]) -> Vec<(&Grid, Found<'_>)> {
 
 /// What a list of where the pool is slower says when it is empty.
 pub(super) fn nowhere(grids: &[Grid]) -> &'static str {
+    if grids.iter().all(|grid| grid.count(|_| true) == 0) {
+        return "No other allocator than the pool took part in what was compared.";
+    }
     let sure = grids.iter().any(|grid| grid.count(|verdict| !matches!(verdict, Verdict::Unclear(_))) > 0);
     if sure {
         "Nowhere in this run is another allocator faster beyond noise."

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 
 use super::sheets::{Sheet, bulk, latency as times, replay as acts};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
-use super::versus::{CHANGED, CHANGES, Versus};
+use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};
 use crate::results::Report;
 
 const WIDTH: u16 = 112;
@@ -111,8 +111,8 @@ pub(crate) fn latency(report: &Report) {
     show(&times::memory(report));
     show(&times::overall(&grids));
     print("\n");
-    for grid in &grids {
-        item(&verdict(grid).join(" "));
+    for lines in grids.iter().map(verdict).filter(|lines| !lines.is_empty()) {
+        item(&lines.join(" "));
     }
     let slower = slower(&grids);
     if slower.is_empty() && !grids.is_empty() {
@@ -155,7 +155,7 @@ pub(super) fn versus(versus: &Versus<'_>) {
         show(&times::ratios(grid, "b over a", &about));
     }
     let changed = versus.changed();
-    show(&times::found(CHANGED, "The furthest first.", ["b, ns", "a, ns"], &changed));
+    show(&times::found(CHANGED, FURTHEST, ["b, ns", "a, ns"], &changed));
     print("\n");
     for line in versus.summary() {
         print(&wrapped(&line));

@@ -1,4 +1,5 @@
-//! Two runs side by side: what each is, what only one of them has, and what changed beyond noise.
+//! Two runs side by side: what each is, what only one of them has, and what changed beyond the
+//! noise within a run.
 
 use super::grid::{Found, Grid, allocators};
 use super::ratio::Verdict;
@@ -8,12 +9,17 @@ use crate::results::{Machine, Report};
 /// How to read the ratios.
 pub(super) const CHANGES: &str = "Ratios are b's time over a's: below 1, b is faster. They are of the medians of all turns; \
     the interval, at about 95 %, is the percentile bootstrap's (both runs' turns drawn anew 2000 times, the turns' \
-    medians compared). It holds what the turns of one run differ by; runs differ by more. So a change counts \
+    medians compared). It is the noise within a run: what its turns differ by. A change counts \
     only where its interval is clear of 1 and of where the other allocators went in that scenario, the middle half \
-    of their intervals; where there is no other, of 1 alone.";
+    of their intervals; where there is no other, of 1 alone. Two runs of the same program differ by more than that noise: some \
+    of their figures are clear of it, too. Only a change that further runs show again is the program's.";
 
 /// What stands above the pool's figures that changed.
-pub(super) const CHANGED: &str = "What changed of the pool, beyond noise";
+pub(super) const CHANGED: &str = "What changed of the pool, beyond the noise within a run";
+
+/// How to read what stands there.
+pub(super) const FURTHEST: &str =
+    "The furthest first. Two runs of the same program differ by more than the noise within a run.";
 
 /// A run, and the file it is from.
 pub(super) struct Run<'a> {
@@ -83,7 +89,13 @@ impl<'a> Versus<'a> {
         allocators(self.after.report).first().copied().unwrap_or_default()
     }
 
-    /// The pool's figures that changed beyond noise, the furthest first.
+    /// Whether both runs have a figure of the pool that can be compared.
+    pub(super) fn is_of_something(&self) -> bool {
+        let pool = self.pool();
+        self.found().any(|(_, found)| found.allocator == pool)
+    }
+
+    /// The pool's figures that changed beyond the noise within a run, the furthest first.
     pub(super) fn changed(&self) -> Vec<(&Grid, Found<'_>)> {
         let mut changed: Vec<_> =
             self.found().filter(|(_, found)| found.allocator == self.pool() && sure(found)).collect();
@@ -109,8 +121,8 @@ impl<'a> Versus<'a> {
                 0 if own => lines.push("Nothing of the pool can be compared.".to_owned()),
                 0 => {}
                 all => lines.push(format!(
-                    "{whose}: {all} figures compared, {faster} faster beyond noise, {slower} slower, {} the same \
-                     or too noisy to tell.",
+                    "{whose}: {all} figures compared, {faster} faster beyond the noise within a run, {slower} slower, \
+                     {} the same or too noisy to tell.",
                     all - faster - slower
                 )),
             }
@@ -149,9 +161,12 @@ mod tests {
         let summary = versus.summary();
         assert_eq!(
             summary[0],
-            "pool: 4 figures compared, 0 faster beyond noise, 2 slower, 2 the same or too noisy to tell."
+            "pool: 4 figures compared, 0 faster beyond the noise within a run, 2 slower, 2 the same or too noisy to tell."
         );
-        assert!(summary[1].contains("The others: 4 figures compared, 0 faster beyond noise, 0 slower"));
+        assert!(
+            summary[1]
+                .contains("The others: 4 figures compared, 0 faster beyond the noise within a run, 0 slower")
+        );
         assert!(versus.warnings().is_empty(), "{:?}", versus.warnings());
     }
 
@@ -172,6 +187,7 @@ mod tests {
             assert!(warnings.contains(part), "{part} in {warnings}");
         }
         assert_eq!(versus(&before, &after).summary(), ["Nothing of the pool can be compared."]);
+        assert!(!versus(&before, &after).is_of_something() && versus(&before, &before).is_of_something());
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Bench for Crowd {
         let places: Vec<AtomicPtr<Parcel>> =
             (0..THREADS).map(|_| AtomicPtr::new(Box::into_raw(Box::default()))).collect();
         let begin = Instant::now();
-        let _timer = self.timer.then(Timer::start);
+        let _timer = self.timer.then(|| Timer::start(subject));
         let (cpus, length, shared) = (turn.cpus, turn.length, &places);
         let meters: Vec<Meters> = std::thread::scope(|scope| {
             let spawn = |own| {

@@ -24,7 +24,6 @@ struct Table {
     end: AtomicU64,
     blocks: [AtomicPtr<u8>; BATCH],
     ticks: [AtomicU64; BATCH],
-    subject: AtomicPtr<()>,
 }
 
 static TABLE: Table = Table {
@@ -34,7 +33,6 @@ static TABLE: Table = Table {
     end: AtomicU64::new(0),
     blocks: [const { AtomicPtr::new(std::ptr::null_mut()) }; BATCH],
     ticks: [const { AtomicU64::new(0) }; BATCH],
-    subject: AtomicPtr::new(std::ptr::null_mut()),
 };
 
 /// Frees all that waits.
@@ -45,8 +43,8 @@ fn interrupt<S: Subject>() {
     if waiting == 0 {
         return;
     }
-    // SAFETY: the turn set it, and lives while the timer does.
-    let subject = unsafe { &*TABLE.subject.load(Ordering::Relaxed).cast::<S>() };
+    // SAFETY: the turn's timer is for this subject.
+    let subject = unsafe { interrupted::<S>() };
     let each = TABLE.each.load(Ordering::Relaxed) != 0;
     TABLE.begin.store(timer::start(), Ordering::Relaxed);
     for (block, ticks) in TABLE.blocks.iter().zip(&TABLE.ticks).take(waiting) {
@@ -71,8 +69,7 @@ impl Bench for Interrupted {
     fn start<S: Subject>(&self, _: &S) {}
 
     fn turn<S: Subject>(&self, subject: &S, (): &mut (), turn: &mut Turn<'_>) {
-        TABLE.subject.store(std::ptr::from_ref(subject).cast_mut().cast(), Ordering::Relaxed);
-        let timer = Timer::calling(interrupt::<S>);
+        let timer = Timer::calling(subject, interrupt::<S>);
         turn.drive(4, |meters| {
             for block in &TABLE.blocks {
                 block.store(alloc_touched(subject, BYTES), Ordering::Relaxed);
@@ -114,21 +111,45 @@ fn record(meters: &mut Meters) {
 /// A timer whose signal comes every so many us, until it is dropped.
 pub(super) struct Timer;
 
-/// What the signal's handler calls.
+/// What the signal's handler calls: an `fn()` that knows whom the signals interrupt.
 static CALL: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+/// The subject that they interrupt, and what they are for: an `fn()`.
+static SUBJECT: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+static WORK: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 
 fn nothing() {}
+
+/// The subject of the timer.
+///
+/// # Safety
+/// A timer for such a subject was made, and no other one since.
+unsafe fn interrupted<'a, S: Subject>() -> &'a S {
+    // SAFETY: the subject lives as long as the process's work.
+    unsafe { &*SUBJECT.load(Ordering::Relaxed).cast::<S>() }
+}
+
+/// Tells the subject of an interrupt.
+fn deliver<S: Subject>() {
+    // SAFETY: the timer that made us the handler's call is for this subject.
+    let subject = unsafe { interrupted::<S>() };
+    // SAFETY: `calling` stored a function of this type.
+    let work: fn() = unsafe { std::mem::transmute(WORK.load(Ordering::Relaxed)) };
+    subject.interrupt(work);
+}
 
 impl Timer {
     const INTERVAL: Duration = Duration::from_micros(100);
 
     /// Interrupts, and does nothing.
-    pub(super) fn start() -> Timer {
-        Timer::calling(nothing)
+    pub(super) fn start<S: Subject>(subject: &S) -> Timer {
+        Timer::calling(subject, nothing)
     }
 
-    fn calling(call: fn()) -> Timer {
-        CALL.store(call as *mut (), Ordering::Relaxed);
+    fn calling<S: Subject>(subject: &S, work: fn()) -> Timer {
+        // ORDERING: Relaxed - no signal is under way before the system calls below.
+        SUBJECT.store(std::ptr::from_ref(subject).cast_mut().cast(), Ordering::Relaxed);
+        WORK.store(work as *mut (), Ordering::Relaxed);
+        CALL.store(deliver::<S> as *mut (), Ordering::Relaxed);
         // SAFETY: all zeros is a valid action: no flags, an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = handler as *const () as usize;

@@ -7,5 +7,5 @@ mod serve;
 mod talk;
 
 pub(crate) use client::{Program, Worker};
-pub(crate) use serve::bulk_worker;
 pub use serve::{Args, Work, pool_worker};
+pub(crate) use serve::{bulk_worker, masked_worker};

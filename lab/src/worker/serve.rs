@@ -3,16 +3,17 @@
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
-use storport_pool::{Pool, PoolOptions};
+use storport_pool::{CreateError, Masked, Pool, PoolOptions};
 
 use super::talk::{Answer, Ask};
 use crate::bulk::PoolInBulk;
+use crate::machine::{self, Machine};
 use crate::meter::Series;
 use crate::pinning::Cpus;
 use crate::resident;
 use crate::results::Memory;
 use crate::scenarios::{self, About, Bench, Effort, Turn, Visitor};
-use crate::subjects::{LAB, ManyOwners, Need, PoolSubject, Subject};
+use crate::subjects::{LAB, LabPlatform, ManyOwners, Need, PoolSubject, Subject};
 
 /// Which work a worker was started for.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,13 +74,27 @@ impl Work {
 /// # Errors
 /// A sentence.
 pub fn pool_worker(work: Work) -> Result<(), String> {
+    let pool = made(options(work.about()?).build())?;
+    run_pool(work, &pool)
+}
+
+/// Does the work with a pool on the simulated machine that masks interrupts.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn masked_worker(work: Work) -> Result<(), String> {
+    let options = options(work.about()?).cpus(machine::CPUS);
+    let pool = made(options.build_on(Masked::new(Machine::new()?)))?;
+    run_pool(work, &pool)
+}
+
+fn run_pool<P: LabPlatform>(work: Work, pool: &Pool<P>) -> Result<(), String> {
     let about = work.about()?;
-    let pool = pool(about)?;
     if about.needs != [Need::Owners] {
-        return work.run(&one_owner(&pool)?);
+        return work.run(&one_owner(pool)?);
     }
     let (adapters, tags) = about.owners;
-    work.run(&ManyOwners::new(&pool, adapters, tags)?)
+    work.run(&ManyOwners::new(pool, adapters, tags)?)
 }
 
 /// Does the work with a pool, by bulk calls.
@@ -87,18 +102,21 @@ pub fn pool_worker(work: Work) -> Result<(), String> {
 /// # Errors
 /// A sentence.
 pub(crate) fn bulk_worker(work: Work, way: &str) -> Result<(), String> {
-    let pool = pool(work.about()?)?;
+    let pool = made(options(work.about()?).build())?;
     let subject = PoolInBulk::new(one_owner(&pool)?, way);
     work.run(&subject.ok_or_else(|| format!("there are no bulk calls {way:?}"))?)
 }
 
-fn pool(about: &About) -> Result<Pool, String> {
-    // As many as the scenarios with the most owners need.
-    let pool = PoolOptions::new(about.pool_bytes).adapters(1000).accounts(4096).build();
+/// As many owners as the scenarios with the most of them need.
+fn options(about: &About) -> PoolOptions {
+    PoolOptions::new(about.pool_bytes).adapters(1000).accounts(4096)
+}
+
+fn made<P: LabPlatform>(pool: Result<Pool<P>, CreateError>) -> Result<Pool<P>, String> {
     pool.map_err(|error| format!("the scenario's pool: {error}"))
 }
 
-fn one_owner(pool: &Pool) -> Result<PoolSubject<'_>, String> {
+fn one_owner<P: LabPlatform>(pool: &Pool<P>) -> Result<PoolSubject<'_, P>, String> {
     let adapter = pool.add_adapter("lab").map_err(|error| format!("the scenario's adapter: {error}"))?;
     Ok(PoolSubject { pool, adapter, tag: LAB })
 }

@@ -8,6 +8,8 @@
 mod encoding;
 pub(crate) mod error;
 mod parts;
+#[cfg(all(test, feature = "std"))]
+mod planted;
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -58,7 +60,9 @@ impl Image {
         }
         decoder.ended()?;
         meta.check_owners()?;
-        let lost = Saved::new(&meta).ok_or(ImageError::NoMemory)?.check()?;
+        let saved = Saved::new(&meta).ok_or(ImageError::NoMemory)?;
+        let lost = saved.check(|owner| meta.may_own(owner))?;
+        meta.check_counts().map_err(|fault| fault.map_or(ImageError::NoMemory, ImageError::Fault))?;
         Ok(Image { scratch, header, lost })
     }
 
@@ -148,7 +152,8 @@ impl<P: Platform> Pool<P> {
     /// Makes the pool what it was when the image was saved, or what another pool of the same geometry was. It may be done
     /// any number of times; it takes time by what is in use, here or there.
     ///
-    /// The range may begin elsewhere: then all addresses move with it. Handles of adapters that were added since the image
+    /// The range may begin elsewhere: then all addresses move with it, and only a distance that is a multiple of an
+    /// alignment above 64 KiB (4 KiB in pools of less than 8 MiB) keeps it. Handles of adapters that were added since the image
     /// was saved are no one's for ever, and each of them is one life of its place that a pool has no more
     /// ([`Config::adapters`](crate::Config::adapters)). Addresses that were handed out since are those of whatever lies
     /// there now. The host restores what the blocks hold. Its hook and its switch stay as they are. PASSIVE.

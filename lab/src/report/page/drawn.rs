@@ -4,6 +4,7 @@ use super::super::charts::growth::{self, Line, Unit};
 use super::super::charts::{self, TIMER_DASHES, curves, memory, ratios, timelines};
 use super::super::grid::{Grid, allocators};
 use super::super::sheets::latency::resident;
+use super::super::text::ns;
 use super::markup::{escape, figure, heading};
 use crate::results::{Count, CpuRow, Latency, Measured, Report};
 use crate::scenarios::grown;
@@ -65,23 +66,56 @@ pub(super) fn resident_bytes(report: &Report) -> Result<String, String> {
     Ok(grid("Memory", about, "", &figures))
 }
 
+type Call = fn(&Measured) -> Option<&Latency>;
+
+/// The calls whose growth is shown.
+const CALLS: [(&str, Call); 2] =
+    [("free", |measured| measured.free.as_ref()), ("allocate", |measured| measured.alloc.as_ref())];
+
+/// How long an allocator's call took, by how much there was of what grows.
+fn sizes<'a>(
+    report: &'a Report,
+    what: &str,
+    name: &str,
+    call: Call,
+) -> impl Iterator<Item = (u64, &'a Latency)> {
+    report.scenarios.iter().filter_map(move |scenario| {
+        let (_, size) = grown(&scenario.name).filter(|(grown, _)| *grown == what)?;
+        let measured = scenario.allocators.iter().find(|measured| measured.name == name)?;
+        Some((size, call(measured)?))
+    })
+}
+
+/// "From 1 to 1000 tags, the pool's free goes from 5.7 to 5.5 ns (median 7.0 to 5.9), ..."; empty where nothing grew.
+fn ends(report: &Report, what: &str) -> String {
+    let Some(pool) = allocators(report).first().copied() else { return String::new() };
+    let (mut between, mut calls) = (None, Vec::new());
+    for (call, latency) in CALLS {
+        let points: Vec<_> = sizes(report, what, pool, latency).collect();
+        let [(from, first), .., (to, last)] = points.as_slice() else { continue };
+        between = Some((*from, *to));
+        calls.push(format!(
+            "{call} goes from {} to {} ns (median {} to {})",
+            ns(first.mean),
+            ns(last.mean),
+            ns(first.mean_median),
+            ns(last.mean_median)
+        ));
+    }
+    let Some((from, to)) = between else { return String::new() };
+    format!(" From {from} to {to} {what}, the pool's {}.", calls.join(", "))
+}
+
 /// What a call costs as live blocks, adapters and tags grow.
 pub(super) fn growth(report: &Report) -> Result<String, String> {
     let names = allocators(report);
-    type Call = fn(&Measured) -> Option<&Latency>;
-    let calls: [(&str, Call); 2] =
-        [("free", |measured| measured.free.as_ref()), ("allocate", |measured| measured.alloc.as_ref())];
     let mut figures = String::new();
     for what in ["live", "adapters", "tags"] {
-        for (call, latency) in calls {
+        for (call, latency) in CALLS {
             let mut lines: Vec<Line<'_>> = Vec::new();
             for (place, name) in names.iter().copied().enumerate() {
-                let points = report.scenarios.iter().filter_map(|scenario| {
-                    let (_, size) = grown(&scenario.name).filter(|(grown, _)| *grown == what)?;
-                    let measured = scenario.allocators.iter().find(|measured| measured.name == name)?;
-                    Some((size as f64, latency(measured)?.mean))
-                });
-                lines.push((place, name, points.collect()));
+                let points = sizes(report, what, name, latency);
+                lines.push((place, name, points.map(|(size, took)| (size as f64, took.mean)).collect()));
             }
             lines.retain(|line| !line.2.is_empty());
             if !lines.is_empty() {
@@ -91,9 +125,13 @@ pub(super) fn growth(report: &Report) -> Result<String, String> {
             }
         }
     }
-    let about = "What a call takes as something grows. Live blocks that no longer fit a cache, or the reach of the \
-                 processor's page tables, cost what memory costs; adapters and tags cost nothing.";
-    Ok(grid("Growth", about, &legend(&names, false), &figures))
+    let about = format!(
+        "What a call takes as something grows. Live blocks that no longer fit a cache, or the reach of the \
+         processor's page tables, cost what memory costs.{}{}",
+        ends(report, "adapters"),
+        ends(report, "tags")
+    );
+    Ok(grid("Growth", &about, &legend(&names, false), &figures))
 }
 
 /// What a call costs as CPUs grow, counted.
@@ -157,4 +195,33 @@ fn legend(names: &[&str], timer: bool) -> String {
         out += &sample("var(--timer)", TIMER_DASHES, 2, "empty timer");
     }
     out + "</div>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::made_up::{self, TURNS, frees, scenario};
+    use super::*;
+
+    /// Whatever it costs, the text over the charts has the figures that they show.
+    #[test]
+    fn what_grows_is_said_as_it_was_measured() {
+        let point = |name: &str, mean: f64| {
+            let pool = frees("pool", mean, &TURNS);
+            scenario(name, vec![Measured { alloc: Some(made_up::latency(3.0 * mean, &TURNS)), ..pool }])
+        };
+        let report = made_up::report(vec![
+            point("adapters-1", 10.0),
+            point("adapters-10", 12.0),
+            point("adapters-1000", 20.0),
+            point("tags-1", 10.0),
+        ]);
+        assert_eq!(
+            ends(&report, "adapters"),
+            " From 1 to 1000 adapters, the pool's free goes from 9.0 to 18.0 ns (median 10.0 to 20.0), \
+             allocate goes from 27.0 to 54.0 ns (median 30.0 to 60.0)."
+        );
+        assert_eq!(ends(&report, "tags"), "", "one point goes nowhere");
+        let page = growth(&report).unwrap();
+        assert!(page.contains("9.0 to 18.0 ns") && !page.contains("cost nothing"), "{page}");
+    }
 }

@@ -9,7 +9,7 @@ use super::grid::{Grid, allocators};
 use super::ratio::Measure;
 use super::sheets::{bulk, latency, replay};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
-use super::versus::{CHANGED, CHANGES, Versus};
+use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};
 use crate::results::Report;
 use markup::{dim, escape, heading, list, paragraph, section};
 
@@ -55,7 +55,7 @@ pub(super) fn render_versus(versus: &Versus<'_>) -> String {
     }
     body += "</div>\n";
     let changed = versus.changed();
-    body += &section(&latency::found(CHANGED, "The furthest first.", ["b, ns", "a, ns"], &changed));
+    body += &section(&latency::found(CHANGED, FURTHEST, ["b, ns", "a, ns"], &changed));
     if !versus.grids.is_empty() {
         body += &(heading("All ratios", CHANGES) + &heat::key());
     }

@@ -1,0 +1,188 @@
+//! Faults that are planted in a pool's metadata: each is found when the image is read.
+
+use super::Image;
+use super::error::ImageError;
+use crate::contract::adapter::AdapterId;
+use crate::contract::status::Status;
+use crate::layout::block::BlockId;
+use crate::layout::classes::{Class, LARGE};
+use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
+use crate::layout::meta::Meta;
+use crate::layout::page_map::Entry;
+use crate::layout::state::{LIVE, State};
+use crate::percpu::portable::Portable;
+use crate::pool::handle::{Pool, SingleCpu};
+use crate::pool::source::PoolOptions;
+use crate::sync::Ordering::Relaxed;
+use crate::tag;
+
+type Small = Pool<Portable<SingleCpu>>;
+
+/// A pool with a live block of 1024 bytes, a free one behind it in the loaded magazine, and a live and a freed large run.
+struct Plot {
+    pool: Small,
+    class: Class,
+    block: BlockId,
+    run: u32,
+    freed: u32,
+}
+
+fn plot() -> Plot {
+    let options = PoolOptions::new((1 << 20) + (64 << 10)).cpus(1).accounts(16).adapters(4);
+    let pool = options.build_on(Portable::new(SingleCpu)).unwrap();
+    let disk = pool.add_adapter("disk").unwrap();
+    let allocate = |bytes| {
+        let mut address = 0;
+        assert_eq!(pool.allocate(disk, bytes, tag!("Test"), Some(&mut address)), Status::SUCCESS);
+        address
+    };
+    let block = allocate(1024);
+    let (run, freed) = (allocate(50_000), allocate(50_000));
+    // SAFETY: nobody uses it.
+    assert_eq!(unsafe { pool.free(disk, freed) }, Status::SUCCESS);
+    let meta = pool.meta;
+    let id = |address| meta.range().grain_of(address).unwrap();
+    let (run, freed) = (meta.span_of(id(run)), meta.span_of(id(freed)));
+    Plot { class: Class::for_slab_bytes(1024), block: id(block), run, freed, pool }
+}
+
+impl Plot {
+    fn meta(&self) -> &Meta {
+        &self.pool.meta
+    }
+
+    fn span(&self) -> u32 {
+        self.meta().span_of(self.block)
+    }
+
+    fn state_index(&self) -> u64 {
+        self.meta().state_index(self.class, self.block)
+    }
+
+    fn loaded(&self) -> Cursor {
+        Cursor(self.meta().cursor(0, self.class).load(Relaxed))
+    }
+
+    /// A free block in the loaded magazine.
+    fn cached(&self) -> BlockId {
+        self.meta().get_id(self.loaded(), self.loaded().room())
+    }
+}
+
+/// What the reader says of such metadata.
+fn found(plant: impl Fn(&Plot)) -> Result<u64, &'static str> {
+    let mut plot = plot();
+    plant(&plot);
+    match Image::read(&plot.pool.save()) {
+        Ok(image) => Ok(image.lost_blocks()),
+        Err(ImageError::Fault(fault)) => Err(fault.what),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_planted() {
+    assert_eq!(found(|_| ()), Ok(0));
+}
+
+#[test]
+fn each_fault_is_found() {
+    let plants: [(&str, &dyn Fn(&Plot)); 22] = [
+        ("a block is in two places", &|plot| {
+            let entry = plot.meta().magazine_entry(plot.loaded().magazine(), plot.loaded().room());
+            entry.store(plot.block.0, Relaxed);
+        }),
+        ("a block is in two places", &|plot| plot.meta().put_loose(plot.class, plot.cached())),
+        ("what is free is no block of its size", &|plot| {
+            let entry = plot.meta().magazine_entry(plot.loaded().magazine(), plot.loaded().room());
+            entry.store(u32::MAX, Relaxed);
+        }),
+        ("a magazine is in two places", &|plot| {
+            plot.meta().spare(0, plot.class).store(plot.loaded().0, Relaxed);
+        }),
+        ("a magazine is where none was given out", &|plot| {
+            plot.meta().spare(0, plot.class).store(plot.loaded().0 + 90 * MAGAZINE_WORDS, Relaxed);
+        }),
+        ("a magazine has more room than its size", &|plot| {
+            let full = plot.loaded().with_room(plot.meta().capacity(plot.class) + 1);
+            plot.meta().cursor(0, plot.class).store(full.0, Relaxed);
+        }),
+        ("a CPU has loaded what is no magazine", &|plot| plot.meta().cursor(0, plot.class).store(0, Relaxed)),
+        ("a magazine is where none was given out", &|plot| {
+            plot.meta().control().empties.store(u64::from(MAGAZINE_WORDS), Relaxed);
+        }),
+        ("a span is free and in use", &|plot| {
+            plot.meta().free_spans(plot.span() as usize / 64).fetch_or(1 << (plot.span() % 64), Relaxed);
+        }),
+        ("a bitmap has bits behind the range's last span", &|plot| {
+            plot.meta()
+                .touched_spans(plot.meta().control().geometry.spans as usize / 64)
+                .fetch_or(1 << 63, Relaxed);
+        }),
+        ("a span's page-map entry is none that a pool writes", &|plot| {
+            plot.meta().span_entry(plot.span()).fetch_add(1 << 30, Relaxed);
+        }),
+        ("a span in use says that its area is not", &|plot| plot.meta().set_used_areas(plot.span(), 0)),
+        ("a large run is longer than the range", &|plot| {
+            plot.meta().span_word(plot.run).store(1 << 20, Relaxed)
+        }),
+        ("a span of a large run does not lead to its first one", &|plot| {
+            plot.meta().span_word(plot.run + 1).store(plot.freed, Relaxed);
+        }),
+        ("a live large run has other bytes than its spans", &|plot| {
+            plot.meta().span_word(plot.run).fetch_sub(1, Relaxed);
+            let last = plot.run + plot.meta().span_word(plot.run).load(Relaxed);
+            plot.meta().span_entry(last).store(Entry::NONE.0, Relaxed);
+        }),
+        ("a large run is live and freed", &|plot| {
+            plot.meta().loose_spans(LARGE, plot.run as usize / 64).fetch_or(1 << (plot.run % 64), Relaxed);
+        }),
+        ("a span is marked as a freed run that is none", &|plot| {
+            plot.meta()
+                .loose_spans(LARGE, plot.span() as usize / 64)
+                .fetch_or(1 << (plot.span() % 64), Relaxed);
+        }),
+        ("a state is live where no block begins", &|plot| {
+            plot.meta().state_at(plot.state_index()).fetch_add(1, Relaxed);
+        }),
+        ("a block has fewer bytes than were asked for", &|plot| {
+            let live = State(plot.meta().state_at(plot.state_index()).load(Relaxed));
+            let account = plot.meta().record(plot.class, plot.block).account;
+            plot.meta().make_live(plot.class, plot.block, live, account, 1025);
+        }),
+        ("an account has more blocks than it counted", &|plot| {
+            let account = plot.meta().record(plot.class, plot.block).account;
+            for class in 0..LARGE.0 + 1 {
+                plot.meta().cell(0, account, Class(class)).store(0, Relaxed);
+                plot.meta().shared_cell(account, Class(class)).store(0, Relaxed);
+            }
+        }),
+        ("an account's count is below zero", &|plot| {
+            plot.meta().other_cell(plot.meta().gone_other(), Class(0)).store(1 << 47, Relaxed);
+        }),
+        ("an account's word is none that a pool writes", &|plot| {
+            let account = plot.meta().record(plot.class, plot.block).account;
+            plot.meta().account_word(account).fetch_or(1, Relaxed);
+        }),
+    ];
+    for (n, (what, plant)) in plants.into_iter().enumerate() {
+        assert_eq!(found(plant), Err(what), "plant {n}");
+    }
+}
+
+/// A block whose owner never lived is nobody's: it stays where it is, and is counted as lost.
+#[test]
+fn a_block_of_nobody_is_lost() {
+    let nobody = |owner: AdapterId| {
+        found(|plot| {
+            let word = plot.meta().state_at(plot.state_index());
+            let live = State(word.load(Relaxed));
+            assert!(live.0 & LIVE != 0);
+            word.store(live.owned_by(owner).0, Relaxed);
+        })
+    };
+    for owner in [AdapterId::NOBODY, AdapterId::ORPHANS, AdapterId::GONE, AdapterId::from_raw(0x3_FFFF)] {
+        assert_eq!(nobody(owner), Ok(1), "{owner}");
+        assert_eq!(nobody(owner.left()), Ok(1), "what {owner} left");
+    }
+}
