@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use storport_pool::{AdapterId, Config, Image, ImageError, OtherGeometry, Pool, PoolOptions, Status, tag};
+use storport_pool::{AdapterId, Config, Image, ImageError, Pool, PoolOptions, Status, tag};
 
 on_every_platform!(
     a_restored_pool_goes_on_as_before,
@@ -126,17 +126,18 @@ fn another_geometry_is_refused<W: Way>() {
     let (mut pool, _) = busy::<W>(options(4 << 20));
     let image = Image::read(&pool.save()).unwrap();
     let others = [
-        options(5 << 20),
-        options(4 << 20).cpus(1),
-        options(4 << 20).accounts(128),
-        options(4 << 20).adapters(9),
-        options(4 << 20).min_block(32),
-        options(4 << 20).magazines(100),
+        (options(5 << 20), "its range_bytes is 4194304, this one's 5242880"),
+        (options(4 << 20).cpus(1), "its cpus is 2, this one's 1"),
+        (options(4 << 20).accounts(128), "its accounts is 64, this one's 128"),
+        (options(4 << 20).adapters(9), "its adapters is 8, this one's 9"),
+        (options(4 << 20).min_block(32), "its min_block is 16, this one's 32"),
+        (options(4 << 20).magazines(100), "this one's 100"),
     ];
-    for options in others {
+    for (options, why) in others {
         let (mut other, held) = busy::<W>(options);
         let before = picture(&other);
-        assert_eq!(other.restore(&image), Err(OtherGeometry));
+        let error = other.restore(&image).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
         assert_eq!(picture(&other), before);
         for (id, address) in held {
             must_free(&other, id, address);

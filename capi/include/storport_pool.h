@@ -515,7 +515,8 @@ void sp_image_free(sp_image *image);
 /* Makes the pool what it was when the image was saved, or what another pool of the same geometry was; as often as one
    likes. False: NULL, or another geometry; nothing has changed then. PASSIVE.
 
-   Where the range begins elsewhere, addresses move with it. Adapters that were made since are no more. Those that were
+   Where the range begins elsewhere, addresses move with it. Adapters that were made since are no more, but each has used up
+   a handle of the pool's, and keeps one of the process's 65535 extensions until the pool ends. Those that were
    removed since live again, but an extension's memory stays gone. `sp_adapter_restored` gives an extension to one that has
    none. The host restores what the blocks hold. Callbacks and switches stay as they are.
 

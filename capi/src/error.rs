@@ -9,7 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pool::{AdapterError, CreateError, ImageError};
+use pool::{AdapterError, CreateError, ImageError, OtherGeometry};
 
 use crate::text::Text;
 
@@ -49,7 +49,7 @@ pub(crate) enum Why {
     Unpinned,
     NullImage,
     Image(ImageError),
-    OtherGeometry,
+    OtherGeometry(OtherGeometry),
     NoSuchName,
 }
 
@@ -97,9 +97,7 @@ impl fmt::Display for Why {
             Why::Busy => "another trim is under way",
             Why::NullImage => "the image is NULL",
             Why::Image(error) => return write!(f, "{error}"),
-            Why::OtherGeometry => {
-                "the image is one of a pool of another geometry: range_bytes, cpus, accounts, adapters, min_block or magazines"
-            }
+            Why::OtherGeometry(error) => return write!(f, "{error}"),
             Why::NoSuchName => "no live adapter has this name",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })

@@ -84,7 +84,8 @@ pub unsafe extern "C" fn sp_image_free(image: *mut sp_image) {
 /// Makes the pool what it was when the image was saved, or what another pool of the same geometry was; as often as one
 /// likes. False: NULL, or another geometry; nothing has changed then. PASSIVE.
 ///
-/// Where the range begins elsewhere, addresses move with it. Adapters that were made since are no more. Those that were
+/// Where the range begins elsewhere, addresses move with it. Adapters that were made since are no more, but each has used up
+/// a handle of the pool's, and keeps one of the process's 65535 extensions until the pool ends. Those that were
 /// removed since live again, but an extension's memory stays gone. `sp_adapter_restored` gives an extension to one that has
 /// none. The host restores what the blocks hold. Callbacks and switches stay as they are.
 ///
@@ -96,7 +97,7 @@ pub unsafe extern "C" fn sp_pool_restore(pool: *mut sp_pool, image: *const sp_im
     let (handle, image) = unsafe { (pool.as_mut(), image.as_ref()) };
     let restored = handle.ok_or(Why::NullPool).and_then(|handle| {
         let image = &image.ok_or(Why::NullImage)?.0;
-        with_whole_pool!(handle, pool => pool.restore(image)).map_err(|_| Why::OtherGeometry)
+        with_whole_pool!(handle, pool => pool.restore(image)).map_err(Why::OtherGeometry)
     });
     error::told(restored.map(|()| 1), 0)
 }

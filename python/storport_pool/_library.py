@@ -174,6 +174,7 @@ SAVING: "dict[str, tuple[Any, ...]]" = {
     "sp_image_read": (Address, c_char_p, c_size_t),
     "sp_image_free": (None, Address),
     "sp_pool_restore": (c_uint8, Address, Address),
+    "sp_adapter_restored": (Address, Address, c_char_p, c_size_t),
 }
 
 

@@ -46,6 +46,12 @@ def _ulong(name: str, value: int) -> int:
     return value
 
 
+def _size(name: str, value: int) -> int:
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{name} has 64 bits: {value}")
+    return value
+
+
 def _pointer(value: int) -> int:
     if not 0 <= value < 1 << 64:
         raise ValueError(f"an address has 64 bits: {value}")
@@ -174,8 +180,9 @@ class Pool:
         self.raise_violations = raise_violations
 
         options = _library.Options(size=ctypes.sizeof(_library.Options))
-        base, options.range_bytes = (0, bytes) if range is None else range
+        base, options_bytes = (0, bytes) if range is None else range
         options.range = _pointer(base)
+        options.range_bytes = _size("the range's bytes", options_bytes)
         numbers = {"cpus": cpus, "accounts": accounts, "adapters": adapters}
         numbers.update(min_block=min_block, magazines=magazines)
         for name, number in numbers.items():
@@ -316,12 +323,15 @@ class Pool:
     def close(self) -> None:
         """Ends the pool: tells of the blocks left, and gives all memory back. A second time does nothing. Raises
         `PoolError` while a callback of the pool runs, in whatever thread: then it changes nothing."""
-        if self._held.inside:
-            raise PoolError("a call of this pool is under way: it cannot be closed from a callback")
+        self._outside("closed")
         if self._held.pool:
             self._finalizer.detach()
             self._held.end(silently=False)
             self._settle()
+
+    def _outside(self, done: str) -> None:
+        if self._held.inside:
+            raise PoolError(f"a call of this pool is under way: it cannot be {done} from a callback")
 
     @property
     def closed(self) -> bool:
@@ -344,8 +354,7 @@ class Pool:
     def adapter(self, name: str, extension_bytes: int = 0) -> Adapter:
         """Adds an adapter; its extension has so many bytes, zeroed, of this process's memory. Names are cut to 32 bytes.
         Raises `PoolError`: the pool has as many as it was made for, or there is no address space."""
-        if extension_bytes < 0:
-            raise ValueError(f"an extension of {extension_bytes} bytes")
+        extension_bytes = _size("an extension's bytes", extension_bytes)
         text = name.encode("utf-8", "replace")
         if 0 in text:
             raise ValueError("a name without zero bytes is wanted")
@@ -355,6 +364,22 @@ class Pool:
             raise self._lib.error()
         made = self._adapters[extension] = Adapter(self, name, extension)
         return made
+
+    def restored(self, name: str, extension_bytes: int = 0) -> Adapter:
+        """The live adapter with this name, the first one if several have it: after another pool's image was restored, whose
+        adapters nobody knows here. One that has no extension gets one. Raises `PoolError`: there is no such adapter."""
+        _check_saving(self._lib)
+        text = name.encode("utf-8", "replace")
+        if 0 in text:
+            raise ValueError("a name without zero bytes is wanted")
+        extension = self._lib.sp_adapter_restored(self._pool, text, _size("an extension's bytes", extension_bytes))
+        self._settle()
+        if not extension:
+            raise self._lib.error()
+        known = self._adapters.get(extension)
+        if known is None:
+            known = self._adapters[extension] = Adapter(self, name, extension)
+        return known
 
     def remove(self, adapter: Adapter, *, release: bool = False) -> List[Leak]:
         """Removes an adapter, and says which blocks it left, by tag. They stay allocated for ever, or are freed with
@@ -498,9 +523,11 @@ class Pool:
     # Saving.
 
     def save(self) -> bytes:
-        """What the pool knows of its range, as bytes, for `restore`: kept together with the guest's memory. No call may be
-        under way. Raises `NotSupported` where the library is too old (`can_save`)."""
+        """What the pool knows of its range, as bytes, for `restore`: kept together with the guest's memory. Raises
+        `PoolError` while a callback of the pool runs, in whatever thread, and `NotSupported` where the library is too old
+        (`can_save`)."""
         _check_saving(self._lib)
+        self._outside("saved")
         needed = self._lib.sp_pool_save(self._pool, None, 0)
         self._settle()
         if needed:
@@ -512,8 +539,15 @@ class Pool:
         raise self._lib.error()
 
     def restore(self, image: "Union[Image, bytes]") -> None:
-        """Makes the pool what it was when it was saved. Bytes are read first, which `Image` does once for many. Raises
-        `PoolError` with the reason: the image is of another pool, or no image."""
+        """Makes the pool what it was when it was saved, or what another pool was with the same options. Bytes are read
+        first, which `Image` does once for many.
+
+        Adapters that were added since are refused from now on. Each of them has used up one of the pool's handles for
+        good, and one of the process's 65535 extensions until the pool ends: a loop adds its adapters before it saves. Where the range begins elsewhere, addresses move with it. The host's callbacks stay as they are.
+
+        Raises `PoolError` with the reason, and nothing has changed: bytes are no image, or the image is of a pool with other
+        options (so give `cpus` if images go to other machines); or a callback of the pool runs, in whatever thread."""
+        self._outside("restored")
         if not isinstance(image, Image):
             with Image(image, library=self._lib) as read:
                 return self.restore(read)

@@ -497,6 +497,43 @@ class Saving(unittest.TestCase):
             pool.save()
 
     @unittest.skipUnless(CAN_SAVE, "the library cannot save yet")
+    def test_not_from_a_callback(self):
+        with guest(irql=lambda: 0) as pool:
+            disk = pool.adapter("disk")
+            saved, said = pool.save(), []
+
+            def hear(_violation):
+                for call in (pool.save, lambda: pool.restore(saved)):
+                    with self.assertRaisesRegex(PoolError, "from a callback"):
+                        call()
+                said.append(True)
+
+            pool.on_violation = hear
+            pool.allocate(disk, 100, "Left")
+            pool.remove(disk)
+            self.assertEqual(said, [True])
+            pool.on_violation = None
+            pool.restore(saved)
+            self.assertEqual(pool.allocate(disk, 100, "Good")[0], Status.SUCCESS)
+
+    @unittest.skipUnless(CAN_SAVE, "the library cannot save yet")
+    def test_another_pool_takes_it_up(self):
+        with guest() as pool, guest() as other:
+            kept = pool.allocate(pool.adapter("disk"), 100, "Kept")[1]
+            other.restore(pool.save())
+            disk = other.restored("disk")
+            self.assertIs(other.restored("disk"), disk)
+            self.assertIs(other.block_at(kept).owner, disk)
+            self.assertIs(other.free(disk, kept), Status.SUCCESS)
+            with self.assertRaisesRegex(PoolError, "name"):
+                other.restored("tape")
+        for big in (-1, 1 << 64):
+            with self.assertRaises(ValueError):
+                Pool(big)
+            with guest() as pool, self.assertRaises(ValueError):
+                pool.adapter("disk", big)
+
+    @unittest.skipUnless(CAN_SAVE, "the library cannot save yet")
     def test_what_is_refused(self):
         with guest() as pool, Pool(MIB) as other:
             saved = pool.save()

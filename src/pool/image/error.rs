@@ -40,14 +40,22 @@ impl From<ImageFault> for ImageError {
     }
 }
 
-/// The image is one of a pool of another geometry: another size of the range, smallest block, number of CPUs, accounts,
-/// adapters or magazines. Nothing was changed.
+/// The image is one of a pool of another geometry. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OtherGeometry;
+#[non_exhaustive]
+pub struct OtherGeometry {
+    /// What differs, the first of: `range_bytes`, `cpus`, `accounts`, `adapters`, `min_block`, `magazines`, `large_spans`.
+    pub what: &'static str,
+    /// How many of it the image's pool has.
+    pub image: u64,
+    /// And how many this one.
+    pub pool: u64,
+}
 
 impl fmt::Display for OtherGeometry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the image is one of a pool of another geometry")
+        let OtherGeometry { what, image, pool } = self;
+        write!(f, "the image is of a pool of another geometry: its {what} is {image}, this one's {pool}")
     }
 }
 

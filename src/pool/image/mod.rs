@@ -101,8 +101,7 @@ impl<P: Platform> Pool<P> {
     /// The host's own are not in it either: its hook, its switch, its functions. PASSIVE; O(what is in use).
     ///
     /// ```
-    /// use storport_pool::{Config, Image, Pool, Portable, SingleCpu, Status, static_pool, tag};
-    /// # use storport_pool::PoolOptions;
+    /// use storport_pool::{Image, PoolOptions, Portable, SingleCpu, Status, tag};
     /// let mut pool = PoolOptions::new(1 << 20).build_on(Portable::new(SingleCpu))?;
     /// let disk = pool.add_adapter("disk0")?;
     /// let (mut srb, mut again) = (0, 0);
@@ -149,21 +148,26 @@ impl<P: Platform> Pool<P> {
         encoder.finish()
     }
 
-    /// Makes the pool what it was when the image was saved, or what another pool of the same geometry was. It may be done
-    /// any number of times; it takes time by what is in use, here or there.
+    /// Makes the pool what it was when the image was saved. The image may be another pool's, if both have the same numbers:
+    /// bytes, CPUs, accounts, adapters, smallest block, magazines. (`PoolOptions` takes the CPUs of the machine: say
+    /// [`cpus`](crate::Config::cpus) if images travel.) It may be done any number of times; it takes time by what is in use,
+    /// here or there. It takes the pool as `&mut`, so a pool in a static, or a global allocator's, has no such call.
     ///
     /// The range may begin elsewhere: then all addresses move with it, and only a distance that is a multiple of an
     /// alignment above 64 KiB (4 KiB in pools of less than 8 MiB) keeps it. Handles of adapters that were added since the image
-    /// was saved are no one's for ever, and each of them is one life of its place that a pool has no more
-    /// ([`Config::adapters`](crate::Config::adapters)). Addresses that were handed out since are those of whatever lies
+    /// was saved are refused for ever. Each uses up one life of its place ([`Config::adapters`](crate::Config::adapters)),
+    /// so a loop adds its adapters before it saves. Addresses that were handed out since are those of whatever lies
     /// there now. The host restores what the blocks hold. Its hook and its switch stay as they are. PASSIVE.
     ///
     /// # Errors
     /// [`OtherGeometry`]; nothing has changed then.
     pub fn restore(&mut self, image: &Image) -> Result<(), OtherGeometry> {
         let (from, to) = (image.scratch.meta(), self.meta);
-        if shape(from.control()) != shape(to.control()) {
-            return Err(OtherGeometry);
+        let (image_has, pool_has) = (shape(from.control()), shape(to.control()));
+        if let Some((&(what, image), &(_, pool))) =
+            image_has.iter().zip(&pool_has).find(|(its, ours)| its != ours)
+        {
+            return Err(OtherGeometry { what, image, pool });
         }
         let most = arena_next(&from).max(arena_next(&to));
         // SAFETY: the pool is borrowed mutably, so nobody else uses its metadata; an image is never written to.
@@ -186,13 +190,18 @@ impl<P: Platform> Pool<P> {
 }
 
 /// What two pools must have in common for one's metadata to be the other's.
-fn shape(control: &Control) -> [u64; 8] {
+fn shape(control: &Control) -> [(&'static str, u64); 7] {
     let Config { bytes, cpus, accounts, adapters, min_block, magazines, large_spans, .. } =
         config_of(control);
-    let numbers = [cpus, accounts, adapters, min_block, magazines, u32::from(large_spans), 0].map(u64::from);
-    let mut shape = [bytes; 8];
-    shape[1..].copy_from_slice(&numbers);
-    shape
+    [
+        ("range_bytes", bytes),
+        ("cpus", cpus.into()),
+        ("accounts", accounts.into()),
+        ("adapters", adapters.into()),
+        ("min_block", min_block.into()),
+        ("magazines", magazines.into()),
+        ("large_spans", large_spans.into()),
+    ]
 }
 
 /// The configuration of a pool, with all defaults spelt out.
