@@ -139,8 +139,11 @@ pub(crate) unsafe fn resize(start: *mut u8, bytes: usize) -> *mut u8 {
         },
         None => match mapped::bytes_at(address) {
             Some(_) if serving(bytes).is_none() => {
-                let moved = mapped::resize(address, bytes);
-                return if moved.is_null() { no_memory() } else { moved };
+                return match mapped::resize(address, bytes) {
+                    moved if !moved.is_null() => moved,
+                    _ if mapped::bytes_at(address).is_some_and(|held| bytes <= held) => start,
+                    _ => no_memory(),
+                };
             }
             Some(held) => held,
             None => {
@@ -150,13 +153,15 @@ pub(crate) unsafe fn resize(start: *mut u8, bytes: usize) -> *mut u8 {
             }
         },
     };
-    let new = allocate(bytes);
-    if !new.is_null() {
-        // SAFETY: both are the caller's, with so many bytes, and do not overlap. Then the old one is nobody's.
-        unsafe {
-            copy_nonoverlapping(start, new, held.min(bytes));
-            release(start);
-        }
+    let new = errno::kept(|| allocate(bytes));
+    if new.is_null() {
+        // What shrinks never fails: it stays as it is.
+        return if bytes <= held { start } else { no_memory() };
+    }
+    // SAFETY: both are the caller's, with so many bytes, and do not overlap. Then the old one is nobody's.
+    unsafe {
+        copy_nonoverlapping(start, new, held.min(bytes));
+        release(start);
     }
     new
 }

@@ -5,7 +5,7 @@
 //! 0 owns the mapping, so that of two frees only one is good. Nothing is locked, and no node is ever given back: any
 //! handler may come in between, and a forked child has a table that is whole.
 
-use core::ptr::null_mut;
+use core::ptr::{copy_nonoverlapping, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::errno;
@@ -77,33 +77,26 @@ pub(crate) fn resize(address: usize, bytes: usize) -> *mut u8 {
     let Some(wanted) = bytes.max(1).checked_next_multiple_of(PAGE) else { return null_mut() };
     let Some((word, old)) = take(address) else { return null_mut() };
     let start = core::ptr::with_exposed_provenance_mut(address);
-    if remap(start, old, wanted, null_mut()) == start {
+    if resized(start, old, wanted) {
         put(word, old, wanted);
         return start.cast();
     }
-    // A place of the new size, in the table already; then the pages move there, over it.
+    // Elsewhere, by a copy: the kernel moves no mapping of which the program has changed a part (madvise, mlock, mprotect).
     let Some(new) = try_allocate(wanted, PAGE) else {
         put(word, old, old);
         return null_mut();
     };
-    if remap(start, old, wanted, new) != new {
-        // The kernel may have unmapped the new place before it failed: somebody else's by now, so it is let go as it is.
-        if let Some((_, bytes)) = take(new.addr()) {
-            count_given_back(bytes);
-        }
-        put(word, old, old);
-        return null_mut();
-    }
+    // SAFETY: both mappings are ours, with so many bytes: the old one since it was taken from the table.
+    unsafe { copy_nonoverlapping(start, new, old.min(wanted)) };
     count_given_back(old);
+    unmap(start, old);
     new
 }
 
-/// Resizes where it is, or with `to` moves there. NULL: it failed.
-fn remap(start: *mut u8, old: usize, wanted: usize, to: *mut u8) -> *mut u8 {
-    let flags = if to.is_null() { 0 } else { libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED };
-    // SAFETY: the mapping is ours since it was taken from the table, and so is the place that it moves to.
-    let moved = errno::kept(|| unsafe { libc::mremap(start.cast(), old, wanted, flags, to) });
-    if moved == libc::MAP_FAILED { null_mut() } else { moved.cast() }
+/// Whether it could be resized where it is.
+fn resized(start: *mut u8, old: usize, wanted: usize) -> bool {
+    // SAFETY: the mapping is ours since it was taken from the table.
+    errno::kept(|| unsafe { libc::mremap(start.cast(), old, wanted, 0) }) != libc::MAP_FAILED
 }
 
 /// Puts a mapping back into its word, with its bytes by now.

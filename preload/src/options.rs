@@ -58,7 +58,7 @@ impl Options {
             },
             report: match variable(c"STORPORT_PRELOAD_REPORT") {
                 None | Some(b"") => Destination::Nowhere,
-                Some(b"stderr") => Destination::Descriptor(2),
+                Some(b"stderr") => Destination::Descriptor(kept_stderr()),
                 Some(name) => match number_of_descriptor(name) {
                     Some(descriptor) => Destination::Descriptor(descriptor),
                     None => Destination::Path(with_end(name)),
@@ -104,6 +104,17 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         sum = sum.checked_mul(10)?.checked_add(digit)?;
     }
     Some(sum)
+}
+
+/// A descriptor of the library's own for standard error, since many programs close theirs before they end. Far above
+/// those that programs count on; where there is no room, theirs.
+fn kept_stderr() -> c_int {
+    const FROM: c_int = 500;
+    // SAFETY: makes a descriptor, or fails.
+    match unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, FROM) } {
+        kept @ 0.. => kept,
+        _ => 2,
+    }
 }
 
 fn number_of_descriptor(text: &[u8]) -> Option<c_int> {

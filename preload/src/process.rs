@@ -30,3 +30,9 @@ pub extern "C" fn vfork() -> c_int {
     // SAFETY: no more is asked of a caller of fork than of one of vfork.
     unsafe { libc::fork() }
 }
+
+/// The C library's other name for it.
+#[unsafe(no_mangle)]
+pub extern "C" fn __vfork() -> c_int {
+    vfork()
+}

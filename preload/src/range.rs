@@ -86,10 +86,19 @@ fn make() -> Option<&'static Range> {
     get()
 }
 
+/// A quarter of the address space that the process may have: with what the pool knows of its range, which takes nearly as
+/// much again, that leaves half to the program.
+fn share_of_the_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: writes the limit, or nothing.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    if limit.rlim_cur == libc::RLIM_INFINITY { u64::MAX } else { limit.rlim_cur / 4 }
+}
+
 fn make_alone() -> Option<Range> {
     let options = Options::read();
     misuse::choose(options.misuse);
-    let mut bytes = options.bytes;
+    let mut bytes = options.bytes.min(share_of_the_limit().max(LEAST));
     loop {
         // SAFETY: as in `make`. The former try, if there was one, made no pool, and nobody has a reference to it.
         let alloc: &'static TaggedAlloc = unsafe { (*ALLOC.0.get()).write(TaggedAlloc::new(TAG, bytes)) };

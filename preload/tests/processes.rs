@@ -1,4 +1,4 @@
-//! Threads, forks, spawned children, handlers, and C++.
+//! Threads, forks, spawned children, handlers, hard reallocations, and C++.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
@@ -39,6 +39,12 @@ fn a_full_range_among_threads_and_handlers() {
     for bytes in ["6M", "12M"] {
         on_both("crowded.c", bytes, "often refused, 0 wrong\n");
     }
+}
+
+/// And its report comes, though the program has closed standard error.
+#[test]
+fn realloc_where_it_is_hard() {
+    on_both("realloced.c", "16M", "0 wrong\n");
 }
 
 #[test]

@@ -92,7 +92,11 @@ unsafe impl MaskInterrupts for Machine {
 
 /// Answers all requests to this CPU. Called outside of sections: by the fence's interrupt, by whoever waits, and by a CPU
 /// that comes online: what was asked of it before may have got lost with the interrupt.
+///
+/// With interrupts off: threads of this kernel never move, but where they do, one that waits could move between the CPU's
+/// number and the answer, and answer for a CPU on which a section is under way.
 pub fn answer() {
+    let were_on = flags::off();
     let fences = &FENCES[cpu::number() as usize];
     // ORDERING: Acquire - what the asking CPUs wrote; pairs with the Release in `fence`.
     let asked = fences.asked.load(Ordering::Acquire);
@@ -100,4 +104,5 @@ pub fn answer() {
     // that answer back, and its CPU would wait for ever. So the number only grows.
     // ORDERING: Release - what our sections wrote; pairs with the Acquire in `fence`.
     fences.answered.fetch_max(asked, Ordering::Release);
+    flags::restore(were_on);
 }
