@@ -69,6 +69,9 @@ impl Plot {
     }
 }
 
+/// A fault: what is said of it, and how it is planted.
+type Plant<'a> = (&'a str, &'a dyn Fn(&Plot));
+
 /// What the reader says of such metadata.
 fn found(plant: impl Fn(&Plot)) -> Result<u64, &'static str> {
     let mut plot = plot();
@@ -87,7 +90,7 @@ fn nothing_is_found_where_nothing_is_planted() {
 
 #[test]
 fn each_fault_is_found() {
-    let plants: [(&str, &dyn Fn(&Plot)); 22] = [
+    let plants: [Plant; 22] = [
         ("a block is in two places", &|plot| {
             let entry = plot.meta().magazine_entry(plot.loaded().magazine(), plot.loaded().room());
             entry.store(plot.block.0, Relaxed);
