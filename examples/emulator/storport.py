@@ -1,6 +1,6 @@
 """The pool's routines for an emulated driver: what an emulator's author copies.
 
-To change for a machine of your own: what is said of `self.machine`, see machine.py.
+To change for a machine of your own: what is called on `self.machine`, see machine.py.
 """
 
 import struct

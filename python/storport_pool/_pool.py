@@ -59,8 +59,8 @@ def _pointer(value: int) -> int:
 
 
 class Adapter:
-    """An adapter of a pool, made by `Pool.adapter`. It stands for a HwDeviceExtension. Who has a guest's address for
-    that keeps a dict from the guest's to this."""
+    """An adapter of a pool, made by `Pool.adapter`. It stands for a HwDeviceExtension. An emulator keeps a dict: from the
+    guest's address of that extension to this."""
 
     __slots__ = ("pool", "name", "extension", "__weakref__")
 

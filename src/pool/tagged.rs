@@ -102,7 +102,8 @@ impl TaggedAlloc {
         self
     }
 
-    /// See [`Config::accounts`]: how many tags are told apart.
+    /// See [`Config::accounts`]: how many tags are told apart at most. A tag can stand in eight places of the table; what
+    /// finds them taken counts in one row without a tag. So make it twice as many as you have tags.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};
@@ -190,8 +191,8 @@ impl TaggedAlloc {
         Some(&self.made()?.pool)
     }
 
-    /// The adapter whom all blocks of this allocator belong to, made now if it was not yet. Who removes it takes the
-    /// allocator's memory away: from then on it answers null.
+    /// The adapter to which all blocks of this allocator belong, made now if it was not yet. If you remove it, the
+    /// allocator has no memory any more: it answers null.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};

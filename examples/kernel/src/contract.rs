@@ -1,6 +1,6 @@
 //! The contract, status by status, over a pool that nobody else uses. Each call is a line of output.
 //!
-//! For another kernel: a first thing to run once its `host.rs` is written.
+//! For another kernel: a first thing to run once its `host.rs` is written. The pools need 2 MiB each.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

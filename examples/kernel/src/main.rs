@@ -41,6 +41,7 @@ mod work;
 fn main() -> ! {
     let cpus = boot::option("cpus").unwrap_or(1) as u32;
     say!("a kernel with storport-pool, {cpus} CPUs");
+    must!(cpus as usize <= cpu::MOST_CPUS, "more than {} CPUs: see cpu.rs", cpu::MOST_CPUS);
     boot::place_trampoline();
     apic::start_others();
     let start = interrupts::time();

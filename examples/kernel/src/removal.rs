@@ -10,7 +10,7 @@ use storport_pool::AdapterId;
 use crate::ledger::{Kernel, Tally, get};
 use crate::{must, quiet, report, verdict};
 
-/// The adapter that will leave, and above it, the how manyth that is.
+/// The adapter that will leave, and above it, its number in their order.
 static CURRENT: AtomicU64 = AtomicU64::new(0);
 /// How many have left.
 static GONE: AtomicU32 = AtomicU32::new(0);
@@ -19,7 +19,7 @@ pub static TALLY: Tally = Tally::new();
 /// Blocks that adapters left, all together.
 pub static LEFT: AtomicU64 = AtomicU64::new(0);
 
-/// The adapter that will leave, and the how manyth that is.
+/// The adapter that will leave, and its number in their order.
 pub fn current() -> (AdapterId, u32) {
     // ORDERING: Acquire - pairs with the Release in `begin`.
     let word = CURRENT.load(Ordering::Acquire);

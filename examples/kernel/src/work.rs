@@ -19,7 +19,7 @@ static WORK: AtomicU32 = AtomicU32::new(NOTHING);
 /// How many CPUs have done the work.
 static DONE: AtomicU32 = AtomicU32::new(0);
 
-/// A further CPU, from its begin to its end.
+/// A further CPU, from its beginning to its end.
 pub fn serve() -> ! {
     let mut last = NOTHING;
     loop {
