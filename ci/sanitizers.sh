@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/sanitizers"
 # Tests leak the metadata that they give to pools.
 export ASAN_OPTIONS=detect_leaks=0
 host=$(rustc -vV | sed -n 's/^host: //p')
-tests=(--test contract --test misuse --test hook --test model --test accounts --test threads --test safe)
+tests=(--test aligned --test image --test contract --test misuse --test hook --test model --test accounts --test threads --test safe)
 cargo +nightly test --target "$host" -p storport-pool --lib "${tests[@]}"
 GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool "${tests[@]}"
 RUSTFLAGS+=" --cfg storport_pool_asan" cargo +nightly test --target "$host" -p storport-pool --test poison "${tests[@]}"

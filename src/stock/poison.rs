@@ -55,6 +55,16 @@ impl Meta {
         }
     }
 
+    /// Lets everybody touch all of the range: for metadata that is restored, whose free blocks are others than the poisoned
+    /// ones. Each is poisoned when it is freed again.
+    pub(crate) fn unpoison_all(&self) {
+        if self.control().poisons {
+            let geometry = &self.control().geometry;
+            let bytes = u64::from(geometry.spans) * u64::from(geometry.span.bytes());
+            unpoison_range(self.range().base.0, bytes);
+        }
+    }
+
     /// Poisons a claimed block.
     pub(crate) fn poison_block(&self, class: Class, block: BlockId) {
         if self.control().poisons {
