@@ -10,7 +10,7 @@ use storport_pool::{TaggedAlloc, tag, with_tag};
 static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30);
 
 fn main() {
-    let text = include_str!("../README.md");
+    let text = include_str!("../LICENSE-APACHE");
     let words: Vec<String> = with_tag(tag!("Pars"), || text.split_whitespace().map(str::to_owned).collect());
     let mut index: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     with_tag(tag!("Indx"), || {

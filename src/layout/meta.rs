@@ -240,7 +240,7 @@ impl Meta {
             LARGE => self.large_bytes(self.span_of(start)),
             _ => self.record_word(self.state_index(class, start)),
         };
-        // ORDERING: Acquire - before the look at the state.
+        // ORDERING: Acquire - before the look at the state, whose own pairs with the Release in `make_live_at`.
         let seen = word.load(Ordering::Acquire);
         let changed = match class {
             LARGE => bytes,
@@ -248,7 +248,8 @@ impl Meta {
         };
         // The block was found before the record was read, and is there after it: the record is its.
         if self.state(class, start) != state
-            // ORDERING: AcqRel - before the look below, which is behind it.
+            // ORDERING: AcqRel - between the two looks at the state. (Where memory is ordered weakly, the second one may
+            // miss that another one's block has the same record. Then that block's bytes are wrong in sums, no more.)
             || word.compare_exchange(seen, changed, Ordering::AcqRel, Ordering::Relaxed).is_err()
         {
             return false;
