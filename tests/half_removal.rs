@@ -8,29 +8,10 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use common::overtaken::overtaken;
 use common::*;
 use nix::libc;
-use storport_pool::steps::{Step, install};
 use storport_pool::{AdapterId, Commit, Pool, PoolOptions, PoolTag, ViolationKind};
-
-thread_local! {
-    /// How many operations are left until the handler comes.
-    static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-    static HANDLER: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
-}
-
-fn on_step(_: Step, _: usize) {
-    match LEFT.get() {
-        None => {}
-        Some(0) => {
-            LEFT.set(None);
-            if let Some(handler) = HANDLER.with_borrow(Clone::clone) {
-                handler();
-            }
-        }
-        Some(left) => LEFT.set(Some(left - 1)),
-    }
-}
 
 fn exit(good: bool) -> ! {
     // SAFETY: ends the child at once.
@@ -44,12 +25,12 @@ fn forked_at(
     id: AdapterId,
     at: u32,
     goes_on: bool,
-    first: impl Fn() + 'static,
+    first: impl FnOnce() + 'static,
     then: impl Fn() -> bool + 'static,
 ) -> (bool, bool) {
     let (child, good) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(true)));
     let then = Rc::new(then);
-    HANDLER.set(Some(Rc::new({
+    let handler = {
         let (child, good, then) = (child.clone(), good.clone(), then.clone());
         // SAFETY: the child has this thread alone, and what it calls takes no lock that another one has.
         move || match unsafe { libc::fork() } {
@@ -67,22 +48,18 @@ fn forked_at(
                 good.set(status == 0);
             }
         }
-    })));
-    LEFT.set(Some(at));
-    let removal = pool.remove_adapter(id);
-    let came = LEFT.take().is_none();
+    };
+    let (removal, came) = overtaken(at, handler, || pool.remove_adapter(id));
     if child.get() {
         exit(then());
     }
     assert!(removal.is_ok());
-    HANDLER.set(None);
     (came, good.get())
 }
 
 const BLOCKS: u64 = 10;
 
 fn orphans_are_counted_and_told(commit: Commit, goes_on: bool) {
-    install(on_step);
     for at in 0.. {
         let options = PoolOptions::new(64 << 10).cpus(1).adapters(7).accounts(16);
         let pool = Rc::new(options.commit(commit).build().unwrap());
@@ -127,7 +104,6 @@ fn tag_number(n: u32) -> PoolTag {
 
 /// The new adapter gets the place of the one that is being removed, and its accounts.
 fn nothing_of_the_next_one_changes(commit: Commit, kept: usize) {
-    install(on_step);
     for at in 0.. {
         let options = PoolOptions::new(256 << 10).cpus(1).adapters(1).accounts(16);
         let pool = Rc::new(options.commit(commit).build().unwrap());

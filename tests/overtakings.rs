@@ -7,39 +7,9 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use common::overtaken::overtaken;
 use common::*;
-use storport_pool::steps::{Step, install};
 use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions, PoolTag, Status, ViolationKind};
-
-thread_local! {
-    /// How many operations are left until the interruption.
-    static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-    static WORK: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
-}
-
-fn on_step(_: Step, _: usize) {
-    match LEFT.get() {
-        None => {}
-        Some(0) => {
-            LEFT.set(None);
-            if let Some(work) = WORK.take() {
-                work();
-            }
-        }
-        Some(left) => LEFT.set(Some(left - 1)),
-    }
-}
-
-/// Makes `call`, with `work` before its operation number `at`; whether it has so many.
-fn overtaken<R>(at: u32, work: impl FnOnce() + 'static, call: impl FnOnce() -> R) -> (R, bool) {
-    install(on_step);
-    WORK.set(Some(Box::new(work)));
-    LEFT.set(Some(at));
-    let result = call();
-    let reached = LEFT.take().is_none();
-    WORK.set(None);
-    (result, reached)
-}
 
 /// Runs `turn` for each operation, until one has no more.
 fn at_each(turn: impl Fn(u32) -> bool) {

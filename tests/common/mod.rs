@@ -3,6 +3,8 @@
 
 pub mod blocks;
 pub mod exercise;
+#[cfg(storport_pool_steps)]
+pub mod overtaken;
 pub mod spans;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
