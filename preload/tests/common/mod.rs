@@ -18,7 +18,9 @@ pub fn library() -> &'static Path {
         }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("preload");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--package", "storport-pool-preload", "--target-dir"]);
+        // As the tests themselves are built: with assertions, and not so slow that a timer's handler takes all of the time.
+        cargo.args(["build", "--quiet", "--locked", "--profile", "test"]);
+        cargo.args(["--package", "storport-pool-preload", "--target-dir"]);
         good(cargo.arg(&target).current_dir(here()));
         target.join("debug/libstorport_preload.so")
     })
