@@ -30,6 +30,7 @@ mod pool;
 mod routines;
 mod stock;
 mod sync;
+mod verify;
 
 pub use contract::adapter::AdapterId;
 pub use contract::block::BlockInfo;
@@ -39,6 +40,13 @@ pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
 pub use contract::status::Status;
 pub use contract::tag::{PoolTag, TagError};
+pub use contract::verify::{
+    evidence::Evidence,
+    host::{Access, VerifierHost},
+    options::VerifierOptions,
+    rule::{Guard, LowResources, Rule, TagPattern},
+    stack::{CallStack, StackKind},
+};
 pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
 pub use layout::config::{Config, CreateError};
 pub use owners::adapters::{AdapterError, AdapterName};
@@ -79,6 +87,8 @@ pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::tagged::TaggedAlloc;
 pub use pool::usage::{TagUsage, Usage};
+#[cfg(not(storport_pool_loom))]
+pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, VerifierStats};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;

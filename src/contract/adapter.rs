@@ -46,6 +46,11 @@ impl AdapterId {
         AdapterId(self.0 | LEFT)
     }
 
+    /// The adapter whose [`left`](Self::left) handle this is, or the handle itself.
+    pub(crate) const fn plain(self) -> AdapterId {
+        AdapterId(self.0 & !LEFT)
+    }
+
     /// Whether this is the owner of what some adapter left.
     pub(crate) const fn is_left(self) -> bool {
         self.0 & LEFT != 0

@@ -8,4 +8,5 @@ pub(crate) mod hook;
 pub mod irql;
 pub mod status;
 pub mod tag;
+pub mod verify;
 pub mod violation;

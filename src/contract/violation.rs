@@ -5,6 +5,8 @@ use core::fmt;
 use crate::contract::adapter::AdapterId;
 use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
+use crate::contract::verify::evidence::Evidence;
+use crate::contract::verify::stack::{CallStack, StackKind};
 
 /// What the caller did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +34,24 @@ pub enum ViolationKind {
     BigTag,
     /// The tag has no letter and no digit (strict tags only).
     UnreadableTag,
+    /// Bytes behind a verified block were overwritten. Found when it was freed, or by a
+    /// [`sweep`](crate::Verifier::sweep).
+    Overrun,
+    /// Bytes before a guarded block were overwritten. Found when it was freed.
+    Underrun,
+    /// A verified block was written to after it was freed. Found when it left the quarantine.
+    WriteAfterFree,
+    /// A guard page beside a block was touched ([`Pool::explain_fault`](crate::Pool::explain_fault)).
+    AccessBeyond,
+    /// A guarded block was touched after it was freed ([`Pool::explain_fault`](crate::Pool::explain_fault)).
+    AccessFreed,
+    /// An allocation above DISPATCH, under a rule with [`irql`](crate::Rule::irql).
+    IrqlAllocate,
+    /// A free above DISPATCH, under a rule with [`irql`](crate::Rule::irql).
+    IrqlFree,
+    /// An allocation whose out pointer held the address of a live block, under a rule with
+    /// [`overwrite`](crate::Rule::overwrite).
+    Overwritten,
     /// Nobody's misuse, and told once a pool: the system refuses the fence (`membarrier`) that the pool was promised
     /// when it was made, as in a sandbox that was entered since. From now on no memory moves from one CPU's cache to
     /// another's, nor from one block size to another, and removals are inexact
@@ -55,6 +75,14 @@ impl ViolationKind {
             ViolationKind::ZeroTag => "allocation with tag 0",
             ViolationKind::BigTag => "allocation with tag \"BIG\"",
             ViolationKind::UnreadableTag => "allocation with a tag without letter or digit",
+            ViolationKind::Overrun => "write behind the end of a block",
+            ViolationKind::Underrun => "write before the beginning of a block",
+            ViolationKind::WriteAfterFree => "write to a block after it was freed",
+            ViolationKind::AccessBeyond => "access beside a block",
+            ViolationKind::AccessFreed => "access to a block after it was freed",
+            ViolationKind::IrqlAllocate => "allocation above DISPATCH_LEVEL",
+            ViolationKind::IrqlFree => "free above DISPATCH_LEVEL",
+            ViolationKind::Overwritten => "allocation into a pointer that still owns a block",
             ViolationKind::FenceRefused => "the system refuses membarrier",
         }
     }
@@ -128,19 +156,62 @@ pub struct Violation {
     pub caller: AdapterId,
     /// The level at which the call was made.
     pub irql: Irql,
+    /// Where the block begins, if there is one.
+    pub block: Option<u64>,
+    /// Whether the block is a guarded one ([`Rule::guard`](crate::Rule::guard)).
+    pub guarded: bool,
+    /// What was found in memory, by the kinds that look there.
+    pub evidence: Option<Evidence>,
+    /// Where the block was allocated, if a verifier tracks it.
+    pub allocated: CallStack,
+    /// Where it was freed, if a verifier tracks it.
+    pub freed: CallStack,
 }
 
 impl Violation {
+    /// Of a call; the rest is none.
+    pub(crate) const fn new(kind: ViolationKind, caller: AdapterId, irql: Irql) -> Violation {
+        Violation {
+            kind,
+            address: 0,
+            bytes: 0,
+            blocks: 0,
+            tag: None,
+            given_tag: None,
+            owner: None,
+            caller,
+            irql,
+            block: None,
+            guarded: false,
+            evidence: None,
+            allocated: CallStack::none(StackKind::NotTracked),
+            freed: CallStack::none(StackKind::NotTracked),
+        }
+    }
+
     /// What Windows would have stopped with.
     ///
-    /// Sources: `debugger/bug-check-0xc2--bad-pool-caller.md` and, for leaks,
-    /// `debugger/bug-check-0xc4--driver-verifier-detected-violation.md`. Windows has no notion of a
+    /// Sources: `debugger/bug-check-0xc2--bad-pool-caller.md`; for leaks,
+    /// `debugger/bug-check-0xc4--driver-verifier-detected-violation.md`; for what a verifier finds,
+    /// `bug-check-0x19--bad-pool-header.md`, `bug-check-0xc1--special-pool-detected-memory-corruption.md`,
+    /// `bug-check-0xc6--driver-caught-modifying-freed-pool.md`, `bug-check-0xcc--page-fault-in-freed-special-pool.md` and
+    /// `bug-check-0xcd--page-fault-beyond-end-of-allocation.md`. Windows has no notion of a
     /// block's adapter, so `WrongOwner` is reported as the nearest one, a free of an invalid address.
     #[must_use]
     pub fn bug_check(&self) -> BugCheck {
         const BAD_POOL_CALLER: u32 = 0xC2;
         const DRIVER_VERIFIER: u32 = 0xC4;
+        const BAD_POOL_HEADER: u32 = 0x19;
+        const SPECIAL_POOL: u32 = 0xC1;
+        const MODIFYING_FREED_POOL: u32 = 0xC6;
+        const FREED_SPECIAL_POOL: u32 = 0xCC;
+        const BEYOND_ALLOCATION: u32 = 0xCD;
         const NON_PAGED_POOL: u64 = 0;
+        let wrong = self.evidence.map_or(0, |evidence| evidence.address);
+        let found = self.evidence.map_or(0, |evidence| {
+            let [a, b, c, d, e, f, g, h, ..] = evidence.found;
+            u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        });
         let raw = |tag: Option<PoolTag>| tag.map_or(0, |tag| u64::from(tag.raw()));
         let tag = raw(self.tag);
         let (code, parameters) = match self.kind {
@@ -156,7 +227,20 @@ impl Violation {
             ViolationKind::ZeroTag => (BAD_POOL_CALLER, [0x9B, NON_PAGED_POOL, self.bytes, 0]),
             ViolationKind::BigTag => (BAD_POOL_CALLER, [0x9C, NON_PAGED_POOL, self.bytes, 0]),
             ViolationKind::UnreadableTag => (BAD_POOL_CALLER, [0x9D, tag, NON_PAGED_POOL, 0]),
-            ViolationKind::FenceRefused => (0, [0; 4]),
+            ViolationKind::Overrun if self.guarded => (SPECIAL_POOL, [self.address, wrong, 0, 0x24]),
+            ViolationKind::Overrun => (BAD_POOL_HEADER, [0x21, self.address, self.bytes, found]),
+            ViolationKind::Underrun => (SPECIAL_POOL, [self.address, wrong, 0, 0x23]),
+            ViolationKind::WriteAfterFree => (MODIFYING_FREED_POOL, [wrong, 1, 0, 0]),
+            ViolationKind::AccessBeyond => (BEYOND_ALLOCATION, [self.address, 0, 0, 0]),
+            ViolationKind::AccessFreed => (FREED_SPECIAL_POOL, [self.address, 0, 0, 0]),
+            ViolationKind::IrqlAllocate => {
+                (BAD_POOL_CALLER, [0x08, self.irql.level().into(), NON_PAGED_POOL, self.bytes])
+            }
+            ViolationKind::IrqlFree => {
+                (BAD_POOL_CALLER, [0x09, self.irql.level().into(), NON_PAGED_POOL, self.address])
+            }
+            // A rule of Static Driver Verifier, which stops nothing at run time.
+            ViolationKind::Overwritten | ViolationKind::FenceRefused => (0, [0; 4]),
         };
         BugCheck { code, parameters }
     }

@@ -69,6 +69,8 @@ pub struct Control {
     pub(crate) hook: AtomicPtr<HookRecord>,
     /// Records that the pool made itself, dropped with it. Written by CAS.
     pub(crate) hooks: AtomicPtr<HookRecord>,
+    /// The verifier, if there is one: for ever, once it is set. Written by CAS.
+    pub(crate) verifier: AtomicPtr<()>,
     /// Try-claim of a trim.
     pub(crate) trim_claim: AtomicU32,
     /// Try-claims of those who stop cursors: who holds one has its number.
@@ -172,6 +174,7 @@ impl Control {
             fence_refused: AtomicU32::new(0),
             hook: AtomicPtr::new(core::ptr::null_mut()),
             hooks: AtomicPtr::new(core::ptr::null_mut()),
+            verifier: AtomicPtr::new(core::ptr::null_mut()),
             trim_claim: AtomicU32::new(0),
             stealers: core::array::from_fn(|_| AtomicU32::new(0)),
             bury_claim: AtomicU32::new(0),

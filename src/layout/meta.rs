@@ -1,7 +1,7 @@
 //! Typed access to the metadata: one base address, words of fixed width.
 
 use super::block::{Account, BlockId};
-use super::classes::{CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES, SpanSize};
+use super::classes::{CLASSES, Class, GRAIN, LARGE, LARGE_BODY, SLAB_CLASSES, SpanSize};
 use super::control::{Control, Depot};
 use super::cursor::{Cursor, LINK_WORD, MAGAZINE_WORDS};
 use super::geometry::{ADAPTER_BYTES, Geometry, PAGE_MAP, RECORDS, SPARES};
@@ -313,9 +313,34 @@ impl Meta {
         self.word64((geometry.full + (row + n) * 8) as isize)
     }
 
-    /// Which of a slab's states was seen live last.
+    /// Which of a slab's states was seen live last; of a large run's first span, where a guarded block begins in it.
     pub(crate) fn seen_live(&self, span: u32) -> &AtomicU32 {
         self.word32(self.control().geometry.seen_live + span as usize * 4)
+    }
+
+    /// Says where a guarded block begins in a run in hand, in bytes. Published by its state.
+    pub(crate) fn set_guarded(&self, start: BlockId, at: u64) {
+        let word = self.seen_live(self.span_of(start));
+        // ORDERING: Relaxed - the run is in hand.
+        word.store(at as u32 / GRAIN + 1, Ordering::Relaxed);
+    }
+
+    /// Says that a run in hand has no guarded block.
+    pub(crate) fn set_plain(&self, span: u32) {
+        // ORDERING: Relaxed - as above.
+        self.seen_live(span).store(0, Ordering::Relaxed);
+    }
+
+    /// Where the guarded block begins of the large run that begins in this span, in grains from there.
+    pub(crate) fn guarded(&self, span: u32) -> Option<u32> {
+        // ORDERING: Relaxed - ordered by the entry, or the state.
+        self.seen_live(span).load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// The address that the caller of a block has.
+    pub(crate) fn address_of(&self, class: Class, block: BlockId) -> u64 {
+        let inside = if class == LARGE { self.guarded(self.span_of(block)) } else { None };
+        self.range().address(BlockId(block.0.wrapping_add(inside.unwrap_or(0))))
     }
 
     pub(crate) fn span_word(&self, span: u32) -> &AtomicU32 {
@@ -362,7 +387,10 @@ impl Meta {
             return None;
         }
         let start = BlockId(BlockId::first_of(span, size).0 + in_slab);
-        Some(Located { start, state: self.state(class, start), class, at_start: start == grain })
+        let state = self.state(class, start);
+        let inside = if class == LARGE { self.guarded(span) } else { None };
+        let at_start = start.0.wrapping_add(inside.unwrap_or(0)) == grain.0;
+        Some(Located { start, state, class, at_start })
     }
 
     /// The first span of the large run that a span belongs to. `None`: the run is given back meanwhile.
@@ -418,6 +446,6 @@ pub(crate) struct Located {
     pub(crate) start: BlockId,
     pub(crate) state: State,
     pub(crate) class: Class,
-    /// Whether the grain is the block's first.
+    /// Whether the grain is the block's first, as its caller knows it.
     pub(crate) at_start: bool,
 }

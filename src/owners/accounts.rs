@@ -21,14 +21,19 @@ const CLOSED: u64 = 1;
 const OPENING: u64 = 2;
 /// With `CLOSED`, of what an adapter left: who thins the orphans out has found no block of it yet.
 const CANDIDATE: u64 = 4;
+/// Of an open account: its fast path is shut, since a verifier watches it. Only the account's word has it, no [`Key`] that
+/// [`account_key`](Meta::account_key) gives.
+const WATCHED: u64 = 8;
 /// The word of an account that is not in use. No key equals it.
 pub(crate) const UNUSED: Key = Key(AdapterId::NOBODY.0 as u64 | CLOSED);
 
 /// The word of the pool's own account, always open: what it counts means nothing. No caller's key equals it.
 pub(crate) const OWN: Key = Key::new(AdapterId::NOBODY.left(), OTHER_TAG);
 
-const _: () =
-    assert!(AdapterId::GONE.0 as u64 & (CLOSED | OPENING | CANDIDATE) == 0, "a handle leaves the bits free");
+const _: () = assert!(
+    AdapterId::GONE.0 as u64 & (CLOSED | OPENING | CANDIDATE | WATCHED) == 0,
+    "a handle leaves the bits free"
+);
 
 impl Key {
     #[inline(always)]
@@ -140,7 +145,10 @@ impl Meta {
 
     /// Whether an account of this key counts blocks of this owner.
     pub(crate) fn has(&self, account: Account, key: Key, owner: AdapterId) -> bool {
-        key.owner() == owner || account == Account::ORPHANS && owner.is_left()
+        key.owner() == owner
+            // A verified block's, or one that is being left.
+            || key.owner().left() == owner
+            || account == Account::ORPHANS && owner.is_left()
     }
 
     /// An account's word, or what stands for it.
@@ -149,14 +157,33 @@ impl Meta {
             return self.other_key(account);
         }
         // ORDERING: Acquire - pairs with the CAS that changed it.
-        Key(self.account_word(account).load(Ordering::Acquire))
+        Key(self.account_word(account).load(Ordering::Acquire) & !WATCHED)
     }
 
+    /// Changes an account's word, watched or not. Afterwards it is not.
     pub(super) fn change_account(&self, account: Account, from: Key, to: Key) -> bool {
-        self.account_word(account)
+        let word = self.account_word(account);
+        let change = |from: u64| {
             // ORDERING: AcqRel - Release: what was done with the account; Acquire: what others did.
-            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+            word.compare_exchange(from, to.0, Ordering::AcqRel, Ordering::Relaxed)
+        };
+        // Only an open account is watched.
+        change(from.0).is_ok() || from == from.open() && change(from.0 | WATCHED).is_ok()
+    }
+
+    /// Whether the fast path of an open account is shut, since a verifier watches it.
+    pub(crate) fn is_watched(&self, account: Account) -> bool {
+        // ORDERING: Relaxed - who comes too late was under way before.
+        !account.is_other() && self.account_word(account).load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    /// Shuts or opens the fast path of an open account of this key. `false`: it is no such account now.
+    pub(crate) fn set_watched(&self, account: Account, key: Key, watched: bool) -> bool {
+        let (from, to) = if watched { (key.0, key.0 | WATCHED) } else { (key.0 | WATCHED, key.0) };
+        // ORDERING: AcqRel - Release: the rules that say so; Acquire: the account.
+        let changed =
+            self.account_word(account).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+        changed.is_ok() || changed == Err(to)
     }
 
     /// Makes all words unused. Called once, before the pool is shared.
@@ -239,9 +266,31 @@ impl Meta {
     fn finish_opening(&self, account: Account, key: Key) {
         // ORDERING: SeqCst - pairs with the fence in `close_accounts`.
         fence(Ordering::SeqCst);
-        let to = if self.adapter_live(key.owner()) { key.open() } else { key.closed() };
+        let live = self.adapter_live(key.owner());
+        let to = if live { key.open() } else { key.closed() };
+        let to = match self.verifier() {
+            Some(verifier) if live && verifier.watches(key.owner(), key.tag()) => Key(to.0 | WATCHED),
+            _ => to,
+        };
         // A failure is a closer's change, a helper's, or that of whoever took the account away.
         self.change_account(account, key.opening(), to);
+    }
+
+    /// Shuts or opens the fast paths of the open accounts, as the rules say. They were published before.
+    pub(crate) fn watch_accounts(&self) {
+        let Some(verifier) = self.verifier() else { return };
+        // ORDERING: SeqCst - pairs with the fence in `finish_opening`: it sees the rules, or we the opening word.
+        fence(Ordering::SeqCst);
+        for account in self.accounts() {
+            let key = self.account_key(account);
+            if key == key.open().opening() {
+                self.finish_opening(account, key.open());
+            }
+            let key = self.account_key(account);
+            if key == key.open() && key != UNUSED.open() {
+                self.set_watched(account, key, verifier.watches(key.owner(), key.tag()));
+            }
+        }
     }
 
     /// Shuts the fast path of every account that `owner` accepts. The caller has marked the

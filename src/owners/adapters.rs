@@ -11,6 +11,7 @@ use crate::layout::block::Account;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 use crate::layout::geometry::ADAPTER_BYTES;
 use crate::layout::meta::Meta;
+use crate::layout::state::State;
 use crate::sync::Ordering;
 
 /// An adapter's name: up to 32 bytes of UTF-8.
@@ -261,6 +262,12 @@ impl Meta {
         let place = self.place_of(id)?;
         let slot = self.slot(place.slot);
         (slot.life() == place.life).then_some(slot.state())
+    }
+
+    /// Whose a block is, or was last, as hosts know it: a live adapter's handle for what is set aside is its own.
+    pub(crate) fn owner_of(&self, state: State) -> AdapterId {
+        let owner = state.owner();
+        if owner.is_left() && self.adapter_live(owner.plain()) { owner.plain() } else { owner.known() }
     }
 
     /// Whether the handle names a live adapter. Its accounts are open then.

@@ -69,6 +69,9 @@ impl Meta {
     /// Whether an account's word is one that a pool writes.
     fn settle_account(&self, account: Account) -> bool {
         let key = self.account_key(account);
+        // No verifier watches it.
+        // ORDERING: Relaxed - as below.
+        self.account_word(account).store(key.0, Ordering::Relaxed);
         if key == UNUSED || key.is_leaving() && key == key.closed() {
             if key.is_leaving() {
                 // Emptied by somebody who is no more: then it is dead.

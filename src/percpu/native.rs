@@ -292,6 +292,16 @@ fn slot(meta: &Meta) -> u32 {
 }
 
 impl Platform for Native {
+    /// Its calls do not look at how it was to commit: the pool's control block says how it does.
+    #[inline(always)]
+    fn opaque(&self) -> *const () {
+        core::ptr::null()
+    }
+
+    unsafe fn of_opaque<'a>(_: *const ()) -> &'a Native {
+        &Native { commit: Commit::Auto }
+    }
+
     fn prepare(&self, control: &mut Control, base: NonNull<u8>) {
         commit::enable(control, base, self.commit == Commit::Auto && !twin_forced());
     }

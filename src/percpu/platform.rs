@@ -110,6 +110,26 @@ pub trait Platform: Sync + Sized + sealed::Sealed {
     #[doc(hidden)]
     fn prepare(&self, _control: &mut Control, _base: NonNull<u8>) {}
 
+    /// What the calls of the verifier are handed in the platform's place: nothing, where that holds nothing that they use.
+    /// So the fast paths need not keep the platform for them.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn opaque(&self) -> *const () {
+        if size_of::<Self>() == 0 { core::ptr::null() } else { core::ptr::from_ref(self).cast() }
+    }
+
+    /// The platform again.
+    ///
+    /// # Safety
+    /// `opaque` is what [`opaque`](Self::opaque) answered, and the platform is still there.
+    #[doc(hidden)]
+    unsafe fn of_opaque<'a>(opaque: *const ()) -> &'a Self {
+        let platform =
+            if size_of::<Self>() == 0 { NonNull::dangling().as_ptr() } else { opaque.cast_mut().cast() };
+        // SAFETY: the caller's promise; a value without bytes lies anywhere.
+        unsafe { &*platform }
+    }
+
     /// The caller's IRQL, as a number.
     #[doc(hidden)]
     fn irql(&self) -> u32;

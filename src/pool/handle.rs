@@ -460,6 +460,16 @@ impl<P: Platform> fmt::Debug for Pool<P> {
 impl<P: Platform> Drop for Pool<P> {
     fn drop(&mut self) {
         self.meta.report_leaks();
+        #[cfg(not(storport_pool_loom))]
+        if let Some(verifier) = self.meta.verifier()
+            && let Some(release) = verifier.release
+        {
+            let verifier = NonNull::from(verifier);
+            // ORDERING: Relaxed - the pool is ours alone.
+            self.meta.control().verifier.store(core::ptr::null_mut(), Ordering::Relaxed);
+            // SAFETY: nobody uses it any more.
+            unsafe { release(verifier) };
+        }
         // SAFETY: the pool is being dropped.
         #[cfg(feature = "alloc")]
         unsafe {

@@ -12,6 +12,8 @@ pub(crate) mod hooks;
 pub(crate) mod image;
 #[cfg(any(feature = "allocator-api2", all(feature = "std", not(storport_pool_loom))))]
 pub(crate) mod layouts;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub(crate) mod process;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]
@@ -25,3 +27,5 @@ pub(crate) mod stop;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod tagged;
 pub(crate) mod usage;
+#[cfg(not(storport_pool_loom))]
+pub(crate) mod verifier;

@@ -129,8 +129,9 @@ impl<P: Platform> Pool<P> {
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             if any && (!exact || meta.ever_counted(account)) {
                 meta.walk(|live| {
-                    let its = live.record.account == account && live.state.owner() == owner;
-                    if its && (!release || self.release(live)) {
+                    // What is set aside has the orphans' handle already.
+                    let its = live.state.owner() == owner || live.state.owner() == orphans;
+                    if its && live.record.account == account && (!release || self.release(live)) {
                         found.add(live.record.bytes);
                     }
                 });

@@ -16,7 +16,6 @@ use crate::owners::accounts::{Key, OTHER_TAG, UNUSED};
 use crate::owners::adapters::AdapterName;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
-use crate::stock::large::spans_for;
 use crate::sync::Ordering;
 
 /// Sums over blocks: of an account, a tag, or all.
@@ -238,7 +237,7 @@ fn walk(meta: &Meta) -> Result<Walk, TryReserveError> {
             sums.live += 1;
             sums.requested += u64::from(requested);
             sums.occupied += match live.class {
-                LARGE => u64::from(spans_for(requested, size)) * u64::from(size.bytes()),
+                LARGE => u64::from(meta.run_spans(live.block)) * u64::from(size.bytes()),
                 class => class.bytes().into(),
             };
             walk.by_class[live.class.index()] += 1;

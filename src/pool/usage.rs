@@ -6,7 +6,6 @@ use crate::layout::classes::{CLASSES, Class, LARGE};
 use crate::owners::accounts::{Key, UNUSED};
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
-use crate::stock::large::spans_for;
 use crate::sync::Ordering;
 
 /// Sums over all blocks of a pool.
@@ -157,7 +156,7 @@ impl<P: Platform> Pool<P> {
                         sums.blocks += 1;
                         sums.requested += u64::from(live.record.bytes);
                         sums.occupied += match live.class {
-                            LARGE => u64::from(spans_for(live.record.bytes, size)) * u64::from(size.bytes()),
+                            LARGE => u64::from(meta.run_spans(live.block)) * u64::from(size.bytes()),
                             class => class.bytes().into(),
                         };
                     }

@@ -1,13 +1,14 @@
 //! Allocate with an alignment of the caller's choice: in a size whose blocks all have it, or in whole spans.
 
-use super::allocate::{Answer, Request, allocate, allocate_at, check, found, null_out_slow};
+use super::allocate::{allocate, allocate_at, check, null_out_slow};
+use super::hand_out::search_and_hand_out;
 use super::refuse::inspect;
+use super::request::{Answer, Request};
 use super::resize::resize_found;
 use crate::layout::classes::{Class, GRAIN, LARGE, SIZES};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::Key;
 use crate::percpu::platform::Platform;
-use crate::stock::refill::find_large;
 
 /// As [`allocate`], at a multiple of `alignment`.
 pub(crate) fn allocate_aligned<P: Platform>(
@@ -49,7 +50,6 @@ fn allocate_run<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, ali
         Ok(found) => found,
         Err(status) => return Answer::refused(status),
     };
-    let request = Request { key, account, class: LARGE, bytes, alignment, counted: false };
-    let every = (alignment / meta.span_size().bytes()).max(1);
-    found(meta, platform, request, find_large(&meta, platform, bytes, every))
+    let request = Request { alignment, ..Request::new(key, account, LARGE, bytes) };
+    search_and_hand_out(meta, platform, request)
 }

@@ -1,32 +1,16 @@
 //! Allocate, from the contract's checks down to the sources of memory.
 
+use super::hand_out::{finish, search_and_hand_out, undo_slow};
 use super::report::Call;
+use super::request::{Answer, CLOSED, Request, class_for};
+use super::ways::ways;
 use crate::contract::status::Status;
 use crate::contract::violation::ViolationKind;
 use crate::layout::block::{Account, BlockId};
-use crate::layout::classes::{Class, GRAIN, LARGE};
+use crate::layout::classes::{GRAIN, LARGE};
 use crate::layout::meta::Meta;
-use crate::layout::state::State;
 use crate::owners::accounts::{Key, OWN};
-use crate::percpu::claim::claim;
 use crate::percpu::platform::{Ask, DISPATCH, Platform, Pop, Taken};
-use crate::stock::put::put_claimed_slow;
-use crate::stock::refill::{find, find_large};
-use crate::stock::span::Miss;
-use crate::sync::{Ordering, fence};
-
-/// What an allocation answers: the address is 0 unless the status is SUCCESS.
-#[derive(Clone, Copy)]
-pub(crate) struct Answer {
-    pub(crate) status: Status,
-    pub(crate) address: u64,
-}
-
-impl Answer {
-    pub(super) const fn refused(status: Status) -> Answer {
-        Answer { status, address: 0 }
-    }
-}
 
 /// `StorPortAllocatePool`, one copy of its fast path.
 #[inline(never)]
@@ -99,42 +83,6 @@ fn miss_into_slow<P: Platform>(
     answer.status
 }
 
-/// The class that serves so many bytes, not 0: a slab's, or large runs'.
-fn class_for(meta: &Meta, bytes: u32) -> Class {
-    let geometry = &meta.control().geometry;
-    if bytes > geometry.span.max_slab_bytes() {
-        return LARGE;
-    }
-    Class::for_slab_bytes(bytes).at_least(geometry.least_class)
-}
-
-/// What an allocation is, once the contract has been checked.
-#[derive(Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) key: Key,
-    pub(crate) account: Account,
-    /// The class that the bytes ask for; the block may be of a larger one.
-    pub(crate) class: Class,
-    pub(crate) bytes: u32,
-    /// What the address must be a multiple of: the class's blocks are, and so must be those of a larger one that serves it.
-    pub(crate) alignment: u32,
-    /// Whether its account's cell has counted it.
-    pub(crate) counted: bool,
-}
-
-impl Request {
-    /// What is left to do for a block that its account has counted.
-    pub(crate) fn counted(meta: &Meta, key: Key, bytes: u32) -> Request {
-        let class = class_for(meta, bytes);
-        Request { key, account: meta.first_place(key), class, bytes, alignment: GRAIN, counted: true }
-    }
-
-    /// The state of the block that the caller gets.
-    pub(crate) const fn live(self, block: BlockId) -> State {
-        State::live(self.key.owner(), block)
-    }
-}
-
 /// Reached without an out pointer.
 #[cold]
 #[inline(never)]
@@ -145,23 +93,27 @@ pub(crate) fn null_out_slow(meta: Meta) -> Status {
 /// By way of `miss_slow`: above a page and with zero bytes, at a bad IRQL, and with an account that is closed, new,
 /// or not in its first place.
 fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, alignment: u32) -> Answer {
+    let tag = key.tag();
     let (account, key) = match check(&meta, platform, key, bytes) {
         Ok(found) => found,
         Err(status) => return Answer::refused(status),
     };
     let class = class_for(&meta, bytes);
-    let request = Request { key, account, class, bytes, alignment, counted: false };
-    if class == LARGE {
-        return found(meta, platform, request, find_large(&meta, platform, bytes, 1));
+    let request = Request { alignment, ..Request::new(key, account, class, bytes) };
+    if let Some(verifier) = meta.verifier()
+        && let Some(answer) = (ways(verifier).allocate)(meta, platform.opaque(), verifier, request, tag)
+    {
+        return answer;
     }
-    // The pool's own account counts for nobody.
-    let (gate, word, counts) =
-        if account.is_other() { (meta.own_account(), OWN, false) } else { (account, key, true) };
+    if class == LARGE {
+        return search_and_hand_out(meta, platform, request);
+    }
+    // The pool's own account counts for nobody, and nobody watches it.
+    let own = account.is_other() || meta.is_watched(account);
+    let (gate, word, counts) = if own { (meta.own_account(), OWN, false) } else { (account, key, true) };
     match platform.pop(&meta, class, gate, word.0) {
         Pop::Got(block, _) => finish(meta, platform, Request { counted: counts, ..request }, block),
-        Pop::Miss { .. } if !counts => {
-            found(meta, platform, request, find(&meta, platform, class, alignment))
-        }
+        Pop::Miss { .. } if !counts => search_and_hand_out(meta, platform, request),
         Pop::Miss { counted } => refill(meta, platform, Request { counted, ..request }),
     }
 }
@@ -193,13 +145,13 @@ pub(super) fn check<P: Platform>(
         return Err(Status::INVALID_PARAMETER);
     }
     if irql > DISPATCH {
+        if let Some(verifier) = meta.verifier() {
+            (ways(verifier).tell_allocate)(meta, call, tag, bytes);
+        }
         return Err(Status::INVALID_IRQL);
     }
     meta.intern(key).ok_or(CLOSED)
 }
-
-/// What a call gets whose account was closed under it, by the adapter's removal.
-const CLOSED: Status = Status::INVALID_PARAMETER;
 
 /// Reached from the fast path above a page and with zero bytes; when the loaded magazine is empty or cannot be
 /// used, the section was aborted or could not run, the host's switch is down, the IRQL is bad, or the account is not
@@ -234,11 +186,21 @@ fn missed<P: Platform>(
     let counted = taken.fault() == Taken::COUNTED;
     let request = Request { counted, alignment, ..Request::counted(&meta, key, bytes) };
     if taken.fault() == Taken::OVERTAKEN {
-        let block = BlockId(meta.range().base.place_of(taken.0 & !Taken::OVERTAKEN) as u32);
+        let address = taken.0 & !Taken::OVERTAKEN;
+        // Not closed: a verifier watches it from now on.
+        if meta.account_key(request.account) == key {
+            return Answer { status: Status::SUCCESS, address };
+        }
+        let block = BlockId(meta.range().base.place_of(address) as u32);
         return undo_slow(meta, platform, request, block);
     }
-    let gate =
-        || meta.not_implemented() || platform.above_dispatch() || meta.account_key(request.account) != key;
+    let gate = || {
+        let account = request.account;
+        meta.not_implemented()
+            || platform.above_dispatch()
+            || meta.account_key(account) != key
+            || meta.is_watched(account)
+    };
     if !request.counted && gate() {
         return allocate_slow(meta, platform, key, bytes, alignment);
     }
@@ -253,76 +215,7 @@ fn refill<P: Platform>(meta: Meta, platform: &P, mut request: Request) -> Answer
         }
         Pop::Miss { counted } => request.counted = counted,
     }
-    found(meta, platform, request, find(&meta, platform, request.class, request.alignment))
-}
-
-/// What the sources behind the cursor gave.
-pub(super) fn found<P: Platform>(
-    meta: Meta,
-    platform: &P,
-    request: Request,
-    found: Result<BlockId, Miss>,
-) -> Answer {
-    let answer = match found {
-        Ok(block) => finish(meta, platform, request, block),
-        Err(miss) => fail(&meta, request, miss),
-    };
-    // A search for memory may have been refused a fence. Now nothing is in hand.
-    meta.tell_refused_fence(platform, request.key.owner());
-    answer
-}
-
-fn fail(meta: &Meta, request: Request, miss: Miss) -> Answer {
-    if request.counted {
-        meta.uncount(request.account, request.key, request.class);
-    }
-    if miss == Miss::Contended {
-        // ORDERING: Relaxed - a statistic.
-        meta.control().contended.fetch_add(1, Ordering::Relaxed);
-    }
-    Answer::refused(Status::INSUFFICIENT_RESOURCES)
-}
-
-/// Hands a block out that the caller holds.
-fn finish<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
-    let Request { key, account, class, bytes, counted, .. } = request;
-    if !counted && !meta.count_shared(account, key, class) {
-        // Never counted, so never live.
-        let _ = put_claimed_slow(meta, platform, block);
-        return Answer::refused(CLOSED);
-    }
-    meta.make_live(class, block, request.live(block), account, bytes);
-    // ORDERING: SeqCst - pairs with `fence_all`: the closer's walk sees the state, or we the word.
-    fence(Ordering::SeqCst);
-    if meta.account_key(account) != key {
-        return undo_slow(meta, platform, request, block);
-    }
-    Answer { status: Status::SUCCESS, address: meta.range().address(block) }
-}
-
-/// Reached when the account was closed while we allocated.
-#[cold]
-#[inline(never)]
-fn undo_slow<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) -> Answer {
-    undo(meta, platform, request, block);
-    Answer::refused(CLOSED)
-}
-
-/// Takes back a block that was made live for a caller who never got it, unless the adapter's remover has released it.
-/// It has the state that we wrote, or the one by which the remover made it an orphan. Both name one life of one
-/// adapter, so whatever happened meanwhile, no other block is taken for ours.
-pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, block: BlockId) {
-    let live = request.live(block);
-    // By its entry, since the block's own class may be a larger one than was asked for. If the remover released it, the
-    // entry may be another slab's by now: no word but this block's own ever has the state that we wrote.
-    let word = match request.class {
-        LARGE => meta.state_word(LARGE, block),
-        _ => meta.state_at(meta.entry_of(block).state_index(block)),
-    };
-    let orphaned = || claim(word, live.owned_by(request.key.owner().left()));
-    if claim(word, live) || orphaned() {
-        let _ = put_claimed_slow(meta, platform, block);
-    }
+    search_and_hand_out(meta, platform, request)
 }
 
 /// As many allocations as were counted without blocks, from the sources behind the cursor; how many succeeded.
@@ -337,7 +230,7 @@ pub(crate) fn refill_counted<P: Platform>(
     let mut got = 0;
     let mut status = Status::SUCCESS;
     for _ in 0..count {
-        let answer = found(meta, platform, request, find(&meta, platform, request.class, request.alignment));
+        let answer = search_and_hand_out(meta, platform, request);
         match out.get_mut(got).filter(|_| answer.status.is_success()) {
             Some(to) => {
                 *to = answer.address;

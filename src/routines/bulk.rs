@@ -1,7 +1,9 @@
 //! The bulk calls: many blocks freed, or allocated, with the checks, statuses and accounts of single ones.
 
-use super::allocate::{Request, allocate, refill_counted, undo};
+use super::allocate::{allocate, refill_counted};
 use super::free::{expected, free};
+use super::hand_out::undo;
+use super::request::Request;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::layout::block::BlockId;

@@ -2,6 +2,7 @@
 //! begins at.
 
 use super::report::Call;
+use super::ways::ways;
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
@@ -24,12 +25,18 @@ pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterI
         return Status::INVALID_PARAMETER;
     }
     let irql = platform.irql();
+    let call = Call { caller: owner, irql };
     if irql > DISPATCH {
+        if let Some(verifier) = meta.verifier() {
+            (ways(verifier).tell_free)(&meta, call, address);
+        }
         return Status::INVALID_IRQL;
     }
-    let call = Call { caller: owner, irql };
     let (kind, found) = match inspect(&meta, owner, address) {
         Ok(found) if claim(meta.state_word(found.class, found.start), found.state) => {
+            if let Some(verifier) = meta.verifier().filter(|_| found.state.owner().is_left()) {
+                return (ways(verifier).put)(meta, platform.opaque(), found, call);
+            }
             return put_claimed_slow(meta, platform, found.start);
         }
         // Another free of this block won between our look and our claim.
@@ -85,7 +92,7 @@ pub(super) fn inspect(
     if found.state.is_live(found.start) {
         if !at_start {
             Err((ViolationKind::Interior, Some(found)))
-        } else if found.state.owner().known() != owner {
+        } else if meta.owner_of(found.state) != owner {
             Err((ViolationKind::WrongOwner, Some(found)))
         } else {
             Ok(found)

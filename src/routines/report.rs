@@ -3,7 +3,9 @@
 use crate::contract::adapter::AdapterId;
 use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
+use crate::contract::verify::evidence::Evidence;
 use crate::contract::violation::{Outstanding, Violation, ViolationKind};
+use crate::layout::classes::LARGE;
 use crate::layout::meta::{Located, Meta};
 use crate::percpu::platform::Platform;
 use crate::sync::Ordering;
@@ -18,76 +20,106 @@ pub(crate) struct Call {
 impl Meta {
     /// Reports a misuse of allocate.
     pub(crate) fn refuse_allocate(&self, call: Call, kind: ViolationKind, bytes: u32, tag: PoolTag) {
-        self.report(&Violation {
-            kind,
-            address: 0,
-            bytes: u64::from(bytes),
-            blocks: 0,
-            tag: Some(tag),
-            given_tag: None,
-            owner: None,
-            caller: call.caller,
-            irql: level(call.irql),
-        });
+        let mut violation = Violation::new(kind, call.caller, level(call.irql));
+        violation.bytes = bytes.into();
+        violation.tag = Some(tag);
+        self.report(&violation);
     }
 
     /// Reports a misuse of free. `found`: the block at fault, if there is one: who has it, or had it last, and what
     /// was asked for. Its tag is known while its account is the owner's.
     pub(crate) fn refuse_free(&self, call: Call, kind: ViolationKind, address: u64, found: Option<Located>) {
-        self.report(&self.misuse(call, kind, address, found));
+        self.refuse_with(call, kind, address, found, None);
     }
 
     /// Reports a free of a live block with another tag than its own.
     pub(crate) fn refuse_tag(&self, call: Call, address: u64, found: Located, given: PoolTag) {
-        let misuse = self.misuse(call, ViolationKind::WrongTag, address, Some(found));
-        self.report(&Violation { given_tag: Some(given), ..misuse });
+        self.refuse_with(call, ViolationKind::WrongTag, address, Some(found), Some(given));
     }
 
-    fn misuse(&self, call: Call, kind: ViolationKind, address: u64, found: Option<Located>) -> Violation {
-        let found = found.map(|found| (found.state, self.record(found.class, found.start)));
-        Violation {
-            kind,
-            address,
-            bytes: found.map_or(0, |(_, record)| u64::from(record.bytes)),
-            blocks: 0,
-            tag: found.and_then(|(state, record)| Some(self.key_of(state, record)?.tag())),
-            given_tag: None,
-            owner: found.map(|(state, _)| state.owner().known()),
-            caller: call.caller,
-            irql: level(call.irql),
+    fn refuse_with(
+        &self,
+        call: Call,
+        kind: ViolationKind,
+        address: u64,
+        found: Option<Located>,
+        given: Option<PoolTag>,
+    ) {
+        let mut violation = Violation::new(kind, call.caller, level(call.irql));
+        violation.address = address;
+        violation.given_tag = given;
+        if let Some(found) = found {
+            self.describe(&mut violation, found);
         }
+        self.report(&violation);
+    }
+
+    /// Says which block it is about.
+    fn describe(&self, violation: &mut Violation, found: Located) {
+        let record = self.record(found.class, found.start);
+        violation.bytes = record.bytes.into();
+        violation.tag = self.key_of(found.state, record).map(|key| key.tag());
+        violation.owner = Some(self.owner_of(found.state));
+        violation.block = Some(self.address_of(found.class, found.start));
+        if found.state.owner().is_left()
+            && let Some(verifier) = self.verifier()
+        {
+            (verifier.describe)(verifier, found.start, found.state, violation);
+            violation.guarded = self.is_guarded(found);
+        }
+    }
+
+    /// Whether a block has pages of its own, with guards.
+    pub(super) fn is_guarded(&self, found: Located) -> bool {
+        found.class == LARGE && self.guarded(self.span_of(found.start)).is_some()
+    }
+
+    /// What was found in memory, at or beside a block. The caller holds the block, or looks at it again before it tells.
+    pub(super) fn evident(
+        &self,
+        call: Call,
+        kind: ViolationKind,
+        found: Located,
+        evidence: Evidence,
+    ) -> Violation {
+        let mut violation = Violation::new(kind, call.caller, level(call.irql));
+        violation.address = self.address_of(found.class, found.start);
+        violation.evidence = Some(evidence);
+        self.describe(&mut violation, found);
+        violation
+    }
+
+    /// What a fault at an address means: the pages of a guarded block, or beside it. `None`: none is there.
+    pub(crate) fn explain_fault(&self, address: u64, irql: u32) -> Option<Violation> {
+        let found = self.locate(self.range().grain_of(address)?)?;
+        let kind = match found.state {
+            _ if !self.is_guarded(found) => return None,
+            state if state.is_live(found.start) => ViolationKind::AccessBeyond,
+            state if state.is_freed(found.start) => ViolationKind::AccessFreed,
+            _ => return None,
+        };
+        let mut violation = Violation::new(kind, self.owner_of(found.state), level(irql));
+        violation.address = address;
+        self.describe(&mut violation, found);
+        Some(violation)
     }
 
     /// Tells the host, once, that the system refuses a fence; a load if there is nothing to tell. The caller holds
     /// nothing of the pool's.
     pub(crate) fn tell_refused_fence<P: Platform>(&self, platform: &P, caller: AdapterId) {
         if self.tells_refused_fence() {
-            self.tell(&Violation {
-                kind: ViolationKind::FenceRefused,
-                address: 0,
-                bytes: 0,
-                blocks: 0,
-                tag: None,
-                given_tag: None,
-                owner: None,
-                caller,
-                irql: level(platform.irql()),
-            });
+            self.tell(&Violation::new(ViolationKind::FenceRefused, caller, level(platform.irql())));
         }
     }
 
     /// Reports blocks that a removed adapter, or a dropped pool, left behind.
     pub(crate) fn report_leak(&self, owner: AdapterId, found: Outstanding) {
         self.report(&Violation {
-            kind: ViolationKind::Leak,
-            address: 0,
             bytes: found.bytes,
             blocks: found.blocks,
             tag: Some(found.tag),
-            given_tag: None,
             owner: Some(owner),
-            caller: owner,
-            irql: Irql::PASSIVE,
+            ..Violation::new(ViolationKind::Leak, owner, Irql::PASSIVE)
         });
     }
 
@@ -114,7 +146,7 @@ impl Meta {
     }
 
     #[cold]
-    fn report(&self, violation: &Violation) {
+    pub(crate) fn report(&self, violation: &Violation) {
         // ORDERING: Relaxed - a statistic.
         self.control().violations.fetch_add(1, Ordering::Relaxed);
         self.tell(violation);

@@ -53,6 +53,8 @@ pub(super) fn resize_found(meta: Meta, found: Located, bytes: u32) -> Status {
     // A large run has as many spans as its bytes take: its walkers count on that.
     let spans = |bytes| u64::from(bytes).div_ceil(meta.span_size().bytes().into());
     let fits = match found.class {
+        // Around a verified block lie bytes that are checked.
+        _ if found.state.owner().is_left() => u64::from(bytes) <= meta.room_of(found),
         LARGE => spans(bytes) * u64::from(meta.span_size().bytes()) == meta.room_of(found),
         _ => u64::from(bytes) <= meta.room_of(found),
     };
@@ -66,6 +68,12 @@ impl Meta {
     /// How many bytes a block has. The caller has it, or takes what it gets.
     fn room_of(&self, found: Located) -> u64 {
         match found.class {
+            _ if found.state.owner().is_left() => {
+                let note = self.verifier().and_then(|verifier| verifier.note_of(found.start, found.state));
+                let bytes =
+                    note.map_or_else(|| self.record(found.class, found.start).bytes, |note| note.bytes);
+                bytes.into()
+            }
             LARGE => u64::from(self.run_spans(found.start)) * u64::from(self.span_size().bytes()),
             class => class.bytes().into(),
         }
@@ -81,11 +89,11 @@ impl Meta {
         let record = self.record(found.class, found.start);
         let key = self.key_of(found.state, record);
         Some(BlockInfo {
-            address: self.range().address(found.start),
+            address: self.address_of(found.class, found.start),
             bytes: record.bytes,
             capacity: self.room_of(found),
             live,
-            owner: found.state.owner().known(),
+            owner: self.owner_of(found.state),
             tag: key.map(|key| key.tag()).filter(|&tag| tag != OTHER_TAG),
         })
     }

@@ -18,6 +18,8 @@ impl Meta {
         let len = spans_for(bytes, self.span_size());
         let start = self.take_run(len, every)?;
         self.forget_states(LARGE, start);
+        #[cfg(not(storport_pool_loom))]
+        self.set_plain(start);
         for span in start..start + len {
             let (class, word) = if span == start { (LARGE, len) } else { (LARGE_BODY, start) };
             // ORDERING: Relaxed - ours; published by the entry's Release.
@@ -36,8 +38,21 @@ impl Meta {
         self.take_freed_runs(all, |start| self.give_large(start))
     }
 
-    /// Returns the spans of a run in hand.
-    pub(crate) fn give_large(&self, start: u32) {
+    /// Returns the spans of a run in hand. `false`: its pages cannot be made accessible; it stays a freed run.
+    pub(crate) fn give_large(&self, start: u32) -> bool {
+        #[cfg(not(storport_pool_loom))]
+        if self.guarded(start).is_some() {
+            if let Some(verifier) = self.verifier() {
+                if !self.open(verifier, self.first_of(start)) {
+                    self.put_loose(LARGE, self.first_of(start));
+                    return false;
+                }
+                // ORDERING: Relaxed - a statistic.
+                let live = &verifier.counters.guarded_live;
+                let _ = live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| live.checked_sub(1));
+            }
+            self.set_plain(start);
+        }
         // ORDERING: Relaxed - the run is in hand, its words were published with it.
         let len = self.span_word(start).load(Ordering::Relaxed);
         for span in start..start + len {
@@ -48,5 +63,6 @@ impl Meta {
         // ORDERING: Relaxed - a statistic.
         self.depot(LARGE).slabs.count.fetch_sub(1, Ordering::Relaxed);
         self.give_spans(start, len);
+        true
     }
 }

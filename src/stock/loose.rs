@@ -242,15 +242,14 @@ impl Meta {
         self.loose_spans(LARGE, start as usize / 64).fetch_and(!bit, Ordering::Acquire) & bit != 0
     }
 
-    /// Takes the freed large runs one by one, all or those that are said to be there; whether there were any.
-    pub(crate) fn take_freed_runs(&self, all: bool, mut each: impl FnMut(u32)) -> bool {
+    /// Takes the freed large runs one by one, all or those that are said to be there; whether `each` made use of any.
+    pub(crate) fn take_freed_runs(&self, all: bool, mut each: impl FnMut(u32) -> bool) -> bool {
         let mut any = false;
         let parts = self.loose_parts(LARGE);
         for part in parts.each(all) {
             for start in self.spans_in(LARGE, part) {
                 if self.take_freed_run(start) {
-                    any = true;
-                    each(start);
+                    any |= each(start);
                 }
             }
             parts.clear(part, || self.spans_in(LARGE, part).next().is_some());

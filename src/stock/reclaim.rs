@@ -171,11 +171,7 @@ impl<'a> Gathering<'a> {
         }
         let class = entry.class();
         if class == LARGE {
-            let ours = meta.take_freed_run(span);
-            if ours {
-                meta.give_large(span);
-            }
-            return ours;
+            return meta.take_freed_run(span) && meta.give_large(span);
         }
         if class.index() >= SLAB_CLASSES {
             return false;

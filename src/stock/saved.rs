@@ -5,7 +5,7 @@
 use crate::contract::adapter::AdapterId;
 use crate::contract::fault::ImageFault;
 use crate::layout::block::BlockId;
-use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, LARGE, LARGE_BODY, SLAB_CLASSES};
+use crate::layout::classes::{CLASS_SLOTS, CLASSES, Class, GRAIN, LARGE, LARGE_BODY, SLAB_CLASSES};
 use crate::layout::control::PARTS;
 use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
 use crate::layout::geometry::{Geometry, LEVELS};
@@ -170,8 +170,12 @@ impl<'a> Saved<'a> {
         let live = meta.state(LARGE, block).is_live(block);
         ensure(!live || !meta.is_freed_run(start), "a large run is live and freed", start)?;
         let bytes = meta.record(LARGE, block).bytes;
-        let fits = bytes > 0 && spans_for(bytes, meta.span_size()) == len;
+        let fits = bytes > 0 && spans_for(bytes, meta.span_size()) <= len;
         ensure(!live || fits, "a live large run has other bytes than its spans", start)?;
+        let size = u64::from(meta.span_size().bytes());
+        let inside = u64::from(meta.guarded(start).unwrap_or(0)) * u64::from(GRAIN);
+        let fits = inside + u64::from(bytes) <= u64::from(len) * size;
+        ensure(!live || fits, "a guarded block lies outside of its run", start)?;
         self.slabs[LARGE.index()] += 1;
         Ok(len)
     }

@@ -132,6 +132,10 @@ impl<P: Platform> Pool<P> {
     /// What `write` answers.
     pub fn save_with<E>(&mut self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let meta = self.meta;
+        // What waits in a verifier's quarantine is free.
+        if let Some(verifier) = self.attached() {
+            verifier.sweep();
+        }
         let control = meta.control();
         let counters = saved_counters(control);
         let mut encoder = Encoder::new(write, Header { config: config_of(control), counters })?;
@@ -169,6 +173,10 @@ impl<P: Platform> Pool<P> {
         {
             return Err(OtherGeometry { what, image, pool });
         }
+        if let Some(verifier) = self.attached() {
+            // Its notes and guard pages are those of what is no more.
+            verifier.forget_all();
+        }
         let most = arena_next(&from).max(arena_next(&to));
         // SAFETY: the pool is borrowed mutably, so nobody else uses its metadata; an image is never written to.
         unsafe { Copy { from, to }.all(most) };
@@ -185,6 +193,7 @@ impl<P: Platform> Pool<P> {
         }
         #[cfg(storport_pool_asan)]
         to.unpoison_all();
+        to.watch_accounts();
         Ok(())
     }
 }

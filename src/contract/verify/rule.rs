@@ -1,0 +1,397 @@
+//! Rules: what the verifier watches, and what it does there.
+
+use crate::contract::adapter::AdapterId;
+use crate::contract::tag::{PoolTag, TagError};
+
+/// Tags by their characters: `*` stands for any characters or none, `?` for one. As PoolMon and Driver Verifier take them.
+///
+/// A short tag ends in spaces for `?`: `tag!("Io")` is `Io` and two spaces.
+///
+/// ```
+/// use storport_pool::{TagPattern, tag};
+/// let pattern = TagPattern::new("Vio*")?;
+/// assert!(pattern.matches(tag!("VioS")) && pattern.matches(tag!("Vio")));
+/// assert!(!pattern.matches(tag!("Srb0")));
+/// # Ok::<(), storport_pool::TagError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TagPattern {
+    characters: [u8; 8],
+}
+
+impl TagPattern {
+    /// All tags.
+    pub const ALL: TagPattern = TagPattern { characters: *b"*\0\0\0\0\0\0\0" };
+
+    /// The tags that match a text of one to eight printable characters.
+    ///
+    /// # Errors
+    /// [`TagError`] when the text is empty, longer than eight characters, or not printable ASCII.
+    pub const fn new(text: &str) -> Result<TagPattern, TagError> {
+        let bytes = text.as_bytes();
+        if bytes.is_empty() || bytes.len() > 8 {
+            return Err(TagError::Length);
+        }
+        let mut characters = [0; 8];
+        let mut i = 0;
+        while i < bytes.len() {
+            if bytes[i] < 0x20 || bytes[i] > 0x7E {
+                return Err(TagError::Character);
+            }
+            characters[i] = bytes[i];
+            i += 1;
+        }
+        Ok(TagPattern { characters })
+    }
+
+    /// Exactly this tag.
+    #[must_use]
+    pub const fn exactly(tag: PoolTag) -> TagPattern {
+        let mut characters = [0; 8];
+        let bytes = tag.bytes();
+        let mut i = 0;
+        while i < 4 {
+            // A zero byte is shown as a space.
+            characters[i] = if bytes[i] == 0 { b' ' } else { bytes[i] };
+            i += 1;
+        }
+        TagPattern { characters }
+    }
+
+    /// Whether a tag matches.
+    #[must_use]
+    pub const fn matches(self, tag: PoolTag) -> bool {
+        let tag = tag.bytes();
+        let (mut at, mut n) = (0, 0);
+        // Where the last star stands, and how far the tag was then.
+        let (mut star, mut from) = (usize::MAX, 0);
+        while n < 4 {
+            let character = if tag[n] == 0 { b' ' } else { tag[n] };
+            let wanted = if at < 8 { self.characters[at] } else { 0 };
+            if wanted == b'*' {
+                star = at;
+                from = n;
+                at += 1;
+            } else if wanted == b'?' || wanted == character && wanted != 0 {
+                at += 1;
+                n += 1;
+            } else if wanted == 0 && character == b' ' {
+                // The rest of a short tag.
+                n += 1;
+            } else if star != usize::MAX {
+                from += 1;
+                n = from;
+                at = star + 1;
+            } else {
+                return false;
+            }
+        }
+        while at < 8 && (self.characters[at] == b'*' || self.characters[at] == b' ') {
+            at += 1;
+        }
+        at == 8 || self.characters[at] == 0
+    }
+
+    pub(crate) const fn word(self) -> u64 {
+        u64::from_le_bytes(self.characters)
+    }
+
+    pub(crate) const fn from_word(word: u64) -> TagPattern {
+        TagPattern { characters: word.to_le_bytes() }
+    }
+}
+
+impl core::str::FromStr for TagPattern {
+    type Err = TagError;
+
+    fn from_str(text: &str) -> Result<TagPattern, TagError> {
+        TagPattern::new(text)
+    }
+}
+
+/// Which end of a guarded block lies at a guard page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// The end: what writes behind the block faults. (Blocks begin at multiples of 16, so up to 15 bytes lie between the
+    /// block and the page. They are checked at free.)
+    #[default]
+    After,
+    /// The beginning: what writes before the block faults.
+    Before,
+}
+
+/// Which allocations are refused on purpose: Driver Verifier's low resources simulation.
+///
+/// An allocation is refused when one of the criteria says so. They count the allocations that the rule is for, one after
+/// the other, so that one thread that makes the same calls is refused the same ones again.
+///
+/// ```
+/// use storport_pool::LowResources;
+/// /// Driver Verifier's default: six in a hundred, but not the first thousand.
+/// const AS_WINDOWS: LowResources = LowResources::new().probability(600).after(1000).seed(7);
+/// /// The third one, once.
+/// const THIRD: LowResources = LowResources::new().only(3);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LowResources {
+    pub(crate) probability: u32,
+    pub(crate) every: u32,
+    pub(crate) only: u64,
+    pub(crate) after: u64,
+    pub(crate) once_per_stack: bool,
+    pub(crate) seed: u64,
+}
+
+impl LowResources {
+    /// Refuses none.
+    #[must_use]
+    pub const fn new() -> LowResources {
+        LowResources { probability: 0, every: 0, only: 0, after: 0, once_per_stack: false, seed: 0 }
+    }
+
+    /// So many in 10,000, by chance; 10,000 and more are all. Which ones depends on the [`seed`](Self::seed) alone.
+    #[must_use]
+    pub const fn probability(mut self, in_10_000: u32) -> LowResources {
+        self.probability = in_10_000;
+        self
+    }
+
+    /// Each `n`-th; 0: none by this criterion.
+    #[must_use]
+    pub const fn every(mut self, n: u32) -> LowResources {
+        self.every = n;
+        self
+    }
+
+    /// The `n`-th alone, counted from 1; 0: none by this criterion.
+    #[must_use]
+    pub const fn only(mut self, n: u64) -> LowResources {
+        self.only = n;
+        self
+    }
+
+    /// Not the first `count`, and they do not count for the other criteria.
+    #[must_use]
+    pub const fn after(mut self, count: u64) -> LowResources {
+        self.after = count;
+        self
+    }
+
+    /// Each distinct call stack once at most. With no other criterion: each once. What has no call stack is not refused.
+    #[must_use]
+    pub const fn once_per_stack(mut self, once: bool) -> LowResources {
+        self.once_per_stack = once;
+        self
+    }
+
+    /// What chance depends on. The same seed refuses the same ones.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> LowResources {
+        self.seed = seed;
+        self
+    }
+
+    /// Whether it ever refuses one.
+    pub(crate) const fn is_on(self) -> bool {
+        self.probability > 0 || self.every > 0 || self.only > 0 || self.once_per_stack
+    }
+
+    /// Whether the `n`-th allocation, counted from 0, is to be refused, as far as numbers say.
+    pub(crate) const fn chooses(self, n: u64) -> bool {
+        let Some(n) = n.checked_sub(self.after) else { return false };
+        if self.only > 0 && n + 1 == self.only || self.every > 0 && (n + 1).is_multiple_of(self.every as u64)
+        {
+            return true;
+        }
+        if self.probability > 0 && mix(self.seed ^ mix(n)) % 10_000 < self.probability as u64 {
+            return true;
+        }
+        self.once_per_stack && self.only == 0 && self.every == 0 && self.probability == 0
+    }
+}
+
+/// Spreads a number's bits (the finalizer of MurmurHash3).
+pub(crate) const fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+    x = (x ^ (x >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+    x ^ (x >> 33)
+}
+
+/// What a rule has done to the allocations that it is for, as bits.
+pub(crate) mod checks {
+    /// Guard pages; behind the block, unless `BEFORE`.
+    pub(crate) const GUARD: u32 = 1;
+    pub(crate) const BEFORE: u32 = 2;
+    /// Bytes behind the block, checked at free.
+    pub(crate) const CANARY: u32 = 4;
+    /// Call stacks.
+    pub(crate) const TRACK: u32 = 8;
+    /// Freed blocks wait, filled or shut.
+    pub(crate) const QUARANTINE: u32 = 16;
+    /// Calls above DISPATCH are violations.
+    pub(crate) const IRQL: u32 = 32;
+    /// An out pointer that holds a live block is a violation.
+    pub(crate) const OVERWRITE: u32 = 64;
+    /// Calls are recorded.
+    pub(crate) const RECORD: u32 = 128;
+    /// What makes a block a verified one.
+    pub(crate) const BLOCK: u32 = GUARD | CANARY | TRACK | QUARANTINE | RECORD;
+}
+
+/// What the verifier watches, and what it does there. All that match an allocation apply together.
+///
+/// ```
+/// use storport_pool::{Guard, LowResources, Pool, Rule, TagPattern, VerifierOptions};
+/// let pool = Pool::new(64 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// let verifier = pool.verifier(VerifierOptions::new())?;
+/// // Each block of the disk's with a guard page behind it, and its call stacks.
+/// let all = verifier.add(Rule::new().adapter(disk).guard(Guard::After).track())?;
+/// // One in a hundred of its `Srb?` allocations is refused.
+/// let few = Rule::new().adapter(disk).tags(TagPattern::new("Srb?")?);
+/// verifier.add(few.low_resources(LowResources::new().probability(100)))?;
+/// verifier.remove(all)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a rule does something once it is added to a verifier"]
+pub struct Rule {
+    pub(crate) adapter: Option<AdapterId>,
+    pub(crate) tags: TagPattern,
+    pub(crate) checks: u32,
+    pub(crate) low: LowResources,
+}
+
+impl Default for Rule {
+    fn default() -> Rule {
+        Rule::new()
+    }
+}
+
+impl Rule {
+    /// A rule for all adapters and tags, that does nothing yet.
+    pub const fn new() -> Rule {
+        Rule { adapter: None, tags: TagPattern::ALL, checks: 0, low: LowResources::new() }
+    }
+
+    /// For this adapter alone.
+    pub const fn adapter(mut self, adapter: AdapterId) -> Rule {
+        self.adapter = Some(adapter);
+        self
+    }
+
+    /// For these tags alone.
+    pub const fn tags(mut self, tags: TagPattern) -> Rule {
+        self.tags = tags;
+        self
+    }
+
+    /// All checks of blocks: [`guard`](Self::guard) behind them, [`canary`](Self::canary), [`track`](Self::track),
+    /// [`quarantine`](Self::quarantine), [`irql`](Self::irql).
+    pub const fn all_checks(self) -> Rule {
+        self.guard(Guard::After).canary().track().quarantine().irql()
+    }
+
+    /// Special pool: each block has pages of its own and an inaccessible page at its end, or beginning. When it is freed,
+    /// all of its pages become inaccessible, until they are needed. Each takes whole spans: 64 KiB of the range (in pools
+    /// of less than 8 MiB its pages and two more), and as much memory as its pages. Where the host cannot protect
+    /// pages, and for alignments above a page, the block gets a [`canary`](Self::canary) instead.
+    pub const fn guard(mut self, guard: Guard) -> Rule {
+        self.checks |= checks::GUARD | checks::CANARY | checks::TRACK | checks::QUARANTINE;
+        if matches!(guard, Guard::Before) {
+            self.checks |= checks::BEFORE;
+        }
+        self
+    }
+
+    /// At least 16 bytes behind each block are filled, and checked when it is freed, and by
+    /// [`sweep`](crate::Verifier::sweep). Where the host cannot read and fill memory, there is none.
+    pub const fn canary(mut self) -> Rule {
+        self.checks |= checks::CANARY;
+        self
+    }
+
+    /// Pool tracking: the call stacks of the allocation and of the free.
+    pub const fn track(mut self) -> Rule {
+        self.checks |= checks::TRACK;
+        self
+    }
+
+    /// Freed blocks wait before they are used again. They are filled, and checked when they leave the quarantine, when it
+    /// is swept, and when the pool needs them.
+    pub const fn quarantine(mut self) -> Rule {
+        self.checks |= checks::QUARANTINE;
+        self
+    }
+
+    /// A call above DISPATCH, which the routines refuse anyway, is told to the violation hook.
+    pub const fn irql(mut self) -> Rule {
+        self.checks |= checks::IRQL;
+        self
+    }
+
+    /// An allocation whose out pointer holds the address of a live block of the same adapter is told: the block's address
+    /// is being lost (the rule *StorPortAllocatePool2* of Static Driver Verifier). A stale copy of an address in a variable
+    /// that is used again looks the same.
+    pub const fn overwrite(mut self) -> Rule {
+        self.checks |= checks::OVERWRITE;
+        self
+    }
+
+    /// Allocations are refused on purpose.
+    pub const fn low_resources(mut self, low: LowResources) -> Rule {
+        self.low = low;
+        self
+    }
+
+    /// Whether it does anything.
+    pub(crate) const fn does_something(&self) -> bool {
+        self.checks != 0 || self.low.is_on()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_poolmons_do() {
+        let matches =
+            |pattern: &str, tag: &str| TagPattern::new(pattern).unwrap().matches(PoolTag::new(tag).unwrap());
+        for (pattern, yes, no) in [
+            ("*", "Ahci", ""),
+            ("Ahci", "Ahci", "Ahcj"),
+            ("A*", "Ahci", "BhcA"),
+            ("*i", "Ahci", "iAhc"),
+            ("?h?i", "Ahci", "Ahcx"),
+            ("A*c*", "Ahci", "Ahii"),
+            ("Io", "Io", "Ioo"),
+            ("I?", "Io", "Iooo"),
+            ("****i", "Ahci", "Ahc"),
+            ("Io??", "Io", "I"),
+        ] {
+            assert!(matches(pattern, yes), "{pattern} {yes}");
+            assert!(no.is_empty() || !matches(pattern, no), "{pattern} {no}");
+        }
+        assert!(TagPattern::new("").is_err() && TagPattern::new("Ahci*Ahci").is_err());
+        assert!(TagPattern::exactly(PoolTag::new("Io").unwrap()).matches(PoolTag::new("Io").unwrap()));
+        assert!(!TagPattern::exactly(PoolTag::new("Io").unwrap()).matches(PoolTag::new("Iox").unwrap()));
+    }
+
+    #[test]
+    fn chance_is_what_was_asked_for_and_the_same_again() {
+        let low = LowResources::new().probability(600).after(100).seed(42);
+        let refused: std::vec::Vec<u64> = (0..100_100).filter(|&n| low.chooses(n)).collect();
+        assert!((5500..6500).contains(&refused.len()), "{}", refused.len());
+        assert!(refused[0] >= 100);
+        assert!(refused.iter().all(|&n| low.chooses(n)));
+        let other = low.seed(43);
+        assert!((0..1000).any(|n| low.chooses(n) != other.chooses(n)));
+        let numbers = |low: LowResources| (0..10).filter(move |&n| low.chooses(n));
+        assert!(numbers(LowResources::new().every(3)).eq([2, 5, 8]));
+        assert!(numbers(LowResources::new().only(3).after(2)).eq([4]));
+        assert!(numbers(LowResources::new()).eq([]));
+        assert!(numbers(LowResources::new().probability(10_000)).eq(0..10));
+    }
+}

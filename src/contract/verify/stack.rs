@@ -1,0 +1,81 @@
+//! Call stacks, as violations carry them.
+
+use core::fmt;
+
+/// Frames of a call stack that are kept: the innermost ones.
+pub const FRAMES: usize = 16;
+
+/// Why there is no call stack, or that there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StackKind {
+    /// Nobody asked for one.
+    #[default]
+    NotTracked,
+    /// It is there.
+    Taken,
+    /// The host has none to give ([`VerifierHost::call_stack`](crate::VerifierHost::call_stack)).
+    NoSource,
+    /// It was left out: a handler called while the thread was taking another one.
+    LeftOut,
+    /// The table of call stacks is full ([`VerifierOptions::stacks`](crate::VerifierOptions::stacks)).
+    TableFull,
+    /// The verifier has no note of the block any more ([`VerifierOptions::notes`](crate::VerifierOptions::notes)).
+    Forgotten,
+}
+
+impl StackKind {
+    /// A few words for a person.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            StackKind::NotTracked => "not tracked",
+            StackKind::Taken => "taken",
+            StackKind::NoSource => "the host gives no call stacks",
+            StackKind::LeftOut => "left out: a handler called while another call stack was being taken",
+            StackKind::TableFull => "left out: the table of call stacks is full",
+            StackKind::Forgotten => "forgotten: the verifier has no note of the block any more",
+        }
+    }
+}
+
+/// A call stack: return addresses, the innermost first, at most 16 of them.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct CallStack {
+    frames: [u64; FRAMES],
+    len: u8,
+    kind: StackKind,
+}
+
+impl CallStack {
+    /// None, for this reason.
+    pub(crate) const fn none(kind: StackKind) -> CallStack {
+        CallStack { frames: [0; FRAMES], len: 0, kind }
+    }
+
+    pub(crate) const fn taken(frames: [u64; FRAMES], len: usize) -> CallStack {
+        let len = if len > FRAMES { FRAMES } else { len };
+        CallStack { frames, len: len as u8, kind: StackKind::Taken }
+    }
+
+    /// The return addresses, the innermost first; none if it was not taken.
+    #[must_use]
+    pub fn frames(&self) -> &[u64] {
+        &self.frames[..usize::from(self.len)]
+    }
+
+    /// Whether it was taken, or why not.
+    #[must_use]
+    pub const fn kind(&self) -> StackKind {
+        self.kind
+    }
+}
+
+impl fmt::Debug for CallStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            StackKind::Taken => write!(f, "{:#x?}", self.frames()),
+            kind => f.write_str(kind.describe()),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What a verifier needs, in a process: call stacks, guard pages, the blocks' bytes; and a handler for faults.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::thread_local;
+
+use rustix::mm::{MprotectFlags, mprotect};
+
+use crate::contract::verify::host::{Access, VerifierHost};
+use crate::contract::verify::options::VerifierOptions;
+use crate::percpu::platform::Platform;
+use crate::pool::backing::os;
+use crate::pool::handle::Pool;
+use crate::pool::verifier::{Verifier, VerifierError};
+use crate::verify::verifier;
+use core::ptr::NonNull;
+
+/// The verifier's host for memory of the process.
+struct Process;
+
+thread_local! {
+    /// The thread is taking a call stack.
+    static TAKING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl VerifierHost for Process {
+    fn has_call_stacks(&self) -> bool {
+        true
+    }
+
+    fn call_stack(&self, frames: &mut [u64]) -> Option<usize> {
+        let inside = TAKING.try_with(|taking| taking.replace(true)).ok()?;
+        if inside {
+            return None;
+        }
+        let mut count = 0;
+        // SAFETY: "unsynchronized" is about resolving names, which nobody does here: the unwinder itself keeps no state
+        // of its own between calls, and glibc finds its tables without a lock (`_dl_find_object`). A thread is in here
+        // once, as the flag says.
+        unsafe {
+            backtrace::trace_unsynchronized(|frame| {
+                if let Some(to) = frames.get_mut(count) {
+                    *to = frame.ip().addr() as u64;
+                    count += 1;
+                }
+                count < frames.len()
+            });
+        }
+        TAKING.with(|taking| taking.set(false));
+        Some(count)
+    }
+
+    fn protect(&self, address: u64, bytes: u64, access: Access) -> bool {
+        let flags = match access {
+            Access::None => MprotectFlags::empty(),
+            Access::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
+        };
+        let start = core::ptr::with_exposed_provenance_mut(address as usize);
+        // SAFETY: whole pages of the pool's own mapping, of a run that is in the verifier's hand.
+        unsafe { mprotect(start, bytes as usize, flags).is_ok() }
+    }
+
+    fn fill(&self, address: u64, bytes: u64, value: u8) -> bool {
+        // Address sanitizer watches these bytes itself.
+        if cfg!(storport_pool_asan) {
+            return false;
+        }
+        let start = core::ptr::with_exposed_provenance_mut::<u8>(address as usize);
+        // SAFETY: bytes of a block in the verifier's hand, accessible, or behind one that its owner has.
+        unsafe { start.write_bytes(value, bytes as usize) };
+        true
+    }
+
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        if cfg!(storport_pool_asan) {
+            return false;
+        }
+        let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+        let from = core::ptr::with_exposed_provenance_mut(address as usize);
+        let remote = libc::iovec { iov_base: from, iov_len: into.len() };
+        // A sweep may look at a page that its owner has shut meanwhile; so the kernel copies, and says if it cannot.
+        // SAFETY: it writes to `into` alone, whatever the other address is.
+        let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+        if read == into.len() as isize {
+            return true;
+        }
+        if std::io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT) || read >= 0 {
+            return false;
+        }
+        // A sandbox refuses the call.
+        let from = core::ptr::with_exposed_provenance::<u8>(address as usize);
+        // SAFETY: bytes of a block in the verifier's hand, or of one that a sweep found a moment ago.
+        unsafe { from.copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+        true
+    }
+}
+
+/// Gives the verifier's memory back: it lies in its own first bytes' mapping.
+unsafe fn release(verifier: NonNull<verifier::Verifier>) {
+    // SAFETY: `Pool::verifier` put the mapping there, and nobody uses the verifier any more.
+    unsafe { drop(verifier.byte_sub(PAGE).cast::<os::Memory>().read()) }
+}
+
+const PAGE: usize = 4096;
+
+impl<P: Platform> Pool<P> {
+    /// The pool's verifier, made now if there is none yet: over memory of the operating system, with call stacks, and with
+    /// guard pages if the pool's range is memory of its own ([`PoolOptions`](crate::PoolOptions)). A verifier that is there
+    /// already is the answer, whatever the options. Feature `verifier`.
+    ///
+    /// # Errors
+    /// [`VerifierError::Os`].
+    ///
+    /// ```
+    /// use storport_pool::{Guard, Pool, Rule, Status, VerifierOptions, ViolationKind, tag};
+    /// let pool = Pool::new(64 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.on_violation(|violation| assert_eq!(violation.kind, ViolationKind::Overrun));
+    /// pool.verifier(VerifierOptions::new())?.add(Rule::new().adapter(disk).guard(Guard::After))?;
+    ///
+    /// let mut block = 0;
+    /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)), Status::SUCCESS);
+    /// // Four bytes behind the block, before its guard page.
+    /// unsafe { (block as *mut u8).add(100).write(7) };
+    /// assert_eq!(unsafe { pool.free(disk, block) }, Status::SUCCESS);
+    /// assert_eq!(pool.snapshot().violations, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verifier(&self, options: VerifierOptions) -> Result<Verifier<'_, P>, VerifierError> {
+        if let Some(verifier) = self.attached() {
+            return Ok(verifier);
+        }
+        let accounts = self.meta.control().account_mask.unsigned_abs() as u32;
+        let bytes = options.bytes(accounts);
+        let os = |error| match error {
+            crate::layout::config::CreateError::Os(code) => VerifierError::Os(code),
+            _ => VerifierError::Memory,
+        };
+        // One page more before it: the mapping itself lies there.
+        let memory = os::Memory::reserve(PAGE + bytes, false).map_err(os)?;
+        let start = memory.start();
+        // SAFETY: the mapping is ours, aligned, and long enough; moved there, it is dropped by `release` alone.
+        unsafe {
+            start.cast::<os::Memory>().write(memory);
+            let table = NonNull::slice_from_raw_parts(start.byte_add(PAGE), bytes);
+            let host: &'static dyn VerifierHost = if self.backing.is_some() { &Process } else { &Foreign };
+            self.attach(table, options, host, Some(release))
+        }
+    }
+}
+
+/// The verifier's host for a range that is not the process's memory: call stacks alone.
+struct Foreign;
+
+impl VerifierHost for Foreign {
+    fn has_call_stacks(&self) -> bool {
+        true
+    }
+
+    fn call_stack(&self, frames: &mut [u64]) -> Option<usize> {
+        Process.call_stack(frames)
+    }
+}
+
+/// Where faults go that no pool explains.
+static FORMER: OnceLock<[Former; 2]> = OnceLock::new();
+
+/// A signal's former action.
+struct Former(libc::sigaction);
+
+// SAFETY: plain numbers and a function's address.
+unsafe impl Sync for Former {}
+// SAFETY: as above.
+unsafe impl Send for Former {}
+
+const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+impl<P: Platform> Pool<P> {
+    /// From now on, a fault at a guarded block of this pool is told to its violation hook, in the fault's handler, before
+    /// the process does what it would have done without (as a rule, it ends). Faults elsewhere are not touched. PASSIVE.
+    ///
+    /// The hook must be fit for a signal handler: it may write and end the process, it must not allocate or lock. For up to
+    /// eight pools that live for ever, in statics or leaked.
+    ///
+    /// # Errors
+    /// [`VerifierError::Os`]: the system refused the handler, or there are eight pools already (error 28).
+    pub fn explain_faults(&'static self) -> Result<(), VerifierError> {
+        let place = WATCHED.iter().find(|place| {
+            let mine = (core::ptr::from_ref(self).cast_mut().cast(), tell::<P> as fn(*const (), u64) -> bool);
+            place.set(mine).is_ok()
+        });
+        if place.is_none() {
+            return Err(VerifierError::Os(libc::ENOSPC));
+        }
+        let mut error = None;
+        FORMER.get_or_init(|| {
+            FAULTS.map(|signal| {
+                // SAFETY: zeroed, the action is the default one; the handler is fit for a signal's.
+                unsafe {
+                    let mut former = core::mem::zeroed::<libc::sigaction>();
+                    let mut action = core::mem::zeroed::<libc::sigaction>();
+                    action.sa_sigaction = on_fault as *const () as usize;
+                    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+                    if libc::sigaction(signal, &action, &mut former) != 0 {
+                        error = std::io::Error::last_os_error().raw_os_error();
+                    }
+                    Former(former)
+                }
+            })
+        });
+        error.map_or(Ok(()), |code| Err(VerifierError::Os(code)))
+    }
+}
+
+/// A pool whose faults are told, and how.
+struct Place(OnceLock<(*mut (), fn(*const (), u64) -> bool)>);
+
+// SAFETY: the pool is Sync, and lives for ever.
+unsafe impl Sync for Place {}
+
+impl Place {
+    fn set(&self, watched: (*mut (), fn(*const (), u64) -> bool)) -> Result<(), ()> {
+        self.0.set(watched).map_err(|_| ())
+    }
+}
+
+static WATCHED: [Place; 8] = [const { Place(OnceLock::new()) }; 8];
+
+fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
+    // SAFETY: `explain_faults` was given a pool that lives for ever.
+    let pool = unsafe { &*pool.cast::<Pool<P>>() };
+    let Some(violation) = pool.explain_fault(address) else { return false };
+    pool.meta.report(&violation);
+    true
+}
+
+extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel's, for this signal.
+    let address = unsafe { (*info).si_addr() }.addr() as u64;
+    let _ = WATCHED.iter().filter_map(|place| place.0.get()).any(|&(pool, tell)| tell(pool, address));
+    let former = FORMER.get().map(|former| &former[usize::from(signal == libc::SIGBUS)].0);
+    // SAFETY: the former action is one that the process had; a default one is restored, and the access faults again.
+    unsafe {
+        match former {
+            Some(former) if former.sa_sigaction != libc::SIG_DFL && former.sa_sigaction != libc::SIG_IGN => {
+                if former.sa_flags & libc::SA_SIGINFO != 0 {
+                    let action: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                        core::mem::transmute(former.sa_sigaction);
+                    action(signal, info, context);
+                } else {
+                    let action: extern "C" fn(libc::c_int) = core::mem::transmute(former.sa_sigaction);
+                    action(signal);
+                }
+            }
+            _ => {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+    }
+}

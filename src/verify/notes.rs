@@ -1,0 +1,119 @@
+//! Notes: what the verifier knows of a block, live or freed.
+
+use super::stacks::StackId;
+use super::tables::NoteSlot;
+use super::verifier::Verifier;
+use crate::contract::verify::rule::mix;
+use crate::layout::block::BlockId;
+use crate::layout::state::State;
+use crate::sync::Ordering;
+
+/// What a note says.
+#[derive(Clone, Copy)]
+pub(crate) struct Note {
+    pub(crate) ticket: u32,
+    pub(crate) state: State,
+    pub(crate) bytes: u32,
+    pub(crate) room: u32,
+    pub(crate) checks: u32,
+    pub(crate) allocated: StackId,
+    pub(crate) freed: StackId,
+}
+
+/// Places of a bucket; a block may stand in two buckets.
+const BUCKET: usize = 8;
+
+const fn halves(above: u32, below: u32) -> u64 {
+    (above as u64) << 32 | below as u64
+}
+
+impl Verifier {
+    /// The places where a block's note may stand.
+    fn places(&self, block: BlockId) -> impl Iterator<Item = &NoteSlot> {
+        let notes = self.notes();
+        let hash = mix(block.0.into());
+        let buckets = notes.len() / BUCKET;
+        let (first, second) = (hash as usize % buckets, (hash >> 32) as usize % buckets);
+        [first, second].into_iter().flat_map(move |bucket| &notes[bucket * BUCKET..(bucket + 1) * BUCKET])
+    }
+
+    /// Notes a block in hand that will be live with this state. `false`: there is no place; then the block has no note.
+    pub(crate) fn note_allocated(&self, block: BlockId, note: Note) -> bool {
+        // ORDERING: Relaxed - any two tickets of a block differ.
+        let ticket = self.counters.tickets.fetch_add(1, Ordering::Relaxed) as u32;
+        let key = halves(block.0 + 1, ticket);
+        let of_block = |seen: u64| (seen >> 32) as u32 == block.0 + 1;
+        // What it was noted for before, or an empty place. Nobody else makes a note of a block in hand.
+        let taken = self.places(block).chain(self.places(block)).enumerate().find_map(|(n, slot)| {
+            // ORDERING: Relaxed - the exchange decides.
+            let seen = slot.key.load(Ordering::Relaxed);
+            let wanted = of_block(seen) || seen == 0 && n >= 2 * BUCKET;
+            // ORDERING: AcqRel - Acquire: who evicted the former note; Release: nothing yet.
+            (wanted && slot.key.compare_exchange(seen, key, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+                .then_some(slot)
+        });
+        let Some(slot) = taken else {
+            // ORDERING: Relaxed - a statistic.
+            self.counters.notes_left_out.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        // ORDERING: Relaxed, all - published by the block's state; who reads them earlier sees another ticket or state.
+        slot.what.store(halves(note.state.0, note.bytes), Ordering::Relaxed);
+        slot.how.store(halves(note.checks, note.room), Ordering::Relaxed);
+        slot.stacks.store(halves(note.allocated.0, note.freed.0), Ordering::Relaxed);
+        true
+    }
+
+    fn slot_of(&self, block: BlockId) -> Option<(&NoteSlot, u64)> {
+        self.places(block).find_map(|slot| {
+            // ORDERING: Acquire - before its words.
+            let key = slot.key.load(Ordering::Acquire);
+            ((key >> 32) as u32 == block.0 + 1).then_some((slot, key))
+        })
+    }
+
+    /// What is known of a block whose state is this one, or was before it was freed.
+    pub(crate) fn note_of(&self, block: BlockId, state: State) -> Option<Note> {
+        let (slot, key) = self.slot_of(block)?;
+        // ORDERING: Acquire, all - before the second look at the key.
+        let [what, how, stacks] =
+            [&slot.what, &slot.how, &slot.stacks].map(|word| word.load(Ordering::Acquire));
+        let note = Note {
+            ticket: key as u32,
+            state: State((what >> 32) as u32),
+            bytes: what as u32,
+            room: how as u32,
+            checks: (how >> 32) as u32,
+            allocated: StackId((stacks >> 32) as u32),
+            freed: StackId(stacks as u32),
+        };
+        // ORDERING: Relaxed - behind the words.
+        let same = slot.key.load(Ordering::Relaxed) == key;
+        (same && note.state.freed() == state.freed()).then_some(note)
+    }
+
+    /// Notes where a claimed block was freed. Its ticket.
+    pub(crate) fn note_freed(&self, block: BlockId, stack: StackId) -> Option<u32> {
+        let (slot, key) = self.slot_of(block)?;
+        // ORDERING: Relaxed, twice - the block is in hand.
+        let stacks = slot.stacks.load(Ordering::Relaxed);
+        slot.stacks.store(stacks >> 32 << 32 | u64::from(stack.0), Ordering::Relaxed);
+        Some(key as u32)
+    }
+
+    /// Takes a freed block's note away, if it is still this one.
+    pub(crate) fn forget(&self, block: BlockId, ticket: u32) {
+        if let Some((slot, key)) = self.slot_of(block).filter(|&(_, key)| key as u32 == ticket) {
+            // ORDERING: AcqRel - as in `note_allocated`. Fails if the block has another note by now.
+            let _ = slot.key.compare_exchange(key, 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes all notes away. Nobody else uses the verifier.
+    pub(crate) fn forget_notes(&self) {
+        for slot in self.notes() {
+            // ORDERING: Relaxed - the caller is alone.
+            slot.key.store(0, Ordering::Relaxed);
+        }
+    }
+}
