@@ -4,6 +4,7 @@ pub(crate) mod aligned;
 pub(crate) mod allocate;
 pub(crate) mod bulk;
 pub(crate) mod free;
+pub(crate) mod inspect;
 pub(crate) mod refuse;
 pub(crate) mod report;
 pub(crate) mod resize;
