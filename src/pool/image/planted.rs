@@ -7,10 +7,12 @@ use std::format;
 use super::Image;
 use super::dump::Dump;
 use super::error::ImageError;
+use super::parts::Scratch;
+use super::{config_of, copy};
 use crate::contract::adapter::AdapterId;
 use crate::contract::finding::CheckReport;
 use crate::contract::status::Status;
-use crate::layout::block::BlockId;
+use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, LARGE};
 use crate::layout::cursor::{Cursor, MAGAZINE_WORDS};
 use crate::layout::meta::Meta;
@@ -168,6 +170,58 @@ fn all_faults_are_told() {
     // Each is free, too.
     assert_eq!((report.findings.len(), report.faults), (CheckReport::MOST, 2 * u64::from(many)));
     assert_eq!(report.places.spans_in_hand, u64::from(many));
+}
+
+/// While the pool does not stand still, a fault is told if one word proves it; and adapters are judged at rest alone.
+#[test]
+fn what_moves_is_judged_by_single_words() {
+    let report = |plant: &dyn Fn(&Plot)| {
+        let plot = plot();
+        plant(&plot);
+        let scratch = Scratch::new(&config_of(plot.meta().control())).unwrap();
+        assert!(copy::until_settled(&scratch.meta(), plot.meta()));
+        super::report(&scratch.meta(), false).unwrap()
+    };
+    let moving: [&dyn Fn(&Plot); 4] = [
+        &|plot| plot.meta().put_loose(plot.class, plot.cached()),
+        &|plot| plot.meta().spare(0, plot.class).store(plot.loaded().0, Relaxed),
+        &|plot| drop(plot.meta().state_at(plot.state_index()).fetch_add(1, Relaxed)),
+        &|plot| plot.meta().other_cell(plot.meta().gone_other(), Class(0)).store(1 << 47, Relaxed),
+    ];
+    for plant in moving {
+        let report = report(plant);
+        assert_eq!((report.faults, report.settled, report.owners_settled), (0, false, false));
+    }
+    let proved: [Plant; 4] = [
+        ("a CPU has loaded what is no magazine", &|plot| plot.meta().cursor(0, plot.class).store(0, Relaxed)),
+        ("a magazine is where none was given out", &|plot| {
+            let end = plot.meta().control().geometry.arena_end;
+            plot.meta().spare(0, plot.class).store(end, Relaxed);
+        }),
+        ("a span's page-map entry is none that a pool writes", &|plot| {
+            plot.meta().span_entry(plot.span()).fetch_add(1 << 30, Relaxed);
+        }),
+        ("an account's word is none that a pool writes", &|plot| {
+            plot.meta().account_word(Account(-1)).store(3 << 20, Relaxed);
+        }),
+    ];
+    for (what, plant) in proved {
+        let report = report(plant);
+        assert_eq!(report.findings.iter().map(|finding| finding.what).collect::<Vec<_>>(), [what]);
+    }
+}
+
+/// An adapter that is being removed is no fault, though its accounts are open yet.
+#[test]
+fn a_removal_is_no_fault() {
+    let plot = plot();
+    let disk = plot.pool.adapters()[0].0;
+    let removing = plot.meta().begin_removal(disk).unwrap();
+    let report = plot.pool.check().unwrap();
+    assert!(report.is_good() && report.settled && !report.owners_settled, "{:?}", report.findings);
+    plot.meta().end_removal(removing);
+    let report = plot.pool.check().unwrap();
+    assert!(report.owners_settled && !report.is_good(), "it ended without closing them");
 }
 
 /// A run that is being put together, or given back, is in a hand at every step.
