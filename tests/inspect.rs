@@ -45,7 +45,6 @@ fn pages_of_a_slab<W: Way>() {
         let pool = W::build(options(bytes));
         let id = pool.add_adapter("disk").unwrap();
         W::go_to_cpu(0);
-        // Of two pages or more, with all states but that of a block that was never carved.
         let held: Vec<u64> = (0..1500).map(|_| alloc(&pool, id, 40).unwrap()).collect();
         let of_page = held[0] & !0xFFF;
         let blocks = page(&pool, of_page + 0x800);
@@ -68,10 +67,8 @@ fn pages_of_a_slab<W: Way>() {
         let span = if bytes < 8 << 20 { last } else { last & !0xFFFF };
         let pages = if bytes < 8 << 20 { 1 } else { 16 };
         (0..pages).for_each(|n| states.extend(page(&pool, span + n * 4096).iter().map(|block| block.state)));
-        if bytes >= 8 << 20 {
-            assert!(states.contains(&BlockState::NeverCarved), "{states:?}");
-            assert!(states.contains(&BlockState::Live));
-        }
+        let carved = !states.contains(&BlockState::NeverCarved);
+        assert!(states.contains(&BlockState::Live) && carved == (bytes < 8 << 20), "{states:?}");
 
         // Freed ones lie in the cache of their CPU, in its spare, and the rest in the depot.
         held.iter().for_each(|&block| must_free(&pool, id, block));

@@ -2,14 +2,16 @@
 
 mod show;
 mod source;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use storport_pool::{AdapterId, BlockDetail, BlockInfo, CheckReport, Dump, TagPattern};
+use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, TagPattern};
 
 use source::Source;
+use words::{hex, owner};
 
 /// What is asked of a file.
 #[derive(Debug, clap::Args)]
@@ -98,16 +100,6 @@ fn page(dump: &Dump, address: u64) -> Result<Page, String> {
             Err(format!("{address:#x} is outside of the pool's range, which is {base:#x} to {end:#x}"))
         }
     }
-}
-
-/// An adapter's name while it lives, else its number.
-fn owner(dump: &Dump, id: AdapterId) -> String {
-    let name = dump.adapters().into_iter().find(|(live, _)| *live == id);
-    name.map_or(id.to_string(), |(_, name)| name.to_string())
-}
-
-fn hex(number: u64) -> String {
-    format!("{number:#x}")
 }
 
 fn write(file: &Path, document: &Value) -> Result<(), String> {

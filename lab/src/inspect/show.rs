@@ -3,7 +3,7 @@
 use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, PoolTag};
 
 use super::source::Source;
-use super::{hex, owner};
+use super::words::{hex, owner};
 
 /// The pool, and PoolMon's table of its tags.
 pub(super) fn summary(source: &Source) {

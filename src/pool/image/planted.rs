@@ -185,7 +185,7 @@ fn what_moves_is_judged_by_single_words() {
     let moving: [&dyn Fn(&Plot); 4] = [
         &|plot| plot.meta().put_loose(plot.class, plot.cached()),
         &|plot| plot.meta().spare(0, plot.class).store(plot.loaded().0, Relaxed),
-        &|plot| drop(plot.meta().state_at(plot.state_index()).fetch_add(1, Relaxed)),
+        &|plot| _ = plot.meta().state_at(plot.state_index()).fetch_add(1, Relaxed),
         &|plot| plot.meta().other_cell(plot.meta().gone_other(), Class(0)).store(1 << 47, Relaxed),
     ];
     for plant in moving {
@@ -234,7 +234,7 @@ fn a_run_in_hand_is_no_fault() {
         plot.meta().state_word(LARGE, first).fetch_and(!LIVE, Relaxed);
         plot.meta().run_spans(first)
     };
-    assert_eq!(told(&|plot| drop(claim(plot))), none);
+    assert_eq!(told(&|plot| _ = claim(plot)), none);
     // Its first spans have their entries, the others not yet.
     assert_eq!(
         told(&|plot| {
