@@ -33,21 +33,25 @@ mod sync;
 mod verify;
 
 pub use contract::adapter::AdapterId;
-pub use contract::block::BlockInfo;
-#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
-pub use contract::fault::ImageFault;
+pub use contract::block::{BlockDetail, BlockInfo, BlockState};
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
+pub use contract::pattern::TagPattern;
 pub use contract::status::Status;
 pub use contract::tag::{PoolTag, TagError};
 pub use contract::verify::{
     evidence::Evidence,
     host::{Access, VerifierHost},
     options::VerifierOptions,
-    rule::{Guard, LowResources, Rule, TagPattern},
+    rule::{Guard, LowResources, Rule},
     stack::{CallStack, StackKind},
 };
 pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub use contract::{
+    fault::ImageFault,
+    finding::{CheckReport, Finding, NoMemory, Places, Subject},
+};
 pub use layout::config::{Config, CreateError};
 pub use owners::adapters::{AdapterError, AdapterName};
 #[cfg(storport_pool_stretch)]
@@ -72,6 +76,7 @@ pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
     Image,
+    dump::{Dump, DumpExtent},
     error::{ImageError, OtherGeometry},
 };
 #[cfg(feature = "alloc")]

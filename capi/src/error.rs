@@ -51,6 +51,7 @@ pub(crate) enum Why {
     Image(ImageError),
     OtherGeometry(OtherGeometry),
     NoSuchName,
+    Pattern,
 }
 
 impl fmt::Display for Why {
@@ -99,6 +100,7 @@ impl fmt::Display for Why {
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),
             Why::NoSuchName => "no live adapter has this name",
+            Why::Pattern => "1 to 16 printable characters are wanted for tags, such as Ahci or Ah*",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })
     }

@@ -9,7 +9,7 @@ use crate::report::files::{self, Files};
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
 use crate::scenarios::{self, About, Effort};
-use crate::{contract, measure, phases, tags};
+use crate::{contract, inspect, measure, phases, tags};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
@@ -20,6 +20,8 @@ const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
 pub(crate) enum Stop {
     /// A row of the contract went wrong. It was shown.
     Contract,
+    /// Metadata is wrong. It was shown.
+    Faults,
     /// The soak found the pool at fault.
     Broken(String),
     /// The arguments cannot be followed.
@@ -62,6 +64,7 @@ impl Plan {
                 | Command::Compare(_)
                 | Command::Chart(_)
                 | Command::Soak(_)
+                | Command::Inspect(_)
                 | Command::Worker(_),
             ) => Plan { contract: true, scenarios: Vec::new(), phases: false },
         }
@@ -76,6 +79,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     if let Some(Command::Soak(options)) = &cli.command {
         cli.takes_no_output("the soak writes no files and has its own length").map_err(Stop::Usage)?;
         return soak(options);
+    }
+    if let Some(Command::Inspect(asked)) = &cli.command {
+        cli.json_only("a look at a file measures nothing").map_err(Stop::Usage)?;
+        let good = inspect::run(asked).map_err(Stop::Usage)?;
+        return if good { Ok(()) } else { Err(Stop::Faults) };
     }
     if let Some(Command::Worker(args)) = &cli.command {
         return measure::work(args.clone()).map_err(Stop::Measurement);
