@@ -30,6 +30,7 @@ mod pool;
 mod routines;
 mod stock;
 mod sync;
+mod trace;
 
 pub use contract::adapter::AdapterId;
 pub use contract::block::BlockInfo;
@@ -82,6 +83,10 @@ pub use pool::usage::{TagUsage, Usage};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
+pub use trace::{
+    event::{TraceEvent, TraceItem, TraceKind},
+    ring::{TraceDrain, TraceRing, TraceRingError},
+};
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "std"))]
