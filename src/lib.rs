@@ -83,6 +83,14 @@ pub use pool::usage::{TagUsage, Usage};
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use trace::file::{
+    TraceCounts,
+    header::{TraceError, TraceHeader},
+    read::{TornTrace, TraceEnding, TraceReader},
+    thread::TraceThread,
+    write::TraceWriter,
+};
 pub use trace::{
     event::{TraceEvent, TraceItem, TraceKind},
     ring::{TraceDrain, TraceRing, TraceRingError},
