@@ -213,3 +213,31 @@ impl<R: Read> Iterator for TraceReader<R> {
         None
     }
 }
+
+impl TraceHeader {
+    /// Writes the right checksums into a file's bytes, as far as they make sense: for tests of what is behind them.
+    #[doc(hidden)]
+    pub fn seal(file: &mut [u8]) {
+        let seal = |file: &mut [u8], from: usize, to: usize| {
+            let sum = file.get(from..to).map(Checksum::of)?;
+            file.get_mut(to..to + SUM)?.copy_from_slice(&sum.to_le_bytes());
+            Some((to + SUM, sum))
+        };
+        let long = |file: &[u8], at: usize| Some(word(file.get(at..at + 4)?, 0) as usize);
+        let mut sums = Checksum::new();
+        let mut next = long(file, 12).and_then(|bytes| seal(file, 0, 16 + bytes));
+        while let Some((at, _)) = next {
+            if file.get(at..at + 4) == Some(&END) {
+                if let Some(of_all) = file.get_mut(at + 28..at + 36) {
+                    of_all.copy_from_slice(&sums.sum.to_le_bytes());
+                }
+                seal(file, at, at + 36);
+                return;
+            }
+            next = long(file, at + 8).and_then(|bytes| seal(file, at, at + CHUNK_HEAD + bytes));
+            if let Some((_, sum)) = next {
+                add_sum(&mut sums, sum);
+            }
+        }
+    }
+}
