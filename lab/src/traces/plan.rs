@@ -265,7 +265,8 @@ mod tests {
         assert_eq!(one.most, 128);
         let turns = (0..10_000).flat_map(|n| [event(Allocate, 2 * n, 1, 16), event(Free, 2 * n + 1, 1, 16)]);
         let many = Plan::new(turns.collect(), 0);
-        assert_eq!(many.most, 128 * AHEAD as u64);
+        // Half of those ahead are frees; the one that is freed next is live, too.
+        assert_eq!(many.most, 128 * (AHEAD as u64 + 1));
         assert!(many.pool_bytes() > 2 * many.most && many.pool_bytes() < 128 << 20);
     }
 }
