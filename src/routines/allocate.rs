@@ -14,6 +14,7 @@ use crate::stock::put::put_claimed_slow;
 use crate::stock::refill::{find, find_large};
 use crate::stock::span::Miss;
 use crate::sync::{Ordering, fence};
+use crate::trace::emit::emit;
 
 /// What an allocation answers: the address is 0 unless the status is SUCCESS.
 #[derive(Clone, Copy)]
@@ -147,7 +148,10 @@ pub(crate) fn null_out_slow(meta: Meta) -> Status {
 fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, alignment: u32) -> Answer {
     let (account, key) = match check(&meta, platform, key, bytes) {
         Ok(found) => found,
-        Err(status) => return Answer::refused(status),
+        Err(status) => {
+            emit!(platform.irql(), DEBUG, "allocation refused", %status, tag = %key.tag(), bytes, adapter = key.owner().raw());
+            return Answer::refused(status);
+        }
     };
     let class = class_for(&meta, bytes);
     let request = Request { key, account, class, bytes, alignment, counted: false };
@@ -269,6 +273,7 @@ pub(super) fn found<P: Platform>(
     };
     // A search for memory may have been refused a fence. Now nothing is in hand.
     meta.tell_refused_fence(platform, request.key.owner());
+    emit!(platform.irql(), DEBUG, "allocation, the slow way", status = %answer.status, tag = %request.key.tag(), bytes = request.bytes, class = request.class.0, address = answer.address, adapter = request.key.owner().raw());
     answer
 }
 

@@ -3,6 +3,7 @@
 
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod checksum;
+pub(crate) mod emit;
 pub(crate) mod event;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod file;
