@@ -101,6 +101,11 @@ pub use trace::{
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// The page on traces, compiled.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../docs/DEBUGGING.md")]
+struct Debugging;
+
 /// The kernel in the page for those who port, compiled.
 #[cfg(all(doctest, feature = "std", target_arch = "x86_64"))]
 #[doc = include_str!("../docs/PORTING.md")]
