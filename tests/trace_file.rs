@@ -24,13 +24,13 @@ fn header() -> TraceHeader {
 /// What most calls look like: a thread that allocates and frees.
 fn plain(count: u64) -> Vec<TraceItem> {
     let event = |n: u64| TraceEvent {
-        kind: if n % 2 == 0 { TraceKind::Allocate } else { TraceKind::Free },
+        kind: if n.is_multiple_of(2) { TraceKind::Allocate } else { TraceKind::Free },
         time: 1000 + n * 70,
         thread: 3,
         cpu: 1,
         adapter: AdapterId::from_raw(7),
-        tag: if n % 2 == 0 { tag!("VioS") } else { PoolTag::from_raw(0) },
-        bytes: if n % 2 == 0 { 208 } else { 0 },
+        tag: if n.is_multiple_of(2) { tag!("VioS") } else { PoolTag::from_raw(0) },
+        bytes: if n.is_multiple_of(2) { 208 } else { 0 },
         address: 0x8000_1000 + n / 2 * 208,
         ..TraceEvent::new(TraceKind::Allocate)
     };
