@@ -30,6 +30,7 @@ mod pool;
 mod routines;
 mod stock;
 mod sync;
+mod trace;
 mod verify;
 
 pub use contract::adapter::AdapterId;
@@ -100,11 +101,28 @@ pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, Ver
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use trace::file::{
+    TraceCounts,
+    header::{TraceError, TraceHeader},
+    read::{TornTrace, TraceEnding, TraceReader},
+    thread::TraceThread,
+    write::TraceWriter,
+};
+pub use trace::{
+    event::{TraceEvent, TraceItem, TraceKind},
+    ring::{TraceDrain, TraceRing, TraceRingError},
+};
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The page on traces, compiled.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../docs/DEBUGGING.md")]
+struct Debugging;
 
 /// The kernel in the page for those who port, compiled.
 #[cfg(all(doctest, feature = "std", target_arch = "x86_64"))]

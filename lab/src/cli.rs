@@ -38,9 +38,10 @@ pub(crate) enum Command {
     #[command(after_help = EXIT)]
     Contract,
     /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
-    /// removal) and shows the tag table as PoolMon would.
+    /// removal) and shows the tag table as PoolMon would. With FILE: replays a trace's calls on each
+    /// allocator instead, and compares their times.
     #[command(after_help = EXIT)]
-    Replay,
+    Replay(Replay),
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     #[command(after_help = EXIT)]
     Latency(Latency),
@@ -85,6 +86,16 @@ pub(crate) struct Chart {
     /// Where the picture goes.
     #[arg(value_name = "OUT.SVG")]
     pub(crate) svg: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// A trace, as a host records it, or --record does.
+    #[arg(value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Records the built-in replay's calls to the pool in this file, and measures no scenarios.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trace", "peers"])]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -220,7 +231,7 @@ impl Cli {
         let name = match self.command {
             None => "results",
             Some(Command::Contract) => "contract",
-            Some(Command::Replay) => "replay",
+            Some(Command::Replay(_)) => "replay",
             Some(Command::Latency(_)) => "latency",
             Some(Command::Growth(_)) => "growth",
             Some(

@@ -24,6 +24,7 @@ pub mod subjects;
 mod tags;
 pub mod textbook;
 mod timer;
+mod traces;
 pub mod worker;
 mod workloads;
 
