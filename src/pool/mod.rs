@@ -24,6 +24,9 @@ pub(crate) mod source;
 pub(crate) mod statics;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod stop;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+#[allow(dead_code)] // Its callers come next.
+pub(crate) mod symbols;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod tagged;
 pub(crate) mod usage;
