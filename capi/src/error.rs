@@ -9,7 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pool::{AdapterError, CreateError, ImageError, OtherGeometry};
+use pool::{AdapterError, CreateError, ImageError, OtherGeometry, TagError, VerifierError};
 
 use crate::text::Text;
 
@@ -51,6 +51,13 @@ pub(crate) enum Why {
     Image(ImageError),
     OtherGeometry(OtherGeometry),
     NoSuchName,
+    NullCallback,
+    Pattern(TagError),
+    Verifier(VerifierError),
+    /// Runs with findings, and all runs.
+    Findings(u64, u64),
+    /// Values of n that were not tried.
+    LeftOut(u64),
 }
 
 impl fmt::Display for Why {
@@ -98,6 +105,13 @@ impl fmt::Display for Why {
             Why::NullImage => "the image is NULL",
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),
+            Why::NullCallback => "the callback is NULL",
+            Why::Pattern(error) => return write!(f, "the pattern of tags: {error}"),
+            Why::Verifier(error) => return write!(f, "{error}"),
+            Why::Findings(found, runs) => {
+                return write!(f, "{found} of {runs} runs have findings");
+            }
+            Why::LeftOut(n) => return write!(f, "{n} values of n were not tried"),
             Why::NoSuchName => "no live adapter has this name",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })

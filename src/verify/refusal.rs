@@ -1,6 +1,7 @@
 //! Where the first refusal by a rule is noted, for whoever asked: memory that a child process may share with its parent.
 
 use super::stacks::StackId;
+use super::tables::RefusalSlot;
 use super::verifier::Verifier;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::stack::{CallStack, FRAMES, StackKind};
@@ -9,18 +10,6 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 const NONE: u32 = 0;
 const BUSY: u32 = 1;
 const THERE: u32 = 2;
-
-/// A refusal. Zeroed: none yet. Written by whoever gets the first one.
-#[repr(C)]
-pub(crate) struct RefusalSlot {
-    state: AtomicU32,
-    /// The rule's place, plus one; 0: no rule is asked for.
-    rule: AtomicU32,
-    tag: AtomicU32,
-    bytes: AtomicU32,
-    stack: AtomicU32,
-    frames: [AtomicU64; FRAMES],
-}
 
 /// An allocation that was refused: its tag and bytes, and who made it.
 #[derive(Clone, Copy)]

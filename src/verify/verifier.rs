@@ -2,9 +2,8 @@
 
 use core::ptr::NonNull;
 
-use super::refusal::RefusalSlot;
 use super::ring::Ring;
-use super::tables::{NoteSlot, RULES, RuleSlot, StackSlot};
+use super::tables::{NoteSlot, RULES, RefusalSlot, RuleSlot, StackSlot};
 use crate::contract::verify::host::VerifierHost;
 use crate::contract::verify::options::{LARGEST_HEADER, VerifierOptions};
 use crate::contract::verify::stack::{CallStack, StackKind};

@@ -7,7 +7,7 @@ use crate::contract::tag::PoolTag;
 use crate::contract::verify::stack::CallStack;
 use crate::contract::violation::{Violation, ViolationKind};
 use crate::sync::{AtomicU32, Ordering};
-use crate::verify::refusal::RefusalSlot;
+use crate::verify::tables::RefusalSlot;
 
 /// Rows of leaks that are kept.
 pub(crate) const ROWS: usize = 32;
