@@ -38,8 +38,8 @@ impl<P: Platform> Pool<P> {
     /// report has what it heard, up to 8 violations in full, and the host's own hook hears of none. The work must not
     /// change the hook.
     ///
-    /// Blocks are found by the verifier's notes: what a rule is not for is not looked at. PASSIVE, not in a handler; each
-    /// run walks all states.
+    /// Blocks are found by the verifier's notes: what the rule is not for is not looked at. A [`sweep`](Verifier::sweep) ends
+    /// each run. PASSIVE, not in a handler, one call at a time for a pool; each run walks all states.
     ///
     /// # Errors
     /// [`VerifierError`]: `Os` (no memory, no process), `UnknownAdapter`, `TooManyRules`, `Busy`.
@@ -74,9 +74,13 @@ impl<P: Platform> Pool<P> {
         }
         if options.children {
             let shared = Shared::new()?;
+            let page = core::ptr::from_ref(shared.page()).cast_mut();
+            // SAFETY: only children publish it. They never leave this function, so it lives as long as they do, as the
+            // page does; hearing is for any thread and any IRQL.
+            let record = unsafe { HookRecord::new(hear, page.cast()) };
             drive(options, |n| {
                 shared.page().clear();
-                child_run(verifier, options, n, shared.page(), &mut work)
+                child_run(verifier, options, n, shared.page(), &record, &mut work)
             })
         } else {
             let page = Arc::new(Page::new());
@@ -126,17 +130,15 @@ fn child_run<P: Platform>(
     options: FailEach,
     n: u64,
     page: &Page,
+    record: &HookRecord,
     work: &mut dyn FnMut(),
 ) -> Result<FailRun, VerifierError> {
     let end = in_child(options.limit, || {
-        let context = core::ptr::from_ref(page).cast_mut();
-        // SAFETY: the child never unmaps the page; hearing is for any thread and any IRQL.
-        let record = unsafe { HookRecord::new(hear, context.cast()) };
-        verifier.pool.meta.publish_hook((&raw const record).cast_mut());
-        // SAFETY: as above.
+        verifier.pool.meta.publish_hook(core::ptr::from_ref(record).cast_mut());
+        // SAFETY: the child never unmaps the page.
         unsafe { verifier.verifier.tell_refusals((&raw const page.refusal).cast_mut()) };
         if run(verifier, options.rule, n, page, work).is_err() {
-            // SAFETY: a system call. The record lives until here, or the child's end.
+            // SAFETY: a system call.
             unsafe { libc::_exit(NOT_BEGUN) };
         }
     })?;
