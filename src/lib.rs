@@ -73,6 +73,11 @@ pub use percpu::{
 pub use pool::adaptor::Tagged;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::caller::Caller;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub use pool::every::{
+    options::FailEach,
+    report::{FailReport, FailRun, Leaked, Refused, RunEnd},
+};
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
