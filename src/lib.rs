@@ -79,6 +79,8 @@ pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::tagged::TaggedAlloc;
 pub use pool::usage::{TagUsage, Usage};
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub use pool::watch;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;

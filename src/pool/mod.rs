@@ -6,6 +6,8 @@ pub(crate) mod adaptor;
 pub(crate) mod backing;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod caller;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod checksum;
 pub(crate) mod handle;
 pub(crate) mod hooks;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
@@ -25,3 +27,5 @@ pub(crate) mod stop;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod tagged;
 pub(crate) mod usage;
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub mod watch;
