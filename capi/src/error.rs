@@ -9,6 +9,8 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[cfg(target_os = "linux")]
+use pool::watch::WatchError;
 use pool::{AdapterError, CreateError, ImageError, OtherGeometry};
 
 use crate::text::Text;
@@ -51,6 +53,11 @@ pub(crate) enum Why {
     Image(ImageError),
     OtherGeometry(OtherGeometry),
     NoSuchName,
+    NullWatch,
+    #[cfg(target_os = "linux")]
+    Watch(WatchError),
+    #[cfg(not(target_os = "linux"))]
+    NoWatches,
 }
 
 impl fmt::Display for Why {
@@ -98,6 +105,11 @@ impl fmt::Display for Why {
             Why::NullImage => "the image is NULL",
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),
+            Why::NullWatch => "the watch is NULL",
+            #[cfg(target_os = "linux")]
+            Why::Watch(error) => return write!(f, "{error}"),
+            #[cfg(not(target_os = "linux"))]
+            Why::NoWatches => "there are watches on Linux only",
             Why::NoSuchName => "no live adapter has this name",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })

@@ -28,6 +28,7 @@
 //! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `watch` | functions: pictures for another process | `types`, `memory`, `error`, `kind` |
 //! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
 //! | `irql` | functions: the caller's IRQL | `system` |
 //!
@@ -59,3 +60,4 @@ mod text;
 mod types;
 mod upkeep;
 mod violation;
+mod watch;

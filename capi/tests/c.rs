@@ -94,6 +94,11 @@ fn metadata_saved_and_restored() {
 }
 
 #[test]
+fn pictures_for_another_process() {
+    both_ways("watch");
+}
+
+#[test]
 fn what_rust_has_too() {
     both_ways("more");
 }

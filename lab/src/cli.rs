@@ -6,6 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Parser, Subcommand, ValueEnum};
 
 use crate::peers::Peers;
+#[cfg(target_os = "linux")]
+use crate::poolmon::options::Poolmon;
 use crate::scenarios::{self, Effort};
 use crate::worker::Args;
 
@@ -36,7 +38,17 @@ pub(crate) enum Command {
     /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
     /// removal) and shows the tag table as PoolMon would.
     #[command(after_help = EXIT)]
-    Replay,
+    Replay(Replay),
+    /// Watches a pool of another process, live, as PoolMon does. The process opts in
+    /// (`storport_pool::watch`, `sp_watch_create`), and is neither stopped nor slowed down by who looks. --demo starts
+    /// one. With --json it prints one picture; --json=FILE writes it. Exit status 2: nothing to watch, or bad input.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = EXIT, args = poolmon())]
+    Poolmon(Poolmon),
+    /// A process for `poolmon --demo`.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Live,
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     #[command(after_help = EXIT)]
     Latency(Latency),
@@ -77,6 +89,14 @@ pub(crate) struct Chart {
     /// Where the picture goes.
     #[arg(value_name = "OUT.SVG")]
     pub(crate) svg: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// The pool's pictures are published ten times a second: `storport-pool poolmon` shows them. The phases' times are
+    /// those of a pool that is watched. (Linux.)
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,7 +179,35 @@ fn hidden(names: &[&str]) -> Vec<Arg> {
     wanted.map(|option| option.clone().hide(true)).collect()
 }
 
+/// [`Output`]'s options as `poolmon` has them: `--json` is for one picture, and needs no file.
+#[cfg(target_os = "linux")]
+fn poolmon() -> Vec<Arg> {
+    let json = |option: Arg| {
+        option
+            .hide(false)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("-")
+            .help("All of one picture as JSON: on the standard output, or into --json=FILE")
+    };
+    let options = hidden(&["json", "html", "peers", "quick"]).into_iter();
+    options.map(|option| if option.get_id() == "json" { json(option) } else { option }).collect()
+}
+
 impl Cli {
+    /// Where `poolmon` writes JSON, if it does.
+    ///
+    /// # Errors
+    /// A sentence, when more is asked for.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn json_only(&self) -> Result<Option<&Path>, String> {
+        let Output { json, html, peers, quick } = &self.output;
+        if html.is_some() || peers.is_some() || *quick {
+            return Err("poolmon measures nothing: --html, --peers and --quick have no use".to_owned());
+        }
+        Ok(json.as_deref())
+    }
+
     pub(crate) fn effort(&self) -> Effort {
         if self.output.quick { Effort::Quick } else { Effort::Full }
     }
@@ -200,10 +248,10 @@ impl Cli {
         let name = match self.command {
             None => "results",
             Some(Command::Contract) => "contract",
-            Some(Command::Replay) => "replay",
+            Some(Command::Replay(_)) => "replay",
             Some(Command::Latency(_)) => "latency",
             Some(Command::Growth(_)) => "growth",
-            Some(Command::Compare(_) | Command::Chart(_) | Command::Soak(_) | Command::Worker(_)) => "none",
+            Some(_) => "none",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

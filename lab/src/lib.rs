@@ -12,6 +12,8 @@ mod meter;
 mod peers;
 mod phases;
 mod pinning;
+#[cfg(target_os = "linux")]
+mod poolmon;
 mod report;
 mod resident;
 mod results;
@@ -23,6 +25,7 @@ pub mod subjects;
 mod tags;
 pub mod textbook;
 mod timer;
+mod watch;
 pub mod worker;
 mod workloads;
 

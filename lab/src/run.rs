@@ -3,13 +3,13 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions};
 
-use crate::cli::{Cli, Command, Growth, Latency, Soak};
+use crate::cli::{Cli, Command, Growth, Latency, Replay, Soak};
 use crate::peers::Peers;
 use crate::report::files::{self, Files};
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
 use crate::scenarios::{self, About, Effort};
-use crate::{contract, measure, phases, tags};
+use crate::{contract, measure, phases, tags, watch};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
@@ -42,7 +42,7 @@ impl Plan {
             |wanted: &dyn Fn(&About) -> bool| scenarios::ALL.iter().filter(|about| wanted(about)).collect();
         match &cli.command {
             None => Plan { contract: true, scenarios: chosen(&|_| true), phases: true },
-            Some(Command::Replay) => Plan {
+            Some(Command::Replay(_)) => Plan {
                 contract: false,
                 scenarios: chosen(&|about| REPLAYED.contains(&about.name)),
                 phases: true,
@@ -57,13 +57,8 @@ impl Plan {
             Some(Command::Growth(_)) => {
                 Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
             }
-            Some(
-                Command::Contract
-                | Command::Compare(_)
-                | Command::Chart(_)
-                | Command::Soak(_)
-                | Command::Worker(_),
-            ) => Plan { contract: true, scenarios: Vec::new(), phases: false },
+            // Of the others, that comes here.
+            Some(_) => Plan { contract: true, scenarios: Vec::new(), phases: false },
         }
     }
 }
@@ -88,6 +83,16 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         let html = cli.page_only().map_err(Stop::Usage)?;
         return files::compare(&compare.before, &compare.after, html).map_err(Stop::Usage);
     }
+    #[cfg(target_os = "linux")]
+    if let Some(Command::Poolmon(options)) = &cli.command {
+        let json = cli.json_only().map_err(Stop::Usage)?;
+        return crate::poolmon::run(options, json).map_err(Stop::Usage);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(Command::Live) = &cli.command {
+        return crate::poolmon::demo::live().map_err(Stop::Measurement);
+    }
+    let watched = matches!(&cli.command, Some(Command::Replay(Replay { watch: true })));
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
     let plan = Plan::new(cli);
@@ -107,7 +112,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::latency(&report);
     }
     if plan.phases {
-        replay(&mut report, effort)?;
+        replay(&mut report, effort, watched)?;
         terminal::replay(&report);
     }
     files.write(&report).map_err(Stop::Usage)?;
@@ -137,12 +142,14 @@ fn measure(report: &mut Report, scenarios: &[&About], peers: &Peers, effort: Eff
     Ok(())
 }
 
-fn replay(report: &mut Report, effort: Effort) -> Result<(), Stop> {
+fn replay(report: &mut Report, effort: Effort, watched: bool) -> Result<(), Stop> {
     let pool =
         Pool::new(REPLAY_BYTES).map_err(|error| Stop::Measurement(format!("the replay's pool: {error}")))?;
     let before = pool.snapshot();
-    (report.phases, report.leaks) =
-        with_progress("replaying", |progress| phases::run(&pool, effort, progress))?;
+    let phases = |progress: &mut dyn FnMut(usize, usize, &str)| phases::run(&pool, effort, progress);
+    (report.phases, report.leaks) = with_progress("replaying", |progress| {
+        if watched { watch::while_published(&pool, || phases(progress))? } else { phases(progress) }
+    })?;
     report.tags = tags::table(&before, &pool.snapshot());
     Ok(())
 }

@@ -21,9 +21,9 @@ pub(super) fn slot_head(head: &[u8], slot: u64, slot_bytes: u64) -> Option<(u64,
     (number > 0 && number % 2 == slot && fits).then_some((number, used as usize))
 }
 
-/// Whether the slot is as it was written, as the one with this number.
-pub(super) fn is_whole(slot: &[u8], number: u64) -> bool {
-    u64_at(slot, 0) == Some(number) && u64_at(slot, SLOT_SUM) == Some(slot_sum(slot))
+/// Whether the slot is as it was written.
+pub(super) fn is_whole(slot: &[u8]) -> bool {
+    u64_at(slot, SLOT_SUM) == Some(slot_sum(slot))
 }
 
 /// A row's bytes. Behind those that this version knows there may be more.

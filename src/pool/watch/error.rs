@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use rustix::io::Errno;
+
 /// Why a watch was not made, or a picture not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,11 +106,20 @@ impl fmt::Display for ReadError {
 
 impl core::error::Error for ReadError {}
 
-/// An error number, in the system's words.
+/// An error number, in words where they are known. It asks for no memory, as the system's own words would.
 struct Os(i32);
 
 impl fmt::Display for Os {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&std::io::Error::from_raw_os_error(self.0), f)
+        f.write_str(match Errno::from_raw_os_error(self.0) {
+            Errno::NOENT | Errno::NOTDIR => "there is no such file or folder",
+            Errno::ACCESS | Errno::PERM => "this is not permitted",
+            Errno::NOSPC | Errno::DQUOT => "the file system has no room",
+            Errno::ROFS => "the file system is read-only",
+            Errno::LOOP => "this is a link",
+            Errno::FBIG => "the file would be too large",
+            Errno::MFILE | Errno::NFILE => "too many files are open",
+            _ => return write!(f, "error {}", self.0),
+        })
     }
 }

@@ -186,7 +186,6 @@ impl Place {
         if getrlimit(Resource::Fsize).current.is_some_and(|most| most < bytes) {
             return Err(WatchError::Limit(bytes));
         }
-        self.may_be_replaced()?;
         let (name, file) = self.unnamed()?;
         let shown = write(&file, header, bytes).and_then(|()| self.show(&name));
         if shown.is_err() {

@@ -190,11 +190,11 @@ fn newest<S: Source + ?Sized>(source: &S, header: &Header, slot: &mut Vec<u8>) -
             [0, 1].map(|place| slot_head(&heads[place as usize], place, slot_bytes).map(|it| (it, place)));
         // The newest first; none comes last.
         found.sort_unstable_by(|a, b| b.cmp(a));
-        for ((number, used), place) in found.into_iter().flatten() {
+        for ((_, used), place) in found.into_iter().flatten() {
             slot.clear();
             slot.try_reserve(used).map_err(|_| ReadError::Memory)?;
             slot.resize(used, 0);
-            if source.fill(slot, at(place)) && is_whole(slot, number) {
+            if source.fill(slot, at(place)) && is_whole(slot) {
                 return decode(slot);
             }
         }

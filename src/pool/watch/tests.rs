@@ -91,3 +91,34 @@ fn longer_rows_and_unknown_kinds_are_passed_over() {
     let (before, after) = (decode(&whole).unwrap(), decode(&sealed(later)).unwrap());
     assert_eq!(std::format!("{before:?}"), std::format!("{after:?}"));
 }
+
+/// Where a section of this kind begins.
+fn section(slot: &[u8], kind: u32) -> usize {
+    let word = |at: usize| u32::from_le_bytes(slot[at..at + 4].try_into().unwrap());
+    let mut at = SLOT_HEAD;
+    while word(at) != kind {
+        at += 16 + (word(at + 4) * word(at + 8)) as usize;
+    }
+    at
+}
+
+#[test]
+fn rows_that_are_too_short_are_refused() {
+    let mut slot = slot();
+    // Two halves of the one row of sums.
+    let at = section(&slot, 1);
+    assert_eq!((slot[at + 4], slot[at + 8]), (96, 1));
+    (slot[at + 4], slot[at + 8]) = (48, 2);
+    assert_eq!(decode(&sealed(slot)).unwrap_err(), ReadError::Malformed);
+}
+
+#[test]
+fn a_bar_of_no_row_is_refused() {
+    let whole = slot();
+    for (word, value) in [(0, 1), (0, 9), (4, 200)] {
+        let mut slot = whole.clone();
+        let at = section(&slot, 6) + 16 + word;
+        slot[at] = value;
+        assert_eq!(decode(&sealed(slot)).unwrap_err(), ReadError::Malformed, "{word} {value}");
+    }
+}
