@@ -139,7 +139,7 @@ fn pool_line(state: &State, width: u16) -> Line<'static> {
         )
         .into()
     } else {
-        format!(" live {} of {}; ", bytes(picture.totals.bytes_requested), bytes(of.range_bytes)).into()
+        format!(" {} of {}, ", bytes(picture.totals.bytes_requested), bytes(of.range_bytes)).into()
     }];
     spans.push(Span::styled(format!("{} violations", grouped(of.violations)), misuse));
     if width >= 100 {
@@ -153,7 +153,7 @@ fn pool_line(state: &State, width: u16) -> Line<'static> {
 
 fn live_curve(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let label = 12;
-    if area.width < 30 || state.live.is_empty() {
+    if area.width < 30 || area.height == 0 || state.live.is_empty() {
         return;
     }
     let [text, curve] = Layout::horizontal([Constraint::Length(label), Constraint::Fill(1)]).areas(area);
