@@ -112,31 +112,33 @@ fn life(pool: &Pool, over: impl Fn() -> bool) -> Result<(), String> {
     let request = |tag| PoolSubject { pool, adapter: io, tag };
     let mut cache = Kept::new(pool, io, tag!("Cach"));
     let mut leak = Kept::new(pool, add("leaky0")?, tag!("LkRq"));
-    for step in 0_usize.. {
-        if over() {
-            break;
-        }
+    let began = Instant::now();
+    let (mut changes, mut leaks) = (0, 0);
+    while !over() {
         let since = Instant::now();
+        let seconds = began.elapsed().as_secs_f64();
         // An adapter starts or stops every two seconds.
-        if step.is_multiple_of(100) {
-            let place = step / 100 % starts.len();
+        if seconds >= 2.0 * changes as f64 {
+            let place = changes % starts.len();
             let (kept, sizes) = &mut starts[place];
             if kept.blocks.is_empty() {
                 sizes.iter().for_each(|&bytes| kept.add(bytes))
             } else {
                 kept.keep(0)
             }
+            changes += 1;
         }
         replay(&request(tag!("ReqT")), &request(tag!("SrbX")), BUSY);
         // It breathes in ten seconds.
-        let wanted = 2000.0 * (1.0 + (step as f64 / 500.0 * std::f64::consts::TAU).sin());
+        let wanted = 2000.0 * (1.0 + (seconds / 10.0 * std::f64::consts::TAU).sin());
         let wanted = wanted as usize;
         for bytes in flat_mix(wanted.saturating_sub(cache.blocks.len()), &mut rng) {
             cache.add(bytes);
         }
         cache.keep(wanted);
-        if step.is_multiple_of(25) {
+        if seconds >= 0.5 * f64::from(leaks) {
             leak.add(80);
+            leaks += 1;
         }
         std::thread::sleep(STEP.saturating_sub(since.elapsed()));
     }

@@ -287,7 +287,7 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
         .map(|(key, what)| Line::from(vec![Span::styled(format!(" {key:<10}"), BOLD), Span::from(*what)]))
         .collect();
     let height = (lines.len() as u16 + 3).min(area.height);
-    let mut text = vec![Line::styled(" Keys", BOLD | Modifier::UNDERLINED)];
+    let mut text = vec![Line::styled(" Keys (any key closes this)", BOLD | Modifier::UNDERLINED)];
     // A low screen has two columns of them, if there is room.
     let width = 54.min(area.width);
     let room = usize::from(height.saturating_sub(2));
@@ -310,6 +310,6 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
         height: (text.len() as u16).min(area.height),
         ..area
     };
-    frame.render_widget(Clear, place);
+    frame.render_widget(Clear, area);
     frame.render_widget(Paragraph::new(text), place);
 }
