@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -256,19 +257,17 @@ impl Place {
     }
 }
 
-/// A name beside the file's own.
+/// A name beside the file's own. It is put together on the stack: what grows there asks for memory that may be none.
 fn beside(name: &CStr, attempt: u32) -> Result<CString, WatchError> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(name.count_bytes() + 40).map_err(|_| WatchError::Memory)?;
-    bytes.push(b'.');
-    bytes.extend_from_slice(name.to_bytes());
-    bytes.extend_from_slice(b".new-");
-    let mut number = u64::from(own_pid()) * u64::from(ATTEMPTS) + u64::from(attempt);
-    while number > 0 {
-        bytes.push(b'a' + (number % 16) as u8);
-        number /= 16;
-    }
-    CString::new(bytes).map_err(|_| WatchError::Path)
+    let mut bytes = [0; 320];
+    let room = bytes.len();
+    let mut left = &mut bytes[..];
+    let number = u64::from(own_pid()) * u64::from(ATTEMPTS) + u64::from(attempt);
+    let written = left.write_all(b".").and_then(|()| left.write_all(name.to_bytes()));
+    // Longer names than 255 bytes no file system has.
+    written.and_then(|()| write!(left, ".new-{number}")).map_err(|_| WatchError::Path)?;
+    let len = room - left.len();
+    c_string(&bytes[..len])
 }
 
 /// Reserves the file's room, so that a full file system is told now, and writes its header.
