@@ -90,6 +90,11 @@ pub use sync::steps;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// The page for those who debug, compiled.
+#[cfg(all(doctest, feature = "std", target_os = "linux"))]
+#[doc = include_str!("../docs/DEBUGGING.md")]
+struct Debugging;
+
 /// The kernel in the page for those who port, compiled.
 #[cfg(all(doctest, feature = "std", target_arch = "x86_64"))]
 #[doc = include_str!("../docs/PORTING.md")]
