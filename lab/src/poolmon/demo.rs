@@ -11,11 +11,13 @@ use fastrand::Rng;
 use storport_pool::watch::{ReadError, Reader};
 use storport_pool::{AdapterId, Pool, PoolTag, tag};
 
-use super::PATIENCE;
 use crate::scenarios::replay;
 use crate::subjects::{PoolSubject, Subject, alloc_touched};
 use crate::watch::while_published;
 use crate::workloads::{SEED, adapter_sets, flat_mix};
+
+/// How long a watch may take until its first picture.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The demonstration's process. It ends when this is dropped, or this process ends: its input does.
 #[derive(Debug)]

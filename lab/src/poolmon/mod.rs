@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use storport_pool::watch::{Picture, Process, ReadError, Reader, watched_processes};
 
+use self::demo::PATIENCE;
 use self::filter::Filter;
 use self::growth::Growth;
 use self::once::About;
@@ -24,8 +25,6 @@ use self::screen::state::{Panel, State};
 
 /// `--json` without a file.
 const STDOUT: &str = "-";
-/// How long a watch may take until its first picture.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Watches, in the way that the options say. `json`: where JSON goes, if it is asked for.
 ///

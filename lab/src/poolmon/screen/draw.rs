@@ -25,11 +25,6 @@ const BESIDE: u16 = 42;
 const BELOW: u16 = 9;
 const HIGH: u16 = 18;
 
-/// A style's colour, where there are colours.
-pub(super) fn colored(state: &State, color: Color) -> Style {
-    if state.color { Style::new().fg(color) } else { Style::new() }
-}
-
 const BOLD: Modifier = Modifier::BOLD;
 
 /// Draws all of it. How many rows of the table there is room for is kept for the keys.
@@ -100,7 +95,7 @@ fn process_line(state: &State, clock: SystemTime, width: u16) -> Line<'static> {
         Process::Ended => (" has ended", Color::Red),
         _ => (" is not to be seen from here", Color::Yellow),
     };
-    let mut state_style = colored(state, color).add_modifier(BOLD);
+    let mut state_style = state.colored(color).add_modifier(BOLD);
     if color == Color::Red {
         state_style = state_style.add_modifier(Modifier::REVERSED);
     }
@@ -116,7 +111,7 @@ fn process_line(state: &State, clock: SystemTime, width: u16) -> Line<'static> {
             format!(", {age:.1} s").into()
         });
         if about.process == Process::Runs && age > 3.0 && age > 3.0 * state.interval.as_secs_f64() {
-            spans.push(Span::styled(" no new picture", colored(state, Color::Yellow).add_modifier(BOLD)));
+            spans.push(Span::styled(" no new picture", state.colored(Color::Yellow).add_modifier(BOLD)));
         }
     }
     if state.paused {
@@ -128,7 +123,7 @@ fn process_line(state: &State, clock: SystemTime, width: u16) -> Line<'static> {
 fn pool_line(state: &State, width: u16) -> Line<'static> {
     let Some(picture) = &state.now else { return Line::from(" no picture yet") };
     let of = &picture.snapshot;
-    let misuse = if of.violations > 0 { colored(state, Color::Red).add_modifier(BOLD) } else { Style::new() };
+    let misuse = if of.violations > 0 { state.colored(Color::Red).add_modifier(BOLD) } else { Style::new() };
     let mut spans = vec![if width >= 70 {
         format!(
             " Range {}, free {}, live {} in {} blocks; ",
@@ -146,7 +141,7 @@ fn pool_line(state: &State, width: u16) -> Line<'static> {
         spans.push(format!(", {} contended", grouped(of.contended)).into());
     }
     if of.fence_refused {
-        spans.push(Span::styled(", fence refused", colored(state, Color::Yellow)));
+        spans.push(Span::styled(", fence refused", state.colored(Color::Yellow)));
     }
     Line::from(spans)
 }
@@ -178,7 +173,7 @@ fn live_curve(frame: &mut Frame<'_>, state: &State, area: Rect) {
         .skip(skip)
         .map(|&at| 1 + (u128::from(at - low) * u128::from(steps - 1) / u128::from(span)) as u64)
         .collect();
-    let line = Sparkline::default().data(points).max(steps).style(colored(state, Color::Cyan));
+    let line = Sparkline::default().data(points).max(steps).style(state.colored(Color::Cyan));
     frame.render_widget(line, curve);
 }
 
@@ -215,7 +210,7 @@ fn draw_table(frame: &mut Frame<'_>, state: &mut State, area: Rect) {
     let rows = cells.iter().take(shown).zip(&state.rows).map(|(line, row)| {
         let suspect = suspects.iter().any(|suspect| Some(suspect.tag.raw()) == row.key.1);
         let style = match row {
-            row if state.highlight && row.changed() => colored(state, Color::Yellow).add_modifier(BOLD),
+            row if state.highlight && row.changed() => state.colored(Color::Yellow).add_modifier(BOLD),
             _ => Style::new(),
         };
         let mut cells = aligned(line);
@@ -224,7 +219,7 @@ fn draw_table(frame: &mut Frame<'_>, state: &mut State, area: Rect) {
         {
             cells[place] = cells[place]
                 .clone()
-                .patch_style(colored(state, Color::Red).add_modifier(Modifier::UNDERLINED));
+                .patch_style(state.colored(Color::Red).add_modifier(Modifier::UNDERLINED));
         }
         Cells::new(cells).style(style)
     });
@@ -251,7 +246,7 @@ fn bottom_line(state: &State, width: u16) -> Line<'static> {
     if !note.trim().is_empty() {
         return Line::from(Span::styled(
             format!(" {}", note.trim()),
-            colored(state, Color::Yellow).add_modifier(BOLD),
+            state.colored(Color::Yellow).add_modifier(BOLD),
         ));
     }
     let by = match state.sort {

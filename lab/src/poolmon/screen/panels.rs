@@ -9,7 +9,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::columns::short;
-use super::draw::colored;
 use super::state::{Panel, State};
 use crate::poolmon::once::bytes;
 use crate::poolmon::rows;
@@ -71,7 +70,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, panel: Panel, area: Rec
 fn drawn(state: &State, label: String, amount: u64, most: u64, width: usize) -> Line<'static> {
     let text = format!(" {label} {:>6} ", short(amount));
     let cells = width.saturating_sub(text.chars().count() + 1);
-    Line::from(vec![text.into(), Span::styled(bar(amount, most, cells), colored(state, Color::Cyan))])
+    Line::from(vec![text.into(), Span::styled(bar(amount, most, cells), state.colored(Color::Cyan))])
 }
 
 fn sizes(state: &State, width: usize) -> Vec<Line<'static>> {
@@ -111,7 +110,7 @@ fn cpus(state: &State, width: usize) -> Vec<Line<'static>> {
         let label = format!("{:>3} {:>10} in", row.cpu, bytes(row.bytes));
         let text = format!(" {label} {:>5} ", short(row.blocks));
         let cells = width.saturating_sub(text.chars().count() + 1);
-        Line::from(vec![text.into(), Span::styled(bar(row.bytes, most, cells), colored(state, Color::Cyan))])
+        Line::from(vec![text.into(), Span::styled(bar(row.bytes, most, cells), state.colored(Color::Cyan))])
     };
     cpus.iter().map(line).collect()
 }
@@ -123,10 +122,8 @@ fn suspects(state: &State) -> Vec<Line<'static>> {
     }
     let line = |suspect: &crate::poolmon::growth::Suspect| {
         let grew = suspect.to - suspect.from;
-        let tag = Span::styled(
-            format!(" {}", suspect.tag),
-            colored(state, Color::Red).add_modifier(Modifier::BOLD),
-        );
+        let tag =
+            Span::styled(format!(" {}", suspect.tag), state.colored(Color::Red).add_modifier(Modifier::BOLD));
         Line::from(vec![
             tag,
             format!(" +{} ({} to {})", short(grew), short(suspect.from), short(suspect.to)).into(),

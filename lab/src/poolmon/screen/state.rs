@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+use ratatui::style::{Color, Style};
 use storport_pool::watch::{Picture, Process};
 
 use crate::poolmon::filter::Filter;
@@ -110,6 +111,11 @@ impl State {
         let last = self.rows.len().saturating_sub(1);
         let place = self.chosen_place().unwrap_or(0).saturating_add_signed(by).min(last);
         self.chosen = self.rows.get(place).map(|row| row.key);
+    }
+
+    /// A style with this colour, where there are colours.
+    pub(crate) fn colored(&self, color: Color) -> Style {
+        if self.color { Style::new().fg(color) } else { Style::new() }
     }
 
     /// How old the picture is, by this machine's clock.
