@@ -65,7 +65,8 @@ fn a_forked_child_writes_nothing() {
 }
 
 fn started(mut command: Command, path: &Path) -> (Child, Reader) {
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::piped()).spawn().unwrap();
     for _ in 0..10_000 {
         if let Ok(mut reader) = Reader::open(path)
             && reader.read().is_ok()
@@ -74,6 +75,8 @@ fn started(mut command: Command, path: &Path) -> (Child, Reader) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    let _ = child.kill();
+    let _ = child.wait();
     panic!("it published nothing");
 }
 

@@ -80,7 +80,7 @@ impl WatchOptions {
     }
 }
 
-/// A file in which another process sees a pool. See the [module](self) for what it costs, and for what does not hold.
+/// A file in which another process sees a pool. See the [module](super) for what it costs, and for what does not hold.
 ///
 /// It ends when it is dropped: the file says so and is removed. A process that is killed leaves its file, from which the
 /// last picture can be read; the next watch with this path takes its place.
