@@ -103,6 +103,8 @@ pub use pool::told::ViolationReport;
 pub use pool::usage::{TagUsage, Usage};
 #[cfg(not(storport_pool_loom))]
 pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, VerifierStats};
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub use pool::watch;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
@@ -124,8 +126,8 @@ pub use trace::{
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The page on traces, compiled.
-#[cfg(all(doctest, feature = "std"))]
+/// The page for those who debug, compiled.
+#[cfg(all(doctest, feature = "std", target_os = "linux"))]
 #[doc = include_str!("../docs/DEBUGGING.md")]
 struct Debugging;
 

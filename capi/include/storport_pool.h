@@ -45,6 +45,9 @@ typedef struct sp_pool sp_pool;
 /* A picture of a pool's tags, accounts, sizes and CPUs. */
 typedef struct sp_snapshot sp_snapshot;
 
+/* A file in which another process, as `storport-pool poolmon`, sees a pool. */
+typedef struct sp_watch sp_watch;
+
 /* Hears of the blocks of one tag that an adapter left. It must not unwind. */
 typedef void (*sp_leak_callback)(void *context, uint32_t tag, uint64_t blocks, uint64_t bytes);
 
@@ -755,6 +758,33 @@ uint32_t sp_possible_cpus(void);
 void sp_on_violation(sp_pool *pool,
                      sp_violation_callback callback,
                      void *context);
+
+/* Makes a watch: a file of mode 0600, with room for a picture of 256 KiB, twice. What is at the path stays, unless it is
+   the watch of a process that has ended; then this fails. NULL as path: where `storport-pool poolmon --pid` looks for it,
+   $XDG_RUNTIME_DIR/storport-pool/PID.watch, or /tmp/storport-pool-UID/PID.watch; without memory that may end the process,
+   where other paths fail. NULL on failure. Linux only. PASSIVE.
+
+   The caller promises:
+   `path` is NULL or a string. */
+sp_watch *sp_watch_create(const char *path);
+
+/* Writes a picture of the pool into the watch. It waits for no reader. Call it from time to time, from a thread that has
+   it as its task: ten times a second, say. It takes as long as a snapshot and a write to a file. False: `watch` or `pool` is
+   NULL, there is no memory, the file system is full, or this is a forked child of the process that made the watch; then the
+   picture before stays, and the next one counts what was missed. The violations of `ExFreePool` and its kind are not in
+   the picture. PASSIVE; one call for a watch at a time.
+
+   The caller promises:
+   `watch` is NULL or a watch that is not closed, `pool` is NULL or a pool that lives. */
+sp_bool sp_watch_publish(sp_watch *watch,
+                         const sp_pool *pool);
+
+/* Ends a watch: its readers are told, and the file is removed. In a forked child of the process that made it, the file
+   stays as it is. NULL does nothing. The pool may have ended before. PASSIVE.
+
+   The caller promises:
+   `watch` is NULL or a watch that is not closed yet. */
+void sp_watch_close(sp_watch *watch);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,8 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[cfg(target_os = "linux")]
+use pool::watch::WatchError;
 use pool::{AdapterError, CreateError, ImageError, OtherGeometry, VerifierError};
 
 use crate::text::Text;
@@ -58,6 +60,11 @@ pub(crate) enum Why {
     Findings(u64, u64),
     /// Values of n that were not tried.
     LeftOut(u64),
+    NullWatch,
+    #[cfg(target_os = "linux")]
+    Watch(WatchError),
+    #[cfg(not(target_os = "linux"))]
+    NoWatches,
 }
 
 impl fmt::Display for Why {
@@ -111,6 +118,11 @@ impl fmt::Display for Why {
                 return write!(f, "{found} of {runs} runs have findings");
             }
             Why::LeftOut(n) => return write!(f, "{n} values of n were not tried"),
+            Why::NullWatch => "the watch is NULL",
+            #[cfg(target_os = "linux")]
+            Why::Watch(error) => return write!(f, "{error}"),
+            #[cfg(not(target_os = "linux"))]
+            Why::NoWatches => "there are watches on Linux only",
             Why::NoSuchName => "no live adapter has this name",
             Why::Pattern => "1 to 16 printable characters are wanted for tags, such as Ahci or Ah*",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",

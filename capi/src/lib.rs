@@ -29,6 +29,7 @@
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
 //! | `every` | functions: each allocation refused once | `types`, `error`, `kind`, `registry`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `watch` | functions: pictures for another process | `types`, `memory`, `error`, `kind` |
 //! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
 //! | `inspect` | functions: where blocks are, and whether all is well | `types`, `text`, `error`, `kind`, `registry`, `adapter` |
 //! | `irql` | functions: the caller's IRQL | `system` |
@@ -63,3 +64,4 @@ mod text;
 mod types;
 mod upkeep;
 mod violation;
+mod watch;

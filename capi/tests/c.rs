@@ -104,6 +104,11 @@ fn each_allocation_fails_once() {
 }
 
 #[test]
+fn pictures_for_another_process() {
+    both_ways("watch");
+}
+
+#[test]
 fn what_rust_has_too() {
     both_ways("more");
 }

@@ -37,3 +37,5 @@ pub(crate) mod told;
 pub(crate) mod usage;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod verifier;
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub mod watch;
