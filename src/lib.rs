@@ -46,6 +46,7 @@ pub use contract::verify::{
     options::VerifierOptions,
     rule::{Guard, LowResources, Rule, TagPattern},
     stack::{CallStack, StackKind},
+    text::RuleError,
 };
 pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
 pub use layout::config::{Config, CreateError};

@@ -29,3 +29,5 @@ pub(crate) mod tagged;
 pub(crate) mod usage;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod verifier;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub(crate) mod watched;

@@ -8,10 +8,13 @@ use rustix::mm::{MprotectFlags, mprotect};
 
 use crate::contract::verify::host::{Access, VerifierHost};
 use crate::contract::verify::options::VerifierOptions;
+use crate::contract::verify::rule::Rule;
 use crate::percpu::platform::Platform;
 use crate::pool::backing::os;
 use crate::pool::handle::Pool;
 use crate::pool::verifier::{Verifier, VerifierError};
+use crate::pool::watched::{self, Watched};
+use crate::verify::tables::RULES;
 use crate::verify::verifier;
 use core::ptr::NonNull;
 
@@ -149,6 +152,51 @@ impl<P: Platform> Pool<P> {
     }
 }
 
+impl<P: Platform> Pool<P> {
+    /// Verifies as a text says: one rule or more, with `;` between ([`Rule::list`]). For an environment variable or an
+    /// argument, so that a program is verified without being built anew. The verifier is made as by
+    /// [`verifier`](Self::verifier), with default options, if there is none yet. All rules are added, or none.
+    ///
+    /// The library reads no variable by itself: `STORPORT_POOL_VERIFY` is read by its C host, its preload library and its
+    /// replay.
+    ///
+    /// # Errors
+    /// [`VerifierError`]: `Text` with the word that is wrong, `EmptyRule` for a text without a rule, and those of
+    /// [`verifier`](Self::verifier) and [`Verifier::add`].
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// let pool = Pool::new(64 << 20)?;
+    /// pool.verify("tags=Vio* special track; probability=600 after=1000")?;
+    /// let error = pool.verify("tags=Vio* specail").unwrap_err();
+    /// assert!(error.to_string().starts_with("'specail' is no word of a rule"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify(&self, rules: &str) -> Result<Verifier<'_, P>, VerifierError> {
+        let mut none = true;
+        for rule in Rule::list(rules) {
+            none = rule.map(|_| false).map_err(VerifierError::Text)?;
+        }
+        if none {
+            return Err(VerifierError::EmptyRule);
+        }
+        let verifier = self.verifier(VerifierOptions::new())?;
+        let mut added = [None; RULES];
+        for (n, rule) in Rule::list(rules).flatten().enumerate() {
+            let result = verifier.add(rule);
+            if let (Ok(rule), Some(place)) = (result, added.get_mut(n)) {
+                *place = Some(rule);
+                continue;
+            }
+            for rule in added.into_iter().flatten() {
+                let _ = verifier.remove(rule);
+            }
+            return Err(result.err().unwrap_or(VerifierError::TooManyRules));
+        }
+        Ok(verifier)
+    }
+}
+
 /// The verifier's host for a range that is not the process's memory: call stacks alone.
 struct Foreign;
 
@@ -180,16 +228,36 @@ impl<P: Platform> Pool<P> {
     /// the process does what it would have done without (as a rule, it ends). Faults elsewhere are not touched. PASSIVE.
     ///
     /// The hook must be fit for a signal handler: it may write and end the process, it must not allocate or lock. For up to
-    /// eight pools that live for ever, in statics or leaked.
+    /// eight pools at once. This one lives for ever, in a static or leaked; for others there is
+    /// [`explain_faults_in_place`](Self::explain_faults_in_place).
     ///
     /// # Errors
     /// [`VerifierError::Os`]: the system refused the handler, or there are eight pools already (error 28).
     pub fn explain_faults(&'static self) -> Result<(), VerifierError> {
-        let place = WATCHED.iter().find(|place| {
-            let mine = (core::ptr::from_ref(self).cast_mut().cast(), tell::<P> as fn(*const (), u64) -> bool);
-            place.set(mine).is_ok()
-        });
-        if place.is_none() {
+        // SAFETY: it neither moves nor ends.
+        unsafe { self.explain_faults_in_place() }
+    }
+
+    /// As [`explain_faults`](Self::explain_faults), for a pool that ends: when it is dropped, its place is another pool's.
+    /// PASSIVE.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// The pool stays where it is until it is dropped, and its memory is not given back without that. Nobody touches its
+    /// range while it is dropped.
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// let pool = Box::new(Pool::new(1 << 20)?);
+    /// // SAFETY: it stays in its box, and is dropped there.
+    /// unsafe { pool.explain_faults_in_place()? };
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub unsafe fn explain_faults_in_place(&self) -> Result<(), VerifierError> {
+        let pool = core::ptr::from_ref(self).cast();
+        if !watched::enter(Watched { pool, tell: tell::<P>, range: self.range() }) {
             return Err(VerifierError::Os(libc::ENOSPC));
         }
         let mut error = None;
@@ -212,22 +280,8 @@ impl<P: Platform> Pool<P> {
     }
 }
 
-/// A pool whose faults are told, and how.
-struct Place(OnceLock<(*mut (), fn(*const (), u64) -> bool)>);
-
-// SAFETY: the pool is Sync, and lives for ever.
-unsafe impl Sync for Place {}
-
-impl Place {
-    fn set(&self, watched: (*mut (), fn(*const (), u64) -> bool)) -> Result<(), ()> {
-        self.0.set(watched).map_err(|_| ())
-    }
-}
-
-static WATCHED: [Place; 8] = [const { Place(OnceLock::new()) }; 8];
-
 fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
-    // SAFETY: `explain_faults` was given a pool that lives for ever.
+    // SAFETY: who entered it promised that it is there as long as its range is used.
     let pool = unsafe { &*pool.cast::<Pool<P>>() };
     let Some(violation) = pool.explain_fault(address) else { return false };
     pool.meta.report(&violation);
@@ -237,7 +291,7 @@ fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel's, for this signal.
     let address = unsafe { (*info).si_addr() }.addr() as u64;
-    let _ = WATCHED.iter().filter_map(|place| place.0.get()).any(|&(pool, tell)| tell(pool, address));
+    let _ = watched::tell(address);
     let former = FORMER.get().map(|former| &former[usize::from(signal == libc::SIGBUS)].0);
     // SAFETY: the former action is one that the process had; a default one is restored, and the access faults again.
     unsafe {
