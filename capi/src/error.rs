@@ -9,7 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pool::{AdapterError, CreateError, ImageError, OtherGeometry};
+use pool::{AdapterError, CreateError, ImageError, OtherGeometry, VerifierError};
 
 use crate::text::Text;
 
@@ -51,6 +51,16 @@ pub(crate) enum Why {
     Image(ImageError),
     OtherGeometry(OtherGeometry),
     NoSuchName,
+    Verifier(VerifierError),
+    NoVerifier,
+    /// The extension of a rule is another pool's adapter.
+    OtherPool,
+    /// The text of `sp_rule.tags`.
+    Tags,
+    /// The value of `sp_rule.special`.
+    Special(u8),
+    /// The text of `sp_verify`.
+    RulesText,
 }
 
 impl fmt::Display for Why {
@@ -98,6 +108,14 @@ impl fmt::Display for Why {
             Why::NullImage => "the image is NULL",
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),
+            Why::Verifier(error) => return write!(f, "{error}"),
+            Why::NoVerifier => "the pool has no verifier: sp_verifier_attach gives it one",
+            Why::OtherPool => "the rule's extension is an adapter of another pool",
+            Why::Tags => "the rule's tags are no pattern of one to eight printable characters",
+            Why::Special(given) => {
+                return write!(f, "the rule's special is {given}; it must be 0, 1 (after) or 2 (before)");
+            }
+            Why::RulesText => "the rules are no UTF-8 text",
             Why::NoSuchName => "no live adapter has this name",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })
@@ -216,8 +234,8 @@ pub(crate) fn told<T>(made: Result<T, Why>, none: T) -> T {
 
 /// Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
 /// call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
-/// the prefix `sp_` that return a pointer, a size or an sp_bool, but for those that allocate or free blocks. The end of a
-/// snapshot's rows is no failure.
+/// the prefix `sp_` that return a pointer, a size, a rule's number or an sp_bool, but for those that allocate or free
+/// blocks, `sp_verifier_tick` and `sp_explain_fault`. The end of a snapshot's rows is no failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_last_error() -> *const c_char {
     let last = LAST.get();

@@ -184,6 +184,35 @@ static void tags(sp_pool *pool)
     sp_snapshot_free(snapshot);
 }
 
+/* A pool as the options want it; NULL, with a line in the report: why there is none. */
+static sp_pool *make_pool(const sph_options *options)
+{
+    bool verifies = options->verify != NULL && options->verify[0] != 0;
+    sp_options wanted;
+    sp_pool *pool;
+    memset(&wanted, 0, sizeof(wanted));
+    wanted.size = sizeof(wanted);
+    wanted.range_bytes = options->pool_bytes > 0 ? options->pool_bytes : (size_t)64 << 20;
+    wanted.strict_tags = options->strict_tags;
+    pool = sp_pool_create_with(&wanted);
+    if (pool == NULL) {
+        sph_say("the pool cannot be made: %s", sp_last_error());
+    } else if (verifies && !(sp_verify(pool, options->verify) && sp_explain_faults(pool))) {
+        sph_say("the pool cannot be verified: %s", sp_last_error());
+        sp_pool_destroy(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+static void verified(sp_pool *pool)
+{
+    sp_verifier_counts counts;
+    if (sp_verifier_stats(pool, &counts))
+        sph_say("%" PRIu64 " blocks verified, %" PRIu64 " of them guarded; %" PRIu64 " allocations refused on purpose",
+                counts.verified, counts.guarded, counts.refused);
+}
+
 int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result)
 {
     unsigned adapters = options->adapters > 0 ? options->adapters : 2;
@@ -194,13 +223,14 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
 
     memset(result, 0, sizeof(*result));
     sph_port_reset();
-    pool = sp_pool_create(options->pool_bytes > 0 ? options->pool_bytes : (size_t)64 << 20);
-    if (pool == NULL || adapters > MAX_ADAPTERS) {
-        if (pool != NULL) sp_pool_destroy(pool);
+    sph_findings_open(options->report, result);
+    if (adapters > MAX_ADAPTERS) {
+        sph_say("%u adapters are more than %d", adapters, (int)MAX_ADAPTERS);
         return 1;
     }
+    pool = make_pool(options);
+    if (pool == NULL) return 1;
     sp_set_system_pool(pool);
-    sph_findings_open(options->report, result);
     sph_ledger_open(options->suspicions);
     sp_on_violation(pool, sph_violation, NULL);
 
@@ -218,16 +248,18 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
         }
         remove_all();
         if (!failed) dump(pool);
+        sph_ledger_sweep(pool);
         sph_ledger_leaks(NULL);
     }
     result->requests = sph_port.completed;
     sph_findings_close();
     sph_ledger_close();
     tags(pool);
+    verified(pool);
     sph_say("%lu requests, %lu allocations: %u leaked, %u freed twice, %u through another adapter, %u other bad "
-            "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u other",
+            "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u corrupted, %u other",
             result->requests, result->allocations, result->leaks, result->double_frees, result->wrong_owners,
-            result->bad_frees, result->wrong_irqls, result->overwritten, result->other);
+            result->bad_frees, result->wrong_irqls, result->overwritten, result->corrupted, result->other);
     sp_pool_destroy(pool);
     return failed;
 }
