@@ -34,7 +34,8 @@ pub(crate) enum Command {
     #[command(after_help = EXIT)]
     Contract,
     /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
-    /// removal) and shows the tag table as PoolMon would.
+    /// removal) and shows the tag table as PoolMon would. The variable STORPORT_POOL_VERIFY has rules of the pool's
+    /// verifier, for example "tags=ReqT track canary"; without low resources, which no replay is made for.
     #[command(after_help = EXIT)]
     Replay,
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
