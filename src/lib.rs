@@ -75,6 +75,8 @@ pub use pool::image::{
     Image,
     error::{ImageError, OtherGeometry},
 };
+#[cfg(feature = "alloc")]
+pub use pool::leaks::{LeakReport, LeakRow};
 pub use pool::safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};
@@ -87,6 +89,7 @@ pub use pool::statics::static_metadata_bytes;
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::tagged::TaggedAlloc;
+pub use pool::told::ViolationReport;
 pub use pool::usage::{TagUsage, Usage};
 #[cfg(not(storport_pool_loom))]
 pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, VerifierStats};

@@ -250,12 +250,12 @@ fn low_resources_refuse_what_they_say_and_the_same_again() {
     };
     assert_eq!(run(), run());
     let bench = Bench::with(Rule::new().low_resources(LowResources::new().once_per_stack(true)));
-    for round in 0..3 {
-        assert_eq!(from_two_places(&bench), (round == 0, round == 0), "{round}");
-    }
+    let rounds: Vec<_> = (0..3).map(|_| from_two_places(&bench)).collect();
+    assert_eq!(rounds, [(true, true), (false, false), (false, false)]);
 }
 
-/// Whether an allocation from each of two places is refused. (Not inlined, and so not unrolled by its caller.)
+/// Whether an allocation from each of two places is refused. (Not inlined: a compiler that unrolls its caller's loop must not
+/// make two places of one.)
 #[inline(never)]
 fn from_two_places(bench: &Bench) -> (bool, bool) {
     let one = bench.try_allocate(64, tag!("Srb0")).is_err();
@@ -281,4 +281,202 @@ fn irql_is_told_where_a_rule_says_so() {
         );
     }
     bench.free(block);
+}
+
+#[test]
+fn an_out_pointer_that_holds_a_live_block_is_told() {
+    let bench = Bench::with(Rule::new().overwrite().track());
+    let caller = bench.pool.caller(bench.disk);
+    let allocate = |out: &mut u64| {
+        // SAFETY: the pool lives.
+        assert_eq!(unsafe { caller.allocate(100, tag!("Srb0"), out) }, Status::SUCCESS);
+    };
+    let mut out = 0;
+    allocate(&mut out);
+    let lost = out;
+    assert_eq!(bench.heard(), []);
+    allocate(&mut out);
+    let told = bench.one();
+    assert_eq!((told.kind, told.address, told.bytes), (ViolationKind::Overwritten, lost, 100));
+    assert_eq!(told.allocated.kind(), StackKind::Taken);
+    bench.free(lost);
+    // What is stale is no block.
+    let mut stale = lost;
+    allocate(&mut stale);
+    assert_eq!(bench.heard(), []);
+    bench.free(out);
+    bench.free(stale);
+    bench.all_is_free();
+}
+
+/// A removal tells the verified blocks as any others, and what is left is freed as what adapters left.
+#[test]
+fn a_removal_counts_verified_blocks() {
+    for (rule, release) in [Rule::new().all_checks(), Rule::new().track(), Rule::new().canary()]
+        .into_iter()
+        .flat_map(|rule| [(rule, false), (rule, true)])
+    {
+        let bench = Bench::with(rule);
+        let kept: Vec<u64> = (1..=20).map(|n| bench.allocate(n * 300 + 1)).collect();
+        let removal = if release {
+            // SAFETY: nobody uses the blocks.
+            unsafe { bench.pool.release_adapter(bench.disk).unwrap() }
+        } else {
+            bench.pool.remove_adapter(bench.disk).unwrap()
+        };
+        assert_eq!((removal.blocks(), removal.bytes(), removal.exact), (20, 300 * 210 + 20, true));
+        assert_eq!(bench.one().kind, ViolationKind::Leak);
+        let live = bench.pool.snapshot().tags[0].totals.live;
+        assert_eq!(live, if release { 0 } else { 20 });
+        if !release {
+            write(kept[3] + 1201, b"!");
+            for block in kept {
+                // SAFETY: nobody uses the block.
+                assert_eq!(unsafe { bench.pool.free(AdapterId::ORPHANS, block) }, Status::SUCCESS);
+            }
+            let told: Vec<_> = bench.heard().iter().map(|told| told.kind).collect();
+            // Without a canary nobody can tell.
+            assert_eq!(told.len(), usize::from(rule != Rule::new().track()), "{told:?}");
+        }
+        bench.all_is_free();
+    }
+}
+
+/// While its adapter lives, what is set aside is the adapter's alone.
+#[test]
+fn nobody_else_frees_a_verified_block() {
+    let bench = Bench::with(Rule::new().all_checks());
+    let other = bench.pool.add_adapter("disk1").unwrap();
+    let block = bench.allocate(100);
+    for (caller, address, kind) in [
+        (AdapterId::ORPHANS, block, ViolationKind::WrongOwner),
+        (other, block, ViolationKind::WrongOwner),
+        (bench.disk, block + 16, ViolationKind::Interior),
+        (bench.disk, block - 16, ViolationKind::Interior),
+        (bench.disk, block & !0xFFFF, ViolationKind::Interior),
+    ] {
+        // SAFETY: it is refused.
+        assert_eq!(unsafe { bench.pool.free(caller, address) }, Status::INVALID_PARAMETER);
+        let told = bench.one();
+        assert_eq!((told.kind, told.address, told.owner), (kind, address, Some(bench.disk)));
+        assert_eq!((told.block, told.bytes), (Some(block), 100));
+    }
+    bench.free(block);
+    bench.all_is_free();
+}
+
+/// Memory in quarantine, or behind guard pages, is no reason to be out of memory.
+#[test]
+fn the_verifier_is_no_reason_to_be_out_of_memory() {
+    // With guard pages, a block has three pages, or a span of 64 KiB; in the last eighth of the range, two.
+    for (bytes, rule, least) in [
+        (1 << 20, Rule::new().all_checks(), 90),
+        (1 << 20, Rule::new().quarantine(), 255),
+        (64 << 10, Rule::new().all_checks(), 5),
+        (16 << 20, Rule::new().all_checks(), 400),
+    ] {
+        let bench = Bench::new(bytes, Commit::Auto);
+        bench.pool.verifier(VerifierOptions::new().quarantine(1 << 12)).unwrap().add(rule).unwrap();
+        for round in 0..3 {
+            let mut blocks = vec![];
+            while let Ok(block) = bench.try_allocate(4096, tag!("Fill")) {
+                blocks.push(block);
+            }
+            assert!(blocks.len() >= least, "{round}: {} of {bytes}", blocks.len());
+            blocks.into_iter().for_each(|block| bench.free(block));
+        }
+        // Another adapter, which no rule is for, gets what waits.
+        let other = bench.pool.add_adapter("disk1").unwrap();
+        bench.pool.attached().unwrap().add(Rule::new().adapter(other).irql()).unwrap();
+        let mut all = 0;
+        let most = (bytes - 4096) as u32;
+        assert_eq!(bench.pool.allocate(other, most, tag!("All!"), Some(&mut all)), Status::SUCCESS);
+        // SAFETY: nobody uses it.
+        assert_eq!(unsafe { bench.pool.free(other, all) }, Status::SUCCESS);
+        assert_eq!(bench.heard(), []);
+        bench.all_is_free();
+    }
+}
+
+#[test]
+fn resize_stays_inside_of_what_is_checked() {
+    let bench = Bench::with(Rule::new().canary());
+    let block = bench.allocate(100);
+    assert_eq!(bench.pool.block_at(block).unwrap().capacity, 100);
+    assert_eq!(bench.pool.resize(bench.disk, block, 101), Status::INSUFFICIENT_RESOURCES);
+    assert_eq!(bench.pool.resize(bench.disk, block, 50), Status::SUCCESS);
+    assert_eq!(bench.pool.resize(bench.disk, block, 100), Status::SUCCESS);
+    bench.free(block);
+    let mut aligned = 0;
+    assert_eq!(
+        bench.pool.allocate_aligned(bench.disk, 100, 64, tag!("Algn"), Some(&mut aligned)),
+        Status::SUCCESS
+    );
+    assert_eq!(aligned % 64, 0);
+    bench.free(aligned);
+    for alignment in [256, 4096, 65_536] {
+        let status =
+            bench.pool.allocate_aligned(bench.disk, 5000, alignment, tag!("Algn"), Some(&mut aligned));
+        assert_eq!((status, aligned % u64::from(alignment)), (Status::SUCCESS, 0));
+        bench.free(aligned);
+    }
+    assert_eq!(bench.heard(), []);
+    bench.all_is_free();
+}
+
+/// A pool that is restored has no notes of what is no more.
+#[test]
+fn an_image_has_verified_blocks_as_any_others() {
+    let mut bench = Bench::with(Rule::new().guard(Guard::After));
+    let blocks: Vec<u64> = (1..=10).map(|n| bench.allocate(n * 700)).collect();
+    let bytes = bench.pool.save();
+    let image = storport_pool::Image::read(&bytes).unwrap();
+    blocks.iter().for_each(|&block| bench.free(block));
+    for _ in 0..3 {
+        bench.pool.restore(&image).unwrap();
+        for (n, &block) in (1u32..).zip(&blocks) {
+            let found = bench.pool.block_at(block).unwrap();
+            assert_eq!(
+                (found.address, found.bytes, found.live, found.owner),
+                (block, n * 700, true, bench.disk)
+            );
+            write(block, &vec![1; n as usize * 700]);
+            bench.free(block);
+        }
+        let again = bench.allocate(100);
+        assert!(bench.pool.block_at(again).unwrap().live);
+        bench.free(again);
+    }
+    assert_eq!(bench.heard(), []);
+    bench.all_is_free();
+}
+
+#[test]
+fn samples_are_taken_at_most_as_often_as_was_said() {
+    let bench = Bench::new(64 << 20, Commit::Auto);
+    let verifier = bench.pool.verifier(VerifierOptions::new()).unwrap();
+    assert!(!verifier.tick(), "nobody asked for samples");
+    verifier.sample(1000, 4);
+    for _ in 0..50 {
+        for _ in 0..500 {
+            let block = bench.allocate(64);
+            bench.free(block);
+        }
+        verifier.tick();
+    }
+    let stats = verifier.stats();
+    assert!((20..=25).contains(&stats.sampled), "{stats:?}");
+    assert_eq!((stats.sampled, stats.guarded), (stats.verified, stats.verified));
+    // A rule that comes while a sample is armed stays.
+    while !verifier.tick() {
+        bench.free(bench.allocate(64));
+    }
+    verifier.add(Rule::new().track()).unwrap();
+    let before = verifier.stats().verified;
+    for _ in 0..10 {
+        bench.free(bench.allocate(64));
+    }
+    assert_eq!(verifier.stats().verified, before + 10);
+    assert_eq!(bench.heard(), []);
+    bench.all_is_free();
 }

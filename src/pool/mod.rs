@@ -12,6 +12,8 @@ pub(crate) mod hooks;
 pub(crate) mod image;
 #[cfg(any(feature = "allocator-api2", all(feature = "std", not(storport_pool_loom))))]
 pub(crate) mod layouts;
+#[cfg(feature = "alloc")]
+pub(crate) mod leaks;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod process;
 pub(crate) mod removal;
@@ -24,8 +26,11 @@ pub(crate) mod source;
 pub(crate) mod statics;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod stop;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub(crate) mod symbols;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod tagged;
+pub(crate) mod told;
 pub(crate) mod usage;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod verifier;

@@ -16,7 +16,7 @@ use crate::pool::handle::Pool;
 use crate::routines::freed::{put_set_aside, sweep_live};
 use crate::routines::quarantine::empty_quarantine;
 use crate::routines::report::Call;
-use crate::routines::verified::{tell_allocate_irql, tell_free_irql, verified};
+use crate::routines::verified::{tell_allocate_irql, tell_free_irql, tell_overwritten, verified};
 use crate::routines::ways::Ways;
 use crate::sync::Ordering;
 use crate::verify::tables::RULES;
@@ -255,6 +255,7 @@ impl<P: Platform> Table<P> {
             empty_quarantine::<P>(meta, unsafe { P::of_opaque(platform) })
         },
         tell_allocate: tell_allocate_irql,
+        tell_overwritten,
         tell_free: tell_free_irql,
     };
 }

@@ -79,7 +79,15 @@ fn miss_into_slow<P: Platform>(
     out: &mut u64,
 ) -> Status {
     let answer = miss_slow(meta, platform, key, bytes, taken);
-    *out = answer.address;
+    let held = core::mem::replace(out, answer.address);
+    // The same address: it was free.
+    if answer.status.is_success()
+        && held != answer.address
+        && let Some(verifier) = meta.verifier()
+    {
+        let call = Call { caller: key.owner(), irql: platform.irql() };
+        (ways(verifier).tell_overwritten)(&meta, call, key.tag(), held);
+    }
     answer.status
 }
 

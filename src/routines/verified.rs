@@ -1,6 +1,7 @@
 //! Allocation under a verifier's rules: refused on purpose, or a block with something around it.
 
 use super::hand_out::{finish, search};
+use super::quarantine::empty_quarantine;
 use super::refuse::inspect;
 use super::report::Call;
 use super::request::{Answer, Request, class_for};
@@ -37,6 +38,19 @@ pub(crate) fn verified<P: Platform>(
     }
     if let Some(sample) = meta.take_sample(verifier, request.account, request.key) {
         plan.checks |= sample;
+        let crowded = || {
+            // ORDERING: Relaxed, twice - statistics.
+            let live = verifier.counters.guarded_live.load(Ordering::Relaxed);
+            live >= verifier.sampling.most.load(Ordering::Relaxed)
+        };
+        // Those that were freed make room.
+        if crowded() {
+            empty_quarantine(meta, platform);
+            meta.collect_large(true);
+        }
+        if crowded() {
+            plan.checks &= !checks::GUARD;
+        }
     }
     if plan.checks & checks::BLOCK == 0 {
         return None;
@@ -171,5 +185,16 @@ pub(crate) fn tell_free_irql(meta: &Meta, call: Call, address: u64) {
     let key = meta.key_of(found.state, meta.record(found.class, found.start));
     if key.is_some_and(|key| verifier.checks(call.caller, key.tag()) & checks::IRQL != 0) {
         meta.refuse_free(call, ViolationKind::IrqlFree, address, Some(found));
+    }
+}
+
+/// Tells of an allocation whose out pointer held the address of a live block of the same adapter, if a rule says so.
+pub(crate) fn tell_overwritten(meta: &Meta, call: Call, tag: PoolTag, held: u64) {
+    let Some(verifier) = meta.verifier() else { return };
+    if held != 0
+        && verifier.checks(call.caller, tag) & checks::OVERWRITE != 0
+        && let Ok(found) = inspect(meta, call.caller, held)
+    {
+        meta.refuse_free(call, ViolationKind::Overwritten, held, Some(found));
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Ways {
     pub(crate) empty: fn(Meta, *const ()) -> (usize, u64),
     /// An allocation at a bad IRQL is told, if a rule says so.
     pub(crate) tell_allocate: fn(&Meta, Call, PoolTag, u32),
+    /// An allocation whose out pointer held a live block is told, if a rule says so.
+    pub(crate) tell_overwritten: fn(&Meta, Call, PoolTag, u64),
     /// A free at a bad IRQL is told, if a rule says so.
     pub(crate) tell_free: fn(&Meta, Call, u64),
 }

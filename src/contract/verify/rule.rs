@@ -333,7 +333,9 @@ impl Rule {
 
     /// An allocation whose out pointer holds the address of a live block of the same adapter is told: the block's address
     /// is being lost (the rule *StorPortAllocatePool2* of Static Driver Verifier). A stale copy of an address in a variable
-    /// that is used again looks the same.
+    /// that is used again looks the same. For [`Caller::allocate`](crate::Caller::allocate) and C's `sp_allocate` alone:
+    /// [`Pool::allocate`](crate::Pool::allocate) answers by its return value first, and writes to the out pointer after
+    /// the pool's part has ended.
     pub const fn overwrite(mut self) -> Rule {
         self.checks |= checks::OVERWRITE;
         self
