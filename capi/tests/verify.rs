@@ -42,7 +42,10 @@ fn masked(line: &str) -> String {
     for what in ["allocated", "freed"] {
         if let Some(stack) = line.strip_prefix(&format!("    {what}: ")) {
             let frames: Vec<_> = stack.split(' ').collect();
-            assert!(frames.len() > 3 && frames[..3].iter().all(|frame| frame.starts_with("misuses+0x")), "{line}");
+            assert!(
+                frames.len() > 3 && frames[..3].iter().all(|frame| frame.starts_with("misuses+0x")),
+                "{line}"
+            );
             return format!("    {what}: PLACES");
         }
     }
@@ -105,7 +108,9 @@ fn without_misuse() {
 
 #[test]
 fn frees_of_what_is_no_block() {
-    let twice = format!("double free: {BLOCK}, freed in HwStorFindAdapter, freed again in HwStorFindAdapter\n{STACKS}");
+    let twice = format!(
+        "double free: {BLOCK}, freed in HwStorFindAdapter, freed again in HwStorFindAdapter\n{STACKS}"
+    );
     says("double-free", ALL, &twice, &below(ONE, GUARDED, 1, &[("freed twice", 1)]));
     says("double-free", "track", &twice, &below(ONE, PLAIN, 1, &[("freed twice", 1)]));
     for (misuse, words) in [
@@ -116,7 +121,8 @@ fn frees_of_what_is_no_block() {
         let finding = format!("bad free: ADDRESS in HwStorFindAdapter: {words}\n");
         says(misuse, ALL, &finding, &below(ONE, GUARDED, 1, &[("other bad frees", 1)]));
     }
-    let other = format!("wrong adapter: {BLOCK} for adapter 0, freed in HwStorFindAdapter through adapter 1\n");
+    let other =
+        format!("wrong adapter: {BLOCK} for adapter 0, freed in HwStorFindAdapter through adapter 1\n");
     says("wrong-owner", ALL, &other, &below(ONE, GUARDED, 1, &[("through another adapter", 1)]));
 }
 
@@ -178,8 +184,9 @@ fn leaks_and_overwritten_pointers() {
     );
     let counts = [("leaked", 1), ("corrupted", 1)];
     says("overrun-and-leak", "canary track", &(leak + &overrun), &below(LEFT, PLAIN, 1, &counts));
-    let overwritten =
-        format!("suspected overwrite: allocation in HwStorFindAdapter into a pointer that holds a live {BLOCK}\n");
+    let overwritten = format!(
+        "suspected overwrite: allocation in HwStorFindAdapter into a pointer that holds a live {BLOCK}\n"
+    );
     let two = "2 blocks verified, 2 of them guarded; 0";
     says("overwritten", ALL, &overwritten, &below(TWO, two, 2, &[("suspected overwritten", 1)]));
 }
@@ -209,7 +216,10 @@ fn guard_pages() {
 #[test]
 fn rules_that_are_none() {
     for (rules, why) in [
-        ("tags=Mini specail", "'specail' is no word of a rule; the words are adapter=, tags=, special, all, canary, "),
+        (
+            "tags=Mini specail",
+            "'specail' is no word of a rule; the words are adapter=, tags=, special, all, canary, ",
+        ),
         ("track;special=behind", "'special=behind' wants 'after' or 'before'\n"),
         (";", "the rule does nothing: add a check or low resources to it\n"),
         ("adapter=9 track", "the rule's adapter is unknown or removed\n"),

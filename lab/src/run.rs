@@ -160,7 +160,7 @@ fn rules() -> Result<String, Stop> {
 /// Has the replay's pool verified. Then its times are those of a verified pool.
 #[cfg(target_os = "linux")]
 fn verify(pool: &Pool, rules: &str) -> Result<(), Stop> {
-    pool.on_violation(|violation| eprintln!("{violation}"));
+    pool.on_violation(|violation| eprint!("{}", violation.report()));
     let verified = pool.verify(rules).map(drop);
     verified.map_err(|error| Stop::Usage(format!("{VERIFY}: {error}")))
 }

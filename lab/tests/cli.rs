@@ -85,9 +85,11 @@ fn the_replay_is_verified_as_a_variable_says() {
     let output = verified("tags=RamD special; tags=Down canary", &["replay", "--quick"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report = json(&folder.join("target/storport-pool/replay.json"));
-    let notes = report["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap());
-    let note = notes.filter(|note| note.starts_with("The replay's pool was verified (tags=RamD special; tags=Down")).next();
-    assert!(note.is_some_and(|note| note.contains("; 0 violations.") && !note.contains(": 0 blocks")), "{note:?}");
+    let mut notes = report["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap());
+    let note =
+        notes.find(|note| note.starts_with("The replay's pool was verified (tags=RamD special; tags=Down"));
+    let note = note.unwrap();
+    assert!(note.contains("; 0 violations.") && !note.contains(": 0 blocks"), "{note}");
 }
 
 #[test]

@@ -88,7 +88,13 @@ fn verified(what: &str, rules: &str) -> (String, std::process::ExitStatus) {
 #[test]
 fn a_program_is_verified_as_a_variable_says() {
     for (what, rules, check, text, stacks) in [
-        ("overrun", "canary track", "0x00000019 (0x0000000000000021,", "write behind the end of a block at 0x", 1),
+        (
+            "overrun",
+            "canary track",
+            "0x00000019 (0x0000000000000021,",
+            "write behind the end of a block at 0x",
+            1,
+        ),
         ("overrun", "special", "0x000000C1 (", "write behind the end of a block at 0x", 1),
         ("late", "track,quarantine", "0x000000C6 (", "write to a block after it was freed at 0x", 2),
         ("double", "track; canary", "0x000000C2 (0x0000000000000007,", "double free at 0x", 2),
@@ -105,9 +111,10 @@ fn a_program_is_verified_as_a_variable_says() {
             assert!(line.contains(" misuse-c-") && line.contains(" libstorport_preload.so+0x"), "{line}");
         }
     }
-    for (what, check, text) in
-        [("beyond", "0x000000CD", "access beside a block"), ("freed", "0x000000CC", "access to a block after")]
-    {
+    for (what, check, text) in [
+        ("beyond", "0x000000CD", "access beside a block"),
+        ("freed", "0x000000CC", "access to a block after"),
+    ] {
         let (said, status) = verified(what, "special=after");
         assert_eq!(status.signal(), Some(11), "{what}: {said}");
         assert!(said.starts_with(&format!("*** STOP: {check}")) && said.contains(text), "{what}: {said}");
