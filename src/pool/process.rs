@@ -232,7 +232,7 @@ impl<P: Platform> Pool<P> {
     /// [`explain_faults_in_place`](Self::explain_faults_in_place).
     ///
     /// # Errors
-    /// [`VerifierError::Os`]: the system refused the handler, or there are eight pools already (error 28).
+    /// [`VerifierError`]: `Os`, the system refused the handler; `TooManyPools`.
     pub fn explain_faults(&'static self) -> Result<(), VerifierError> {
         // SAFETY: it neither moves nor ends.
         unsafe { self.explain_faults_in_place() }
@@ -258,7 +258,7 @@ impl<P: Platform> Pool<P> {
     pub unsafe fn explain_faults_in_place(&self) -> Result<(), VerifierError> {
         let pool = core::ptr::from_ref(self).cast();
         if !watched::enter(Watched { pool, tell: tell::<P>, range: self.range() }) {
-            return Err(VerifierError::Os(libc::ENOSPC));
+            return Err(VerifierError::TooManyPools);
         }
         let mut error = None;
         FORMER.get_or_init(|| {

@@ -57,8 +57,10 @@ impl RuleId {
 pub enum VerifierError {
     /// The memory is smaller than [`VerifierOptions::bytes`], or not aligned to 4096.
     Memory,
-    /// The operating system did not give the memory; its error number.
+    /// The operating system did not give the memory, or did not take the handler of faults; its error number.
     Os(i32),
+    /// Faults of eight pools are explained already.
+    TooManyPools,
     /// There are 32 rules already.
     TooManyRules,
     /// The rule does nothing: it has neither a check nor low resources.
@@ -78,8 +80,9 @@ impl fmt::Display for VerifierError {
         f.write_str(match self {
             VerifierError::Memory => "the verifier's memory is too small or not aligned to 4096 bytes",
             VerifierError::Os(code) => {
-                return write!(f, "the operating system refused the verifier's memory (error {code})");
+                return write!(f, "the operating system refused what the verifier needs (error {code})");
             }
+            VerifierError::TooManyPools => "faults of eight pools are explained already",
             VerifierError::TooManyRules => "the verifier has 32 rules already; remove one first",
             VerifierError::EmptyRule => "the rule does nothing: add a check or low resources to it",
             VerifierError::UnknownAdapter => "the rule's adapter is unknown or removed",

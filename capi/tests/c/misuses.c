@@ -38,6 +38,12 @@ static void misuse_once(PVOID extension)
     if (is("low-resources") && StorPortAllocatePool(extension, 40, TAG, &out) != STOR_STATUS_INSUFFICIENT_RESOURCES)
         abort();
     if (out != NULL) abort();
+    if (is("executive-overrun")) {
+        block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 40, TAG);
+        block[41] = 'X';
+        ExFreePool(block);
+        return;
+    }
     block = get(extension, 40);
     if (block == NULL) abort();
     bytes = block;

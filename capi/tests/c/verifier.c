@@ -444,7 +444,8 @@ static void eight_pools(void)
             pools[n] = sp_pool_create(1 << 20);
         for (n = 0; n < 8; n++)
             CHECK(sp_explain_faults(pools[n]) && sp_explain_faults(pools[n]));
-        CHECK(!sp_explain_faults(pools[8]) && strlen(sp_last_error()) > 0 && !sp_explain_faults(NULL));
+        CHECK(!sp_explain_faults(pools[8]) && strstr(sp_last_error(), "faults of eight pools") == sp_last_error());
+        CHECK(!sp_explain_faults(NULL) && strcmp(sp_last_error(), "the pool is NULL") == 0);
         sp_pool_destroy(pools[round]);
         CHECK(sp_explain_faults(pools[8]));
         for (n = 0; n < 9; n++)
