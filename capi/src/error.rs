@@ -55,12 +55,11 @@ pub(crate) enum Why {
     NoVerifier,
     /// The extension of a rule is another pool's adapter.
     OtherPool,
-    /// The text of `sp_rule.tags`.
-    Tags,
     /// The value of `sp_rule.special`.
     Special(u8),
     /// The text of `sp_verify`.
     RulesText,
+    Pattern,
 }
 
 impl fmt::Display for Why {
@@ -111,12 +110,12 @@ impl fmt::Display for Why {
             Why::Verifier(error) => return write!(f, "{error}"),
             Why::NoVerifier => "the pool has no verifier: sp_verifier_attach gives it one",
             Why::OtherPool => "the rule's extension is an adapter of another pool",
-            Why::Tags => "the rule's tags are no pattern of one to eight printable characters",
             Why::Special(given) => {
                 return write!(f, "the rule's special is {given}; it must be 0, 1 (after) or 2 (before)");
             }
             Why::RulesText => "the rules are no UTF-8 text",
             Why::NoSuchName => "no live adapter has this name",
+            Why::Pattern => "1 to 16 printable characters are wanted for tags, such as Ahci or Ah*",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })
     }

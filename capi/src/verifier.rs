@@ -51,7 +51,7 @@ pub struct sp_rule {
     pub size: usize,
     /// For this adapter alone, by its extension; NULL: for all.
     pub extension: *mut c_void,
-    /// For these tags alone: one to eight printable characters, `*` for any or none, `?` for one. NULL: for all.
+    /// For these tags alone: 1 to 16 printable characters, `*` for any or none, `?` for one. NULL: for all.
     pub tags: *const c_char,
     /// Special pool: pages of its own and a guard page for each block. `canary`, `track` and `quarantine` come with it.
     pub special: sp_special,
@@ -156,7 +156,7 @@ impl sp_rule {
             // SAFETY: the caller's promise.
             let tags = unsafe { CStr::from_ptr(self.tags) };
             let pattern = tags.to_str().ok().and_then(|tags| TagPattern::new(tags).ok());
-            rule = rule.tags(pattern.ok_or(Why::Tags)?);
+            rule = rule.tags(pattern.ok_or(Why::Pattern)?);
         }
         rule = match self.special {
             SP_SPECIAL_NONE => rule,

@@ -141,6 +141,8 @@ pub struct sp_violation {
     pub allocated: sp_call_stack,
     /// Where it was freed.
     pub freed: sp_call_stack,
+    /// Where the call was made, or the fault came, if the block is tracked.
+    pub called: sp_call_stack,
 }
 
 /// Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end
@@ -246,6 +248,7 @@ impl sp_violation {
             guarded: 0,
             allocated: untracked(),
             freed: untracked(),
+            called: untracked(),
         }
     }
 }
@@ -344,6 +347,7 @@ pub(crate) unsafe fn tell(
         guarded: found.guarded.into(),
         allocated: stack(&found.allocated),
         freed: stack(&found.freed),
+        called: stack(&found.called),
         ..sp_violation::new(kind(found.kind), found.irql.level())
     };
     if let Some(evidence) = found.evidence {

@@ -227,9 +227,11 @@ impl<P: Platform> Pool<P> {
     /// From now on, a fault at a guarded block of this pool is told to its violation hook, in the fault's handler, before
     /// the process does what it would have done without (as a rule, it ends). Faults elsewhere are not touched. PASSIVE.
     ///
-    /// The hook must be fit for a signal handler: it may write and end the process, it must not allocate or lock. For up to
-    /// eight pools at once. This one lives for ever, in a static or leaked; for others there is
-    /// [`explain_faults_in_place`](Self::explain_faults_in_place).
+    /// The hook runs in a signal handler, of a process that is about to end: it should write one line, or the
+    /// [report](crate::Violation::report), which resolves names and so may wait for ever if the fault came in the middle of
+    /// the program's allocator. The handler runs on the thread's own stack. So a thread that overflows its stack ends
+    /// the process without the standard library's message. For up to eight pools at once. This one lives for ever, in a
+    /// static or leaked; for others there is [`explain_faults_in_place`](Self::explain_faults_in_place).
     ///
     /// # Errors
     /// [`VerifierError`]: `Os`, the system refused the handler; `TooManyPools`.
@@ -268,7 +270,7 @@ impl<P: Platform> Pool<P> {
                     let mut former = core::mem::zeroed::<libc::sigaction>();
                     let mut action = core::mem::zeroed::<libc::sigaction>();
                     action.sa_sigaction = on_fault as *const () as usize;
-                    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+                    action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
                     if libc::sigaction(signal, &action, &mut former) != 0 {
                         error = std::io::Error::last_os_error().raw_os_error();
                     }
@@ -280,10 +282,14 @@ impl<P: Platform> Pool<P> {
     }
 }
 
-fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
+fn tell<P: Platform>(pool: *const (), address: u64, instruction: Option<u64>) -> bool {
     // SAFETY: who entered it promised that it is there as long as its range is used.
     let pool = unsafe { &*pool.cast::<Pool<P>>() };
-    let Some(violation) = pool.explain_fault(address) else { return false };
+    let Some(mut violation) = pool.explain_fault(address) else { return false };
+    if let Some(instruction) = instruction {
+        // What lies above it is the handler.
+        violation.called = violation.called.below(instruction);
+    }
     pool.meta.report(&violation);
     true
 }
@@ -291,7 +297,7 @@ fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel's, for this signal.
     let address = unsafe { (*info).si_addr() }.addr() as u64;
-    let _ = watched::tell(address);
+    let _ = watched::tell(address, instruction_of(context));
     let former = FORMER.get().map(|former| &former[usize::from(signal == libc::SIGBUS)].0);
     // SAFETY: the former action is one that the process had; a default one is restored, and the access faults again.
     unsafe {
@@ -310,5 +316,19 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
                 libc::signal(signal, libc::SIG_DFL);
             }
         }
+    }
+}
+
+/// The instruction that was interrupted.
+fn instruction_of(context: *mut libc::c_void) -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel's, of the signal that is being handled.
+    return Some(
+        unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as u64
+    );
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = context;
+        None
     }
 }

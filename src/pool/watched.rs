@@ -11,8 +11,9 @@
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, fence};
 
-/// Tells the pool's hook of a fault, if the pool can explain it: whether it could.
-pub(crate) type Tell = fn(*const (), u64) -> bool;
+/// Tells a pool's hook of a fault, if the pool can explain it: whether it could. The pool, the address, and the instruction
+/// that it came from, if that is known.
+pub(crate) type Tell = fn(*const (), u64, Option<u64>) -> bool;
 
 /// A pool whose faults are told, and where its range lies.
 #[derive(Clone, Copy)]
@@ -112,9 +113,10 @@ pub(crate) fn leave(pool: *const ()) {
 }
 
 /// Asks the pool whose range has the address: whether it could explain the fault. Fit for a signal handler.
-pub(crate) fn tell(address: u64) -> bool {
+pub(crate) fn tell(address: u64, instruction: Option<u64>) -> bool {
     PLACES.iter().filter_map(Place::read).any(|watched| {
-        address.wrapping_sub(watched.range.0) < watched.range.1 && (watched.tell)(watched.pool, address)
+        address.wrapping_sub(watched.range.0) < watched.range.1
+            && (watched.tell)(watched.pool, address, instruction)
     })
 }
 
@@ -127,19 +129,19 @@ mod tests {
         // Far from any pool of another test's.
         let watched = |n: usize| Watched {
             pool: core::ptr::without_provenance(n * 8),
-            tell: |pool, address| pool.addr() as u64 * 100 == address,
+            tell: |pool, address, _| pool.addr() as u64 * 100 == address,
             range: (n as u64 * 800, 800),
         };
         for round in 0..3 {
             let entered: std::vec::Vec<usize> = (1..=20).filter(|&n| enter(watched(n))).collect();
             assert!((1..=8).contains(&entered.len()), "{round}");
             for n in 1..=20 {
-                assert_eq!(tell(n as u64 * 800), entered.contains(&n), "{round} {n}");
-                assert!(!tell(n as u64 * 800 + 1), "{round} {n}");
+                assert_eq!(tell(n as u64 * 800, None), entered.contains(&n), "{round} {n}");
+                assert!(!tell(n as u64 * 800 + 1, None), "{round} {n}");
                 assert_eq!(enter(watched(n)), entered.contains(&n), "once is enough");
             }
             entered.iter().for_each(|&n| leave(watched(n).pool));
-            assert!((1..=20).all(|n| !tell(n * 800)));
+            assert!((1..=20).all(|n| !tell(n * 800, None)));
         }
     }
 }

@@ -4,7 +4,8 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::contract::adapter::AdapterId;
-use crate::contract::verify::rule::{Guard, Rule, TagPattern};
+use crate::contract::pattern::TagPattern;
+use crate::contract::verify::rule::{Guard, Rule};
 
 /// Bytes of a word that an error keeps.
 const KEPT: usize = 40;
@@ -82,7 +83,7 @@ impl fmt::Display for RuleError {
             Fault::Number { least, most: u64::MAX } => write!(f, "wants a number from {least} on"),
             Fault::Number { least, most } => write!(f, "wants a number from {least} to {most}"),
             Fault::Adapter => f.write_str("wants 'any' or an adapter's number"),
-            Fault::Tags => f.write_str("wants one to eight printable characters, * and ? among them"),
+            Fault::Tags => f.write_str("wants 1 to 16 printable characters, * and ? among them"),
             Fault::Special => f.write_str("wants 'after' or 'before'"),
             Fault::Idle => f.write_str("does nothing without probability=, every=, only= or once-per-stack"),
             Fault::Nothing => Ok(()),
@@ -271,9 +272,9 @@ mod tests {
             ("track=1", "track=1", "takes no value"),
             ("once-per-stack=", "once-per-stack=", "takes no value"),
             ("special=behind", "special=behind", "wants 'after' or 'before'"),
-            ("tags= track", "tags=", "wants one to eight printable characters, * and ? among them"),
-            ("tags track", "tags", "wants one to eight"),
-            ("tags=123456789 track", "tags=123456789", "wants one to eight"),
+            ("tags= track", "tags=", "wants 1 to 16 printable characters, * and ? among them"),
+            ("tags track", "tags", "wants 1 to 16"),
+            ("tags=12345678901234567 track", "tags=12345678901234567", "wants 1 to 16"),
             ("adapter=disk0 track", "adapter=disk0", "wants 'any' or an adapter's number"),
             ("adapter=0 track", "adapter=0", "wants 'any'"),
             ("adapter=262144 track", "adapter=262144", "wants 'any'"),
