@@ -46,6 +46,7 @@ pub use contract::verify::{
     options::VerifierOptions,
     rule::{Guard, LowResources, Rule},
     stack::{CallStack, StackKind},
+    text::RuleError,
 };
 pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]

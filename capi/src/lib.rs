@@ -17,8 +17,10 @@
 //! | `kind` | `sp_pool`: a pool on one of three platforms | `host`, `hearer` |
 //! | `registry` | extensions, and whose they are | `types`, `error`, `kind` |
 //! | `system` | which pool is the system's | `memory`, `kind` |
+//! | `versioned` | structures of today's header or an older one's | `error` |
 //! | `violation` | functions: misuse, told to C | `types`, `text`, `kind`, `registry` |
-//! | `options` | `sp_options`, and the pool they ask for | `types`, `error`, `host`, `kind` |
+//! | `options` | `sp_options`, and the pool they ask for | `types`, `error`, `host`, `kind`, `versioned` |
+//! | `verifier` | functions: rules, sweeps, faults | `types`, `error`, `kind`, `registry`, `versioned`, `violation` |
 //! | `handle` | functions: a pool's making and end | all above |
 //! | `upkeep` | functions: sums, range, trim | `types`, `error`, `kind`, `registry` |
 //! | `adapter` | functions: adapters, by their extensions | `types`, `text`, `error`, `kind`, `registry` |
@@ -63,5 +65,7 @@ mod system;
 mod text;
 mod types;
 mod upkeep;
+mod verifier;
+mod versioned;
 mod violation;
 mod watch;

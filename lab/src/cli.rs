@@ -41,7 +41,8 @@ pub(crate) enum Command {
     Contract,
     /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
     /// removal) and shows the tag table as PoolMon would. With FILE: replays a trace's calls on each
-    /// allocator instead, and compares their times.
+    /// allocator instead, and compares their times. The variable STORPORT_POOL_VERIFY has rules of the pool's
+    /// verifier, for example "tags=ReqT track canary"; without low resources, which no replay is made for.
     #[command(after_help = EXIT)]
     Replay(Replay),
     /// Watches a pool of another process, live, as PoolMon does. The process opts in

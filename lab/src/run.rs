@@ -1,9 +1,10 @@
 //! A run from end to end: what is asked for, shown as it comes, written at the end.
 
+use std::env::VarError;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use storport_pool::{Pool, PoolOptions};
+use storport_pool::{Pool, PoolOptions, Rule};
 
 use crate::cli::{Cli, Command, Growth, Latency, Replay, Soak};
 use crate::peers::Peers;
@@ -19,6 +20,9 @@ use crate::{contract, inspect, measure, phases, tags, watch};
 const REPLAY_BYTES: u64 = 1 << 30;
 /// The replay command's scenarios: the I/O of the disk whose life the phases tell.
 const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
+
+/// The variable that has rules of the replay's verifier.
+const VERIFY: &str = "STORPORT_POOL_VERIFY";
 
 /// Why a run ends other than well.
 pub(crate) enum Stop {
@@ -113,6 +117,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
     let plan = Plan::new(cli);
+    let rules = if plan.phases { rules()? } else { String::new() };
     let effort = cli.effort();
     let mut report = Report { schema: SCHEMA, machine: machine(effort)?, ..Report::default() };
     if let Some(Command::Growth(Growth { counts: Some(file) })) = &cli.command {
@@ -137,7 +142,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::latency(&report);
     }
     if let Some((pool, recorder)) = stage {
-        replay(&mut report, &pool, recorder, effort, watched)?;
+        replay(&mut report, &pool, recorder, effort, watched, &rules)?;
         terminal::replay(&report);
     }
     files.write(&report).map_err(Stop::Usage)?;
@@ -173,6 +178,33 @@ fn measure(
     Ok(())
 }
 
+/// What the replay's verifier watches, as the environment says; empty: nothing.
+fn rules() -> Result<String, Stop> {
+    let wrong = |why: &dyn std::fmt::Display| Stop::Usage(format!("{VERIFY}: {why}"));
+    let rules = match std::env::var(VERIFY) {
+        Ok(rules) => rules,
+        Err(VarError::NotPresent) => String::new(),
+        Err(error) => return Err(wrong(&error)),
+    };
+    for rule in Rule::list(&rules) {
+        let _ = rule.map_err(|error| wrong(&error))?;
+    }
+    Ok(rules)
+}
+
+/// Has the replay's pool verified. Then its times are those of a verified pool.
+#[cfg(target_os = "linux")]
+fn verify(pool: &Pool, rules: &str) -> Result<(), Stop> {
+    pool.on_violation(|violation| eprint!("{}", violation.report()));
+    let verified = pool.verify(rules).map(drop);
+    verified.map_err(|error| Stop::Usage(format!("{VERIFY}: {error}")))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn verify(_: &Pool, _: &str) -> Result<(), Stop> {
+    Err(Stop::Usage(format!("{VERIFY}: verifying needs Linux here")))
+}
+
 /// The replay's pool, and who records its calls. The file is tried before the long work.
 fn stage(record: Option<&Path>) -> Result<(Pool, Option<Recorder>), Stop> {
     let pool =
@@ -187,7 +219,11 @@ fn replay(
     recorder: Option<Recorder>,
     effort: Effort,
     watched: bool,
+    rules: &str,
 ) -> Result<(), Stop> {
+    if !rules.trim().is_empty() {
+        verify(pool, rules)?;
+    }
     let before = pool.snapshot();
     let phases =
         |progress: &mut dyn FnMut(usize, usize, &str)| phases::run(pool, recorder.as_ref(), effort, progress);
@@ -195,6 +231,17 @@ fn replay(
         if watched { watch::while_published(pool, || phases(progress))? } else { phases(progress) }
     })?;
     report.tags = tags::table(&before, &pool.snapshot());
+    if let Some(verifier) = pool.attached() {
+        verifier.sweep();
+        let (done, found) = (verifier.stats(), pool.snapshot().violations);
+        report.notes.push(format!(
+            "The replay's pool was verified ({}): {} blocks, {} of them guarded; {found} violations. Its times are those \
+             of a verified pool.",
+            rules.trim(),
+            done.verified,
+            done.guarded,
+        ));
+    }
     if let Some(recorder) = recorder {
         report.notes.push(recorder.finish().map_err(Stop::Usage)?);
     }

@@ -39,3 +39,5 @@ pub(crate) mod usage;
 pub(crate) mod verifier;
 #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
 pub mod watch;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub(crate) mod watched;
