@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-FLOORS = ["sync", "contract", "layout", "verify", "percpu", "stock", "owners", "routines", "pool"]
+FLOORS = ["sync", "contract", "trace", "layout", "verify", "percpu", "stock", "owners", "routines", "pool"]
 LINES = 500
 # Stands for any path into the atomics of core, std or loom.
 ATOMICS = ["atomics"]

@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg storport_pool_steps" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/steps"
 export STORPORT_POOL_STEPS="${STORPORT_POOL_STEPS:-300000000}"
-cargo test -p storport-pool --test machine --test bound --test growth --test overtakings --test reclaimed --test half_removal -- --nocapture
+cargo test -p storport-pool --test machine --test bound --test growth --test overtakings --test reclaimed --test half_removal --test trace_ring -- --nocapture
 cargo test -p storport-pool --features checked --test machine --test bound -- --nocapture masked

@@ -30,24 +30,29 @@ mod pool;
 mod routines;
 mod stock;
 mod sync;
+mod trace;
 mod verify;
 
 pub use contract::adapter::AdapterId;
-pub use contract::block::BlockInfo;
-#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
-pub use contract::fault::ImageFault;
+pub use contract::block::{BlockDetail, BlockInfo, BlockState};
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
+pub use contract::pattern::TagPattern;
 pub use contract::status::Status;
 pub use contract::tag::{PoolTag, TagError};
 pub use contract::verify::{
     evidence::Evidence,
     host::{Access, VerifierHost},
     options::VerifierOptions,
-    rule::{Guard, LowResources, Rule, TagPattern},
+    rule::{Guard, LowResources, Rule},
     stack::{CallStack, StackKind},
 };
 pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub use contract::{
+    fault::ImageFault,
+    finding::{CheckReport, Finding, NoMemory, Places, Subject},
+};
 pub use layout::config::{Config, CreateError};
 pub use owners::adapters::{AdapterError, AdapterName};
 #[cfg(storport_pool_stretch)]
@@ -77,6 +82,7 @@ pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
     Image,
+    dump::{Dump, DumpExtent},
     error::{ImageError, OtherGeometry},
 };
 #[cfg(feature = "alloc")]
@@ -100,11 +106,28 @@ pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, Ver
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use trace::file::{
+    TraceCounts,
+    header::{TraceError, TraceHeader},
+    read::{TornTrace, TraceEnding, TraceReader},
+    thread::TraceThread,
+    write::TraceWriter,
+};
+pub use trace::{
+    event::{TraceEvent, TraceItem, TraceKind},
+    ring::{TraceDrain, TraceRing, TraceRingError},
+};
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The page on traces, compiled.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../docs/DEBUGGING.md")]
+struct Debugging;
 
 /// The kernel in the page for those who port, compiled.
 #[cfg(all(doctest, feature = "std", target_arch = "x86_64"))]

@@ -9,7 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pool::{AdapterError, CreateError, ImageError, OtherGeometry, TagError, VerifierError};
+use pool::{AdapterError, CreateError, ImageError, OtherGeometry, VerifierError};
 
 use crate::text::Text;
 
@@ -51,8 +51,8 @@ pub(crate) enum Why {
     Image(ImageError),
     OtherGeometry(OtherGeometry),
     NoSuchName,
+    Pattern,
     NullCallback,
-    Pattern(TagError),
     Verifier(VerifierError),
     /// Runs with findings, and all runs.
     Findings(u64, u64),
@@ -106,13 +106,13 @@ impl fmt::Display for Why {
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),
             Why::NullCallback => "the callback is NULL",
-            Why::Pattern(error) => return write!(f, "the pattern of tags: {error}"),
             Why::Verifier(error) => return write!(f, "{error}"),
             Why::Findings(found, runs) => {
                 return write!(f, "{found} of {runs} runs have findings");
             }
             Why::LeftOut(n) => return write!(f, "{n} values of n were not tried"),
             Why::NoSuchName => "no live adapter has this name",
+            Why::Pattern => "1 to 16 printable characters are wanted for tags, such as Ahci or Ah*",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
         })
     }

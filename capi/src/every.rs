@@ -137,7 +137,7 @@ unsafe fn read(options: *const sp_fail_options, rule: Rule) -> Result<FailEach, 
     } else {
         // SAFETY: the caller's promise. What is no text has a character that no pattern has.
         let text = unsafe { CStr::from_ptr(options.tags) }.to_str().unwrap_or("\u{FFFD}");
-        TagPattern::new(text).map_err(Why::Pattern)?
+        TagPattern::new(text).map_err(|_| Why::Pattern)?
     };
     let mut each = FailEach::new(rule.tags(tags)).step(options.step).seed(options.seed);
     if options.most != 0 {

@@ -30,6 +30,7 @@
 //! | `every` | functions: each allocation refused once | `types`, `error`, `kind`, `registry`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
 //! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
+//! | `inspect` | functions: where blocks are, and whether all is well | `types`, `text`, `error`, `kind`, `registry`, `adapter` |
 //! | `irql` | functions: the caller's IRQL | `system` |
 //!
 //! The driver kit's names are none of Rust's: the header has them as inline functions, and `c/kit/` as objects of
@@ -48,6 +49,7 @@ mod handle;
 mod hearer;
 mod host;
 mod image;
+mod inspect;
 mod irql;
 mod kind;
 mod memory;

@@ -54,6 +54,11 @@ fn one_block() {
 }
 
 #[test]
+fn pages_tags_and_the_check() {
+    both_ways("inspect");
+}
+
+#[test]
 fn hosts_with_functions_of_their_own() {
     both_ways("host");
 }

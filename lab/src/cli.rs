@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, Parser, Subcommand, ValueEnum};
 
+use crate::inspect::Inspect;
 use crate::peers::Peers;
 use crate::scenarios::{self, Effort};
 use crate::worker::Args;
@@ -14,6 +15,9 @@ pub(crate) const FOLDER: &str = "target/storport-pool";
 
 const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; \
                     2, bad arguments or a file that cannot be read or written; 3, a measurement failed.";
+
+const INSPECT_EXIT: &str = "Exit status: 0, all well, or not asked; 1, --check found something wrong; \
+                            2, bad arguments, or a file that cannot be read or has no pool's metadata.";
 
 /// Shows what storport-pool does and what it costs: the Storport pool contract checked live,
 /// Storport workloads replayed, and the latency of free and allocate beside other allocators.
@@ -34,9 +38,10 @@ pub(crate) enum Command {
     #[command(after_help = EXIT)]
     Contract,
     /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
-    /// removal) and shows the tag table as PoolMon would.
+    /// removal) and shows the tag table as PoolMon would. With FILE: replays a trace's calls on each
+    /// allocator instead, and compares their times.
     #[command(after_help = EXIT)]
-    Replay,
+    Replay(Replay),
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     #[command(after_help = EXIT)]
     Latency(Latency),
@@ -54,6 +59,10 @@ pub(crate) enum Command {
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
     #[command(after_help = EXIT, args = hidden(&["json", "html", "peers", "quick"]))]
     Soak(Soak),
+    /// Looks at a pool's metadata in a file: the totals by tag, the blocks around an address, the blocks of a tag, and
+    /// whether all is well. Changes nothing.
+    #[command(after_help = INSPECT_EXIT, args = hidden(&["html", "peers", "quick"]))]
+    Inspect(Inspect),
     /// One allocator's process in one scenario; the program starts it.
     #[command(hide = true)]
     Worker(Args),
@@ -77,6 +86,16 @@ pub(crate) struct Chart {
     /// Where the picture goes.
     #[arg(value_name = "OUT.SVG")]
     pub(crate) svg: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// A trace, as a host records it, or --record does.
+    #[arg(value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Records the built-in replay's calls to the pool in this file, and measures no scenarios.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trace", "peers"])]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -180,6 +199,18 @@ impl Cli {
         Ok(())
     }
 
+    /// For a command that writes JSON alone.
+    ///
+    /// # Errors
+    /// `why`, when more is asked for.
+    pub(crate) fn json_only(&self, why: &str) -> Result<(), String> {
+        let Output { json: _, html, peers, quick } = &self.output;
+        if html.is_some() || peers.is_some() || *quick {
+            return Err(format!("{why}: --html, --peers and --quick have no use"));
+        }
+        Ok(())
+    }
+
     /// Where the page of a command goes that measures nothing, if anywhere.
     ///
     /// # Errors
@@ -200,10 +231,16 @@ impl Cli {
         let name = match self.command {
             None => "results",
             Some(Command::Contract) => "contract",
-            Some(Command::Replay) => "replay",
+            Some(Command::Replay(_)) => "replay",
             Some(Command::Latency(_)) => "latency",
             Some(Command::Growth(_)) => "growth",
-            Some(Command::Compare(_) | Command::Chart(_) | Command::Soak(_) | Command::Worker(_)) => "none",
+            Some(
+                Command::Compare(_)
+                | Command::Chart(_)
+                | Command::Soak(_)
+                | Command::Inspect(_)
+                | Command::Worker(_),
+            ) => "none",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

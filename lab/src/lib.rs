@@ -5,6 +5,7 @@
 pub mod bulk;
 mod cli;
 mod contract;
+mod inspect;
 mod latency;
 mod machine;
 mod measure;
@@ -23,6 +24,7 @@ pub mod subjects;
 mod tags;
 pub mod textbook;
 mod timer;
+mod traces;
 pub mod worker;
 mod workloads;
 
@@ -36,7 +38,7 @@ use crate::run::Stop;
 pub fn main() -> ExitCode {
     match run::run(&cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Stop::Contract) => ExitCode::from(1),
+        Err(Stop::Contract | Stop::Faults) => ExitCode::from(1),
         Err(Stop::Broken(message)) => fail(&message, 1),
         Err(Stop::Usage(message)) => fail(&message, 2),
         Err(Stop::Measurement(message)) => fail(&message, 3),

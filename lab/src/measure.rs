@@ -1,5 +1,7 @@
 //! All scenarios, for all allocators, in turns.
 
+use std::path::Path;
+
 use crate::bulk::{self, Row};
 use crate::latency::Collected;
 use crate::meter;
@@ -51,7 +53,7 @@ fn textbook<const TAGGED: bool>(work: Work) -> Result<(), String> {
     work.run(&Textbook::<TAGGED>::new(range))
 }
 
-/// Runs the scenarios: for each, a process an allocator, which take turns.
+/// Runs the scenarios: for each, a process an allocator, which take turns. `trace`: the one that is replayed.
 ///
 /// # Errors
 /// A sentence, when a worker cannot be started, or the pool cannot do a scenario.
@@ -59,6 +61,7 @@ pub(crate) fn run(
     scenarios: &[&About],
     allocators: &[Allocator],
     effort: Effort,
+    trace: Option<&Path>,
     progress: &mut Progress<'_>,
 ) -> Result<Outcome, String> {
     let cpus = Cpus::detect();
@@ -92,7 +95,8 @@ pub(crate) fn run(
     let mut found = Vec::new();
     for (place, about) in scenarios.iter().enumerate() {
         progress(place * turns, steps, about.name);
-        let start = |program: &Program, name: &str| Worker::start(program, name, about.name, effort, clock);
+        let start =
+            |program: &Program, name: &str| Worker::start(program, name, about.name, effort, trace, clock);
         let mut bulk = Vec::new();
         for (row, program) in bulk_rows(about, allocators) {
             bulk.push((timed(row, about), start(program, &row.name())?));

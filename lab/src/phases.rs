@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use storport_pool::{AdapterId, Pool, PoolTag, tag};
+use storport_pool::{AdapterId, Pool, PoolTag, TraceKind, tag};
 
 use crate::measure::Progress;
 use crate::meter::{Meter, Mode, Series};
@@ -11,6 +11,7 @@ use crate::results::{Leak, Phase};
 use crate::scenarios::{Effort, replay};
 use crate::subjects::{Mimalloc, PoolSubject, Subject, System, alloc_touched};
 use crate::timer::Clock;
+use crate::traces::record::{Recorded, Recorder};
 use crate::workloads::{SEED, adapter_sets, flat_mix};
 
 /// One phase's blocks, all allocated, then all freed. Times are per block.
@@ -44,9 +45,10 @@ fn loads() -> Vec<Load> {
 }
 
 /// Runs the phases on `pool`, the system's allocator and mimalloc, then leaves blocks behind on
-/// purpose. What `pool` served stays in its tags.
+/// purpose. What `pool` served stays in its tags; a recorder hears of each call.
 pub(crate) fn run(
     pool: &Pool,
+    recorder: Option<&Recorder>,
     effort: Effort,
     progress: &mut Progress<'_>,
 ) -> Result<(Vec<Phase>, Vec<Leak>), String> {
@@ -57,16 +59,21 @@ pub(crate) fn run(
         Effort::Full => (50, Duration::from_millis(300)),
     };
     let steps = loads.len() + 2;
-    let adapters = Adapters { pool };
+    // A recording has the same calls, and fewer of them: millions in a row say nothing new.
+    let length = if recorder.is_some() { length / 10 } else { length };
+    let adapters = Adapters { pool, recorder };
     let mut phases = Vec::new();
     for (done, load) in loads.iter().enumerate() {
         progress(done, steps, &load.name);
         let adapter = adapters.named(load.adapter)?;
         let subject = PoolSubject { pool, adapter, tag: load.tag };
         // An event's block is kept for minutes: while the others come and go.
-        let event = PoolSubject { pool, adapter, tag: KEPT };
+        let event = Recorded { subject: PoolSubject { pool, adapter, tag: KEPT }, recorder };
         let event = load.name.starts_with('C').then(|| (alloc_touched(&event, 164), event));
-        phases.push(load.measure(&subject, rounds, &clock));
+        phases.push(match recorder {
+            Some(_) => load.measure(&Recorded { subject, recorder }, rounds, &clock),
+            None => load.measure(&subject, rounds, &clock),
+        });
         phases.push(load.measure(&System, rounds, &clock));
         phases.push(load.measure(&Mimalloc, rounds, &clock));
         if let Some((block, event)) = event {
@@ -77,7 +84,14 @@ pub(crate) fn run(
     progress(steps - 2, steps, "B storport replay");
     let adapter = adapters.named("vioblk0")?;
     let subject = |tag| PoolSubject { pool, adapter, tag };
-    replay(&subject(tag!("ReqT")), &subject(tag!("SrbX")), length);
+    let (table, srbs) = (subject(tag!("ReqT")), subject(tag!("SrbX")));
+    match recorder {
+        Some(_) => {
+            let [table, srbs] = [table, srbs].map(|subject| Recorded { subject, recorder });
+            replay(&table, &srbs, length);
+        }
+        None => replay(&table, &srbs, length),
+    }
     progress(steps - 1, steps, "E leaking adapter");
     let leaks = adapters.leak()?;
     progress(steps, steps, "done");
@@ -121,6 +135,7 @@ impl Load {
 /// The replay's adapters, added when they are first needed.
 struct Adapters<'a> {
     pool: &'a Pool,
+    recorder: Option<&'a Recorder>,
 }
 
 impl Adapters<'_> {
@@ -128,7 +143,18 @@ impl Adapters<'_> {
         let known = self.pool.adapters().into_iter().find(|(_, known)| known.as_str() == name);
         match known {
             Some((id, _)) => Ok(id),
-            None => self.pool.add_adapter(name).map_err(|error| format!("adapter {name}: {error}")),
+            None => {
+                let added =
+                    self.pool.add_adapter(name).map_err(|error| format!("adapter {name}: {error}"))?;
+                self.record(TraceKind::AddAdapter, added);
+                Ok(added)
+            }
+        }
+    }
+
+    fn record(&self, kind: TraceKind, adapter: AdapterId) {
+        if let Some(recorder) = self.recorder {
+            recorder.adapter(kind, adapter);
         }
     }
 
@@ -138,6 +164,7 @@ impl Adapters<'_> {
         let adapter = self.named(NAME)?;
         for (tag, bytes, count) in [(tag!("LkRq"), 80, 12), (tag!("LkSm"), 4096, 3)] {
             let subject = PoolSubject { pool: self.pool, adapter, tag };
+            let subject = Recorded { subject, recorder: self.recorder };
             let blocks: Vec<_> = (0..2 * count).map(|_| alloc_touched(&subject, bytes)).collect();
             // Every second one is remembered.
             for block in blocks.into_iter().step_by(2) {
@@ -147,6 +174,7 @@ impl Adapters<'_> {
         }
         let removal =
             self.pool.remove_adapter(adapter).map_err(|status| format!("removing {NAME}: {status:?}"))?;
+        self.record(TraceKind::RemoveAdapter, adapter);
         let row = |row: &storport_pool::Outstanding| Leak {
             adapter: NAME.to_owned(),
             tag: row.tag.to_string(),
@@ -164,7 +192,7 @@ mod tests {
     #[test]
     fn a_leaking_adapter_is_told_by_tag() {
         let pool = Pool::new(16 << 20).unwrap();
-        let leaks = Adapters { pool: &pool }.leak().unwrap();
+        let leaks = Adapters { pool: &pool, recorder: None }.leak().unwrap();
         let rows: Vec<_> = leaks.iter().map(|row| (row.tag.as_str(), row.blocks, row.bytes)).collect();
         assert!(rows.contains(&("LkRq", 12, 960)) && rows.contains(&("LkSm", 3, 12288)), "{rows:?}");
         assert_eq!(rows.len(), 2);

@@ -1,15 +1,19 @@
 //! A run from end to end: what is asked for, shown as it comes, written at the end.
 
+use std::path::Path;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions};
 
-use crate::cli::{Cli, Command, Growth, Latency, Soak};
+use crate::cli::{Cli, Command, Growth, Latency, Replay, Soak};
 use crate::peers::Peers;
 use crate::report::files::{self, Files};
 use crate::report::terminal;
 use crate::results::{Machine, Report, SCHEMA};
 use crate::scenarios::{self, About, Effort};
-use crate::{contract, measure, phases, tags};
+use crate::traces::plan;
+use crate::traces::record::Recorder;
+use crate::{contract, inspect, measure, phases, tags};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
@@ -20,6 +24,8 @@ const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
 pub(crate) enum Stop {
     /// A row of the contract went wrong. It was shown.
     Contract,
+    /// Metadata is wrong. It was shown.
+    Faults,
     /// The soak found the pool at fault.
     Broken(String),
     /// The arguments cannot be followed.
@@ -42,7 +48,13 @@ impl Plan {
             |wanted: &dyn Fn(&About) -> bool| scenarios::ALL.iter().filter(|about| wanted(about)).collect();
         match &cli.command {
             None => Plan { contract: true, scenarios: chosen(&|_| true), phases: true },
-            Some(Command::Replay) => Plan {
+            Some(Command::Replay(Replay { trace: Some(_), .. })) => {
+                Plan { contract: false, scenarios: vec![&scenarios::TRACE], phases: false }
+            }
+            Some(Command::Replay(Replay { record: Some(_), .. })) => {
+                Plan { contract: false, scenarios: Vec::new(), phases: true }
+            }
+            Some(Command::Replay(_)) => Plan {
                 contract: false,
                 scenarios: chosen(&|about| REPLAYED.contains(&about.name)),
                 phases: true,
@@ -62,6 +74,7 @@ impl Plan {
                 | Command::Compare(_)
                 | Command::Chart(_)
                 | Command::Soak(_)
+                | Command::Inspect(_)
                 | Command::Worker(_),
             ) => Plan { contract: true, scenarios: Vec::new(), phases: false },
         }
@@ -76,6 +89,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     if let Some(Command::Soak(options)) = &cli.command {
         cli.takes_no_output("the soak writes no files and has its own length").map_err(Stop::Usage)?;
         return soak(options);
+    }
+    if let Some(Command::Inspect(asked)) = &cli.command {
+        cli.json_only("a look at a file measures nothing").map_err(Stop::Usage)?;
+        let good = inspect::run(asked).map_err(Stop::Usage)?;
+        return if good { Ok(()) } else { Err(Stop::Faults) };
     }
     if let Some(Command::Worker(args)) = &cli.command {
         return measure::work(args.clone()).map_err(Stop::Measurement);
@@ -96,6 +114,14 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
     if let Some(Command::Growth(Growth { counts: Some(file) })) = &cli.command {
         report.cpus = files::counts(file).map_err(Stop::Usage)?;
     }
+    let (trace, record) = match &cli.command {
+        Some(Command::Replay(Replay { trace, record })) => (trace.as_deref(), record.as_deref()),
+        _ => (None, None),
+    };
+    if let Some(file) = trace {
+        report.notes.extend(plan::Plan::read(file).map_err(Stop::Usage)?.notes);
+    }
+    let stage = if plan.phases { Some(stage(record)?) } else { None };
     terminal::machine(&report);
 
     if plan.contract {
@@ -103,11 +129,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::contract(&report);
     }
     if !plan.scenarios.is_empty() {
-        measure(&mut report, &plan.scenarios, &cli.peers(), effort)?;
+        measure(&mut report, &plan.scenarios, &cli.peers(), effort, trace)?;
         terminal::latency(&report);
     }
-    if plan.phases {
-        replay(&mut report, effort)?;
+    if let Some((pool, recorder)) = stage {
+        replay(&mut report, &pool, recorder, effort)?;
         terminal::replay(&report);
     }
     files.write(&report).map_err(Stop::Usage)?;
@@ -125,11 +151,17 @@ fn soak(_: &Soak) -> Result<(), Stop> {
     Err(Stop::Usage("the soak needs Linux: its timers, signals and forks".to_owned()))
 }
 
-fn measure(report: &mut Report, scenarios: &[&About], peers: &Peers, effort: Effort) -> Result<(), Stop> {
+fn measure(
+    report: &mut Report,
+    scenarios: &[&About],
+    peers: &Peers,
+    effort: Effort,
+    trace: Option<&Path>,
+) -> Result<(), Stop> {
     let (allocators, notes) = peers.gather().map_err(Stop::Measurement)?;
     report.notes.extend(notes);
     let outcome =
-        with_progress("measuring", |progress| measure::run(scenarios, &allocators, effort, progress))?;
+        with_progress("measuring", |progress| measure::run(scenarios, &allocators, effort, trace, progress))?;
     report.machine.pinned = outcome.pinned;
     report.timer = outcome.timer;
     report.scenarios = outcome.scenarios;
@@ -137,13 +169,22 @@ fn measure(report: &mut Report, scenarios: &[&About], peers: &Peers, effort: Eff
     Ok(())
 }
 
-fn replay(report: &mut Report, effort: Effort) -> Result<(), Stop> {
+/// The replay's pool, and who records its calls. The file is tried before the long work.
+fn stage(record: Option<&Path>) -> Result<(Pool, Option<Recorder>), Stop> {
     let pool =
         Pool::new(REPLAY_BYTES).map_err(|error| Stop::Measurement(format!("the replay's pool: {error}")))?;
+    let recorder = record.map(|file| Recorder::start(file, &pool)).transpose().map_err(Stop::Usage)?;
+    Ok((pool, recorder))
+}
+
+fn replay(report: &mut Report, pool: &Pool, recorder: Option<Recorder>, effort: Effort) -> Result<(), Stop> {
     let before = pool.snapshot();
     (report.phases, report.leaks) =
-        with_progress("replaying", |progress| phases::run(&pool, effort, progress))?;
+        with_progress("replaying", |progress| phases::run(pool, recorder.as_ref(), effort, progress))?;
     report.tags = tags::table(&before, &pool.snapshot());
+    if let Some(recorder) = recorder {
+        report.notes.push(recorder.finish().map_err(Stop::Usage)?);
+    }
     Ok(())
 }
 

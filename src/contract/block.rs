@@ -1,5 +1,7 @@
 //! What a host may ask of an address.
 
+use core::fmt;
+
 use super::adapter::AdapterId;
 use super::tag::PoolTag;
 
@@ -19,5 +21,105 @@ pub struct BlockInfo {
     pub owner: AdapterId,
     /// Its tag; `None` when the adapter's tags did not all find an account, or when the block is free and its account has
     /// another use by now.
+    pub tag: Option<PoolTag>,
+}
+
+/// Where a block is, as [`Pool::inspect_block`](crate::Pool::inspect_block) found it.
+///
+/// An empty slab is no state of its own: its blocks lie in magazines, loose, or not carved yet, until the span that they
+/// are in becomes a free one.
+///
+/// ```
+/// use storport_pool::BlockState;
+/// assert!(BlockState::Loaded { cpu: 3 }.is_cached() && BlockState::Loose.is_in_stock());
+/// assert_eq!(BlockState::Spare { cpu: 3 }.to_string(), "cached: spare of CPU 3");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockState {
+    /// A caller has it.
+    Live,
+    /// Free, in the magazine that this CPU has loaded.
+    Loaded {
+        /// The CPU's number.
+        cpu: u32,
+    },
+    /// Free, in this CPU's spare magazine.
+    Spare {
+        /// The CPU's number.
+        cpu: u32,
+    },
+    /// Free, in a magazine of the depot, which all CPUs share.
+    Depot,
+    /// Free, in no magazine.
+    Loose,
+    /// A large run that was freed, and whose spans nobody has collected yet.
+    FreedRun,
+    /// Free, in the part of its slab that was never handed out.
+    NeverCarved,
+    /// A span that nobody uses. It has no blocks.
+    FreeSpan,
+    /// None of these. A call that is under way has it in hand, or it moved while it was looked for. At rest: a call that
+    /// never ended had it.
+    InHand,
+}
+
+impl BlockState {
+    /// Whether a CPU's cache has it.
+    #[must_use]
+    pub const fn is_cached(self) -> bool {
+        matches!(self, BlockState::Loaded { .. } | BlockState::Spare { .. })
+    }
+
+    /// Whether the stock has it, which all CPUs share: a magazine of the depot, a loose block, or a freed large run.
+    #[must_use]
+    pub const fn is_in_stock(self) -> bool {
+        matches!(self, BlockState::Depot | BlockState::Loose | BlockState::FreedRun)
+    }
+
+    /// A few words for a person, without the CPU's number.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            BlockState::Live => "live",
+            BlockState::Loaded { .. } => "cached: loaded by CPU",
+            BlockState::Spare { .. } => "cached: spare of CPU",
+            BlockState::Depot => "stock: depot",
+            BlockState::Loose => "stock: loose",
+            BlockState::FreedRun => "stock: freed run",
+            BlockState::NeverCarved => "never carved",
+            BlockState::FreeSpan => "free span",
+            BlockState::InHand => "in hand",
+        }
+    }
+}
+
+impl fmt::Display for BlockState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            BlockState::Loaded { cpu } | BlockState::Spare { cpu } => write!(f, "{} {cpu}", self.describe()),
+            _ => f.pad(self.describe()),
+        }
+    }
+}
+
+/// A block and where it is, as [`Pool::inspect_block`](crate::Pool::inspect_block) and
+/// [`Pool::inspect_page`](crate::Pool::inspect_page) found it. [`Pool::inspect_block`](crate::Pool::inspect_block) has an
+/// example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockDetail {
+    /// Where it begins.
+    pub address: u64,
+    /// Bytes that it has: of its size class, of a large run's spans, of a span that is free or in hand.
+    pub capacity: u64,
+    /// Where it is.
+    pub state: BlockState,
+    /// Bytes that were asked for: by its caller, or by its last one. 0: it had none since its span was last given to
+    /// blocks of this size.
+    pub bytes: u32,
+    /// The adapter that has it, or had it last.
+    pub owner: Option<AdapterId>,
+    /// Its tag, or its last one, as far as it is known ([`BlockInfo::tag`]).
     pub tag: Option<PoolTag>,
 }

@@ -4,8 +4,11 @@ pub(crate) mod adapter;
 pub(crate) mod block;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod fault;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod finding;
 pub(crate) mod hook;
 pub mod irql;
+pub(crate) mod pattern;
 pub mod status;
 pub mod tag;
 pub mod verify;

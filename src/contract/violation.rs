@@ -162,6 +162,8 @@ pub struct Violation {
     pub guarded: bool,
     /// What was found in memory, by the kinds that look there.
     pub evidence: Option<Evidence>,
+    /// Where the call was made, or the fault came, if a verifier tracks the block.
+    pub called: CallStack,
     /// Where the block was allocated, if a verifier tracks it.
     pub allocated: CallStack,
     /// Where it was freed, if a verifier tracks it.
@@ -184,6 +186,7 @@ impl Violation {
             block: None,
             guarded: false,
             evidence: None,
+            called: CallStack::none(StackKind::NotTracked),
             allocated: CallStack::none(StackKind::NotTracked),
             freed: CallStack::none(StackKind::NotTracked),
         }

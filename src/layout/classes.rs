@@ -208,10 +208,7 @@ impl Class {
     /// blocks: the first ones and their states are the busiest, and would otherwise compete for the
     /// same few cache sets, since all slabs begin at whole pages.
     pub(crate) const fn nth_carved(self, n: u32, span: u32, size: SpanSize) -> u32 {
-        const STARTS: u32 = 16;
-        let blocks = self.per_slab(size);
-        let first = span * 5 % STARTS * blocks / STARTS;
-        self.nth_block((first + n) % blocks)
+        self.nth_block((self.first_carved(span, size) + n) % self.per_slab(size))
     }
 
     /// Offset in the slab, in grains, of its `n`th block.
@@ -226,6 +223,14 @@ impl Class {
 
     /// Offset in grains of the block that holds this grain of the slab, unless it is waste.
     pub(crate) const fn block_of(self, grain: u32, span: SpanSize) -> Option<u32> {
+        match self.number_at(grain, span) {
+            Some(n) => Some(self.nth_block(n)),
+            None => None,
+        }
+    }
+
+    /// Which block of the slab holds this grain, counted from the slab's start, unless it is waste.
+    pub(crate) const fn number_at(self, grain: u32, span: SpanSize) -> Option<u32> {
         let byte = grain * GRAIN;
         let n = if self.bytes() <= PAGE {
             let in_page = byte % PAGE / self.bytes();
@@ -236,7 +241,24 @@ impl Class {
         } else {
             byte / self.bytes()
         };
-        if n < self.per_slab(span) { Some(self.nth_block(n)) } else { None }
+        if n < self.per_slab(span) { Some(n) } else { None }
+    }
+
+    /// Which blocks of a slab lie in a page of it, if only in part: the first one's number, and how many.
+    pub(crate) const fn of_page(self, page: u32, span: SpanSize) -> (u32, u32) {
+        if self.bytes() <= PAGE {
+            return (page * self.per_page(), self.per_page());
+        }
+        match self.number_at(page * PAGE_GRAINS, span) {
+            Some(n) => (n, 1),
+            None => (0, 0),
+        }
+    }
+
+    /// Which block of a slab, counted from its start, is carved first; see [`nth_carved`](Class::nth_carved).
+    pub(crate) const fn first_carved(self, span: u32, size: SpanSize) -> u32 {
+        const STARTS: u32 = 16;
+        span * 5 % STARTS * self.per_slab(size) / STARTS
     }
 
     /// Entries that one magazine of this class may hold, in a pool of `spans` for `cpus`.

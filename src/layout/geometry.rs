@@ -25,7 +25,7 @@ pub(crate) const ADAPTER_BYTES: usize = 64;
 pub(crate) const PAGE_MAP: usize = if cfg!(storport_pool_loom) { 16 } else { (12 << 10) + 0x940 };
 
 /// Offsets of all tables, in bytes from the base.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Geometry {
     pub(crate) range: Range,
     pub(crate) spans: u32,
@@ -74,7 +74,7 @@ pub(crate) struct Geometry {
 /// many slabs' shall share a page. Areas of one kind follow each other, and the larger kind comes first. All of them
 /// lie in chunks, and behind each chunk the records of its states: so a record lies at a constant distance from its
 /// state, and allocate need not look it up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Areas {
     /// Where the first chunk begins.
     base: usize,

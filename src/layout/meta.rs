@@ -44,7 +44,7 @@ impl Meta {
     }
 
     #[inline(always)]
-    fn word32(&self, offset: usize) -> &AtomicU32 {
+    pub(super) fn word32(&self, offset: usize) -> &AtomicU32 {
         self.memory.word32(offset)
     }
 

@@ -5,6 +5,8 @@ pub(crate) mod cell;
 pub(crate) mod classes;
 pub(crate) mod config;
 pub(crate) mod control;
+#[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+pub(crate) mod copied;
 pub(crate) mod cursor;
 pub(crate) mod fence;
 pub(crate) mod geometry;

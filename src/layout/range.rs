@@ -5,7 +5,7 @@ use super::classes::{GRAIN, GRAIN_SHIFT, SpanSize};
 
 /// Where a range begins. The pool's handle has a copy, so that free knows an address's place before it has read
 /// anything of the pool's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Base(pub(crate) u64);
 
 impl Base {
@@ -23,7 +23,7 @@ impl Base {
 }
 
 /// Where the range begins, and how many block ids it has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Range {
     pub(crate) base: Base,
     /// Block ids are below this.

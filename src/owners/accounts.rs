@@ -76,6 +76,12 @@ impl Key {
             && owner.0 != AdapterId::NOBODY.left().0
     }
 
+    /// Whether somebody is about to open the account.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) const fn is_opening(self) -> bool {
+        self.0 & OPENING != 0
+    }
+
     /// Whether the account is that of what a removed adapter left.
     pub(crate) fn is_left(self) -> bool {
         self.owner().is_left() && !self.is_leaving()

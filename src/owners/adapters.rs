@@ -178,6 +178,18 @@ impl Meta {
         self.slots().contains(&slot) && (1..=self.slot(slot).life()).contains(&life)
     }
 
+    /// An adapter's slot word, as it is.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) fn slot_word(&self, slot: u32) -> u64 {
+        self.slot(slot).0
+    }
+
+    /// Whether nobody adds or removes the adapter of a slot.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
+    pub(super) fn is_slot_at_rest(&self, slot: u32) -> bool {
+        matches!(self.slot(slot).state(), VACANT | LIVE)
+    }
+
     /// Makes a saved slot that somebody worked at one at which nobody does. `None`: no pool writes such a slot. The caller
     /// has the metadata to itself.
     #[cfg(all(feature = "alloc", not(storport_pool_loom)))]

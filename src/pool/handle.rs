@@ -32,6 +32,7 @@ use crate::routines::free::{expected, free};
 use crate::routines::refuse::refuse_tag;
 use crate::routines::resize::resize;
 use crate::sync::Ordering;
+use crate::trace::emit::emit;
 
 /// The platform of a [`Pool`] that names none.
 #[cfg(feature = "std")]
@@ -446,6 +447,7 @@ impl<P: Platform> Pool<P> {
             .for_free_resident(|start, len| decommit(base + u64::from(start) * span, u64::from(len) * span));
         drop(claim);
         meta.tell_refused_fence(&self.platform, AdapterId::NOBODY);
+        emit!(self.platform.irql(), INFO, "trim", slabs, bytes = given * span);
         Ok(Trimmed { slabs, bytes: given * span })
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::contract::adapter::AdapterId;
 use crate::contract::tag::PoolTag;
-use crate::contract::verify::stack::{CallStack, StackKind};
+use crate::contract::verify::stack::{CallStack, FRAMES, StackKind};
 use crate::owners::accounts::OTHER_TAG;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
@@ -37,7 +37,7 @@ impl LeakRow {
     }
 
     fn key(&self) -> Key {
-        let mut frames = [0; 16];
+        let mut frames = [0; FRAMES];
         for (to, &frame) in frames.iter_mut().zip(self.allocated.frames()) {
             *to = frame;
         }
@@ -45,7 +45,7 @@ impl LeakRow {
     }
 }
 
-type Key = (AdapterId, Option<PoolTag>, u32, [u64; 16]);
+type Key = (AdapterId, Option<PoolTag>, u32, [u64; FRAMES]);
 
 /// Live blocks, by adapter, tag, size and place of allocation. The rows with the most bytes come first.
 ///

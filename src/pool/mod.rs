@@ -12,6 +12,7 @@ pub(crate) mod handle;
 pub(crate) mod hooks;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod image;
+pub(crate) mod inspect;
 #[cfg(any(feature = "allocator-api2", all(feature = "std", not(storport_pool_loom))))]
 pub(crate) mod layouts;
 #[cfg(feature = "alloc")]

@@ -179,14 +179,16 @@ impl<P: Platform> Pool<P> {
     /// From now on, a fault at a guarded block of this pool is told to its violation hook, in the fault's handler, before
     /// the process does what it would have done without (as a rule, it ends). Faults elsewhere are not touched. PASSIVE.
     ///
-    /// The hook must be fit for a signal handler: it may write and end the process, it must not allocate or lock. For up to
-    /// eight pools that live for ever, in statics or leaked.
+    /// The hook runs in a signal handler, of a process that is about to end: it should write one line, or the
+    /// [report](crate::Violation::report), which resolves names and so may wait for ever if the fault came in the middle of
+    /// the program's allocator. The handler runs on the thread's own stack. So a thread that overflows its stack ends
+    /// the process without the standard library's message. For up to eight pools that live for ever, in statics or leaked.
     ///
     /// # Errors
     /// [`VerifierError::Os`]: the system refused the handler, or there are eight pools already (error 28).
     pub fn explain_faults(&'static self) -> Result<(), VerifierError> {
         let place = WATCHED.iter().find(|place| {
-            let mine = (core::ptr::from_ref(self).cast_mut().cast(), tell::<P> as fn(*const (), u64) -> bool);
+            let mine = (core::ptr::from_ref(self).cast_mut().cast(), tell::<P> as Tell);
             place.set(mine).is_ok()
         });
         if place.is_none() {
@@ -200,7 +202,7 @@ impl<P: Platform> Pool<P> {
                     let mut former = core::mem::zeroed::<libc::sigaction>();
                     let mut action = core::mem::zeroed::<libc::sigaction>();
                     action.sa_sigaction = on_fault as *const () as usize;
-                    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+                    action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
                     if libc::sigaction(signal, &action, &mut former) != 0 {
                         error = std::io::Error::last_os_error().raw_os_error();
                     }
@@ -212,24 +214,31 @@ impl<P: Platform> Pool<P> {
     }
 }
 
+/// Tells a fault: the pool, the address, and the instruction that it came from, if that is known.
+type Tell = fn(*const (), u64, Option<u64>) -> bool;
+
 /// A pool whose faults are told, and how.
-struct Place(OnceLock<(*mut (), fn(*const (), u64) -> bool)>);
+struct Place(OnceLock<(*mut (), Tell)>);
 
 // SAFETY: the pool is Sync, and lives for ever.
 unsafe impl Sync for Place {}
 
 impl Place {
-    fn set(&self, watched: (*mut (), fn(*const (), u64) -> bool)) -> Result<(), ()> {
+    fn set(&self, watched: (*mut (), Tell)) -> Result<(), ()> {
         self.0.set(watched).map_err(|_| ())
     }
 }
 
 static WATCHED: [Place; 8] = [const { Place(OnceLock::new()) }; 8];
 
-fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
+fn tell<P: Platform>(pool: *const (), address: u64, instruction: Option<u64>) -> bool {
     // SAFETY: `explain_faults` was given a pool that lives for ever.
     let pool = unsafe { &*pool.cast::<Pool<P>>() };
-    let Some(violation) = pool.explain_fault(address) else { return false };
+    let Some(mut violation) = pool.explain_fault(address) else { return false };
+    if let Some(instruction) = instruction {
+        // What lies above it is the handler.
+        violation.called = violation.called.below(instruction);
+    }
     pool.meta.report(&violation);
     true
 }
@@ -237,7 +246,13 @@ fn tell<P: Platform>(pool: *const (), address: u64) -> bool {
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel's, for this signal.
     let address = unsafe { (*info).si_addr() }.addr() as u64;
-    let _ = WATCHED.iter().filter_map(|place| place.0.get()).any(|&(pool, tell)| tell(pool, address));
+    for place in &WATCHED {
+        if let Some(&(pool, tell)) = place.0.get()
+            && tell(pool, address, instruction_of(context))
+        {
+            break;
+        }
+    }
     let former = FORMER.get().map(|former| &former[usize::from(signal == libc::SIGBUS)].0);
     // SAFETY: the former action is one that the process had; a default one is restored, and the access faults again.
     unsafe {
@@ -256,5 +271,19 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
                 libc::signal(signal, libc::SIG_DFL);
             }
         }
+    }
+}
+
+/// The instruction that was interrupted.
+fn instruction_of(context: *mut libc::c_void) -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel's, of the signal that is being handled.
+    return Some(
+        unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as u64
+    );
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = context;
+        None
     }
 }

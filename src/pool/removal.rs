@@ -12,6 +12,7 @@ use crate::percpu::platform::Platform;
 use crate::stock::put::put_claimed_slow;
 use crate::stock::walk::Live;
 use crate::sync::Ordering;
+use crate::trace::emit::emit;
 
 impl<P: Platform> Pool<P> {
     /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it may walk the states:
@@ -157,6 +158,7 @@ impl<P: Platform> Pool<P> {
         }
         exact &= meta.end_removal(removing);
         meta.tell_refused_fence(&self.platform, adapter);
+        emit!(self.platform.irql(), INFO, "removal", adapter = adapter.raw(), exact);
         Removed { exact }
     }
 

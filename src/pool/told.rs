@@ -84,6 +84,12 @@ impl fmt::Display for ViolationReport<'_> {
             write!(f, ", with tag {given:?}")?;
         }
         writeln!(f)?;
+        let called = match violation.kind {
+            ViolationKind::AccessBeyond | ViolationKind::AccessFreed => "accessed at",
+            ViolationKind::Overrun | ViolationKind::Underrun | ViolationKind::WriteAfterFree => "found at",
+            _ => "called from",
+        };
+        write_call_stack(f, called, &violation.called)?;
         write_call_stack(f, "allocated at", &violation.allocated)?;
         write_call_stack(f, "freed at", &violation.freed)?;
         if let Some(help) = help(violation) {
@@ -175,10 +181,11 @@ const fn help(violation: &Violation) -> Option<&'static str> {
         ViolationKind::WriteAfterFree => {
             "a rule with `guard` stops the program at the write itself (special pool)"
         }
-        ViolationKind::DoubleFree | ViolationKind::Leak
-            if matches!(violation.allocated.kind(), StackKind::NotTracked) =>
-        {
-            "a rule with `track` tells where its blocks are allocated and freed"
+        ViolationKind::Leak => {
+            "`Pool::leaks` tells them by size, and tracked ones by where they were allocated"
+        }
+        ViolationKind::DoubleFree if matches!(violation.allocated.kind(), StackKind::NotTracked) => {
+            "a rule with `track` tells where the block was allocated and freed"
         }
         ViolationKind::Wild => "the address was never a block's, or its memory has other uses by now",
         _ => return None,

@@ -62,6 +62,10 @@ struct Live {
     changing: u64,
 }
 
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::wrapping_add)
+}
+
 impl<P: Platform> Pool<P> {
     /// A snapshot's sums over all tags. Asks for no memory. Exact when no call is in flight; frees are never negative at
     /// any time. PASSIVE; walks all states.
@@ -69,8 +73,7 @@ impl<P: Platform> Pool<P> {
         let meta = &self.meta;
         // The walk comes before the counters (I8).
         let live = self.live(|_| true);
-        let used = self.accounts_in_use().map(|(account, _)| self.allocs(account));
-        let allocs = used.sum::<u64>();
+        let allocs = sum(self.accounts_in_use().map(|(account, _)| self.allocs(account)));
         Usage {
             allocs,
             frees: allocs.saturating_sub(live.blocks),
@@ -112,7 +115,7 @@ impl<P: Platform> Pool<P> {
             // The walk comes before the counters (I8).
             let live = self.live(|key| key.tag() == tag);
             let its = self.accounts_in_use().filter(|(_, key)| key.tag() == tag);
-            let allocs = its.map(|(account, _)| self.allocs(account)).sum::<u64>();
+            let allocs = sum(its.map(|(account, _)| self.allocs(account)));
             if allocs > 0 {
                 visit(TagUsage {
                     tag,
@@ -140,7 +143,8 @@ impl<P: Platform> Pool<P> {
 
     /// Allocations that an account has counted.
     fn allocs(&self, account: Account) -> u64 {
-        (0..CLASSES as u8).map(|class| self.meta.count(account, Class(class))).sum()
+        // In metadata that is wrong, one may be below zero.
+        sum((0..CLASSES as u8).map(|class| self.meta.count(account, Class(class))))
     }
 
     /// Sums over the live blocks that such accounts have counted.

@@ -11,6 +11,7 @@ use crate::layout::classes::{GRAIN, LARGE};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::{Key, OWN};
 use crate::percpu::platform::{Ask, DISPATCH, Platform, Pop, Taken};
+use crate::trace::emit::emit;
 
 /// `StorPortAllocatePool`, one copy of its fast path.
 #[inline(never)]
@@ -104,7 +105,10 @@ fn allocate_slow<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, al
     let tag = key.tag();
     let (account, key) = match check(&meta, platform, key, bytes) {
         Ok(found) => found,
-        Err(status) => return Answer::refused(status),
+        Err(status) => {
+            emit!(platform.irql(), DEBUG, "allocation refused", %status, tag = %key.tag(), bytes, adapter = key.owner().raw());
+            return Answer::refused(status);
+        }
     };
     let class = class_for(&meta, bytes);
     let request = Request { alignment, ..Request::new(key, account, class, bytes) };

@@ -12,6 +12,7 @@ use crate::stock::put::put_claimed_slow;
 use crate::stock::refill::{find, find_large};
 use crate::stock::span::Miss;
 use crate::sync::{Ordering, fence};
+use crate::trace::emit::emit;
 
 /// Looks in the sources behind the cursor.
 pub(super) fn search<P: Platform>(meta: Meta, platform: &P, request: Request) -> Result<BlockId, Miss> {
@@ -47,6 +48,7 @@ fn found<P: Platform>(meta: Meta, platform: &P, request: Request, found: Result<
     };
     // A search for memory may have been refused a fence. Now nothing is in hand.
     meta.tell_refused_fence(platform, request.key.owner());
+    emit!(platform.irql(), DEBUG, "allocation, the slow way", status = %answer.status, tag = %request.key.tag(), bytes = request.bytes, class = request.class.0, address = answer.address, adapter = request.key.owner().raw());
     answer
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod bulk;
 pub(crate) mod free;
 pub(crate) mod freed;
 pub(crate) mod hand_out;
+pub(crate) mod inspect;
 pub(crate) mod quarantine;
 pub(crate) mod refuse;
 pub(crate) mod report;

@@ -12,12 +12,20 @@ use crate::owners::accounts::OTHER_TAG;
 use crate::percpu::claim::claim;
 use crate::percpu::platform::{DISPATCH, Platform};
 use crate::stock::put::put_claimed_slow;
+use crate::trace::emit::emit;
 
 /// Reached with a bad address or argument, at a bad IRQL, with a large run, or when another call was faster.
 /// The contract's checks, in its order (section 5 of the contract's decisions).
 #[cold]
 #[inline(never)]
 pub(crate) fn refuse_slow<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
+    let status = refuse(meta, platform, owner, address);
+    emit!(platform.irql(), DEBUG, "free, the slow way", %status, address, adapter = owner.raw());
+    status
+}
+
+#[inline(always)]
+fn refuse<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64) -> Status {
     if meta.not_implemented() {
         return Status::NOT_IMPLEMENTED;
     }

@@ -9,6 +9,7 @@ use crate::layout::classes::LARGE;
 use crate::layout::meta::{Located, Meta};
 use crate::percpu::platform::Platform;
 use crate::sync::Ordering;
+use crate::trace::emit::emit;
 
 /// The circumstances of a refused call.
 #[derive(Clone, Copy)]
@@ -154,6 +155,16 @@ impl Meta {
 
     #[cold]
     fn tell(&self, violation: &Violation) {
+        emit!(
+            u32::from(violation.irql.level()),
+            WARN,
+            "violation",
+            kind = violation.kind.describe(),
+            tag = violation.tag.map(tracing::field::display),
+            bytes = violation.bytes,
+            address = violation.address,
+            adapter = violation.caller.raw()
+        );
         // ORDERING: Acquire - the record's fields; pairs with the Release of the swap that
         // published it.
         let record = self.control().hook.load(Ordering::Acquire);

@@ -66,7 +66,7 @@ pub(super) fn resize_found(meta: Meta, found: Located, bytes: u32) -> Status {
 
 impl Meta {
     /// How many bytes a block has. The caller has it, or takes what it gets.
-    fn room_of(&self, found: Located) -> u64 {
+    pub(super) fn room_of(&self, found: Located) -> u64 {
         match found.class {
             _ if found.state.owner().is_left() => {
                 let note = self.verifier().and_then(|verifier| verifier.note_of(found.start, found.state));
@@ -81,7 +81,11 @@ impl Meta {
 
     /// The block that an address lies in, live or free; `None` where none is or was.
     pub(crate) fn block_at(&self, address: u64) -> Option<BlockInfo> {
-        let found = self.locate(self.range().grain_of(address)?)?;
+        self.block_info(self.locate(self.range().grain_of(address)?)?)
+    }
+
+    /// What is known of a block; `None` when nobody has it, or ever had. Whose a block is is said here alone.
+    pub(crate) fn block_info(&self, found: Located) -> Option<BlockInfo> {
         let live = found.state.is_live(found.start);
         if !live && !found.state.is_freed(found.start) {
             return None;

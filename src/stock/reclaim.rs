@@ -12,6 +12,7 @@ use crate::layout::state::LIVE;
 use crate::percpu::platform::{Platform, Stolen};
 use crate::stock::span::{AT_ONCE, Miss};
 use crate::sync::Ordering;
+use crate::trace::emit::emit;
 
 const _: () = assert!(CLASSES <= 64, "a set of classes is one word");
 
@@ -100,6 +101,7 @@ impl Meta {
     pub(crate) fn reclaim<P: Platform>(&self, platform: &P, len: u32) -> Result<(), Miss> {
         let mut contended = false;
         let mut gathering = Gathering::new(self);
+        emit!(platform.irql(), DEBUG, "sweep", spans = len);
         let mut from = 0;
         while let Some(start) = self.find_vacant(from, len, &mut contended) {
             let missing = gathering.gather(platform, start, len);
@@ -203,6 +205,7 @@ impl<'a> Gathering<'a> {
         if platform.fence_sections(meta) {
             self.slabs += retired.len() as u64;
             retired.iter().for_each(|&(_, span)| meta.give_spans(span, 1));
+            emit!(platform.irql(), DEBUG, "slabs retired", slabs = retired.len());
         } else {
             retired.iter().for_each(|&(class, span)| meta.restore_slab(class, span));
         }

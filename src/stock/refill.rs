@@ -11,6 +11,7 @@ use crate::layout::meta::Meta;
 use crate::percpu::generation::Inside;
 use crate::percpu::platform::{Platform, Stolen};
 use crate::sync::Ordering;
+use crate::trace::emit::emit;
 
 /// How often a search starts over that met other ones' hands.
 /// (Loom: once more, so that the model ends.)
@@ -134,6 +135,13 @@ impl Sources<'_> {
                     Some(cpu) => load_magazine(self.meta, platform, cpu, self.class, rest),
                     None => put_away(self.meta, self.class, rest),
                 }
+                emit!(
+                    platform.irql(),
+                    DEBUG,
+                    "refill",
+                    class = self.class.0,
+                    address = self.meta.range().address(block)
+                );
                 block
             }
         }
@@ -197,6 +205,13 @@ impl Sources<'_> {
     fn new_slab<P: Platform>(&self, platform: &P, contended: &mut bool) -> Option<BlockId> {
         let Sources { meta, class, .. } = *self;
         let span = meta.take_span().or_else(|| meta.collect_large(true).then(|| meta.take_span())?)?;
+        emit!(
+            platform.irql(),
+            DEBUG,
+            "span taken",
+            class = class.0,
+            address = meta.range().address(meta.first_of(span))
+        );
         if !meta.adopt_slab(class, span) {
             // A free of a stale address may have read the entry meanwhile (I5).
             if platform.fence_sections(meta) {
@@ -223,7 +238,7 @@ impl Sources<'_> {
     /// A magazine that a CPU has of a class, as its spare or loaded.
     fn of_caches<P: Platform>(&self, platform: &P, class: Class, contended: &mut bool) -> Option<Cursor> {
         let meta = self.meta;
-        (0..meta.control().cpus).find_map(|cpu| {
+        let found = (0..meta.control().cpus).find_map(|cpu| {
             meta.take_spare(cpu, class).or_else(|| {
                 let mut found = None;
                 platform.steal(meta, cpu..cpu + 1, class, |stolen| match stolen {
@@ -233,7 +248,11 @@ impl Sources<'_> {
                 });
                 found
             })
-        })
+        });
+        if found.is_some() {
+            emit!(platform.irql(), DEBUG, "steal", class = class.0);
+        }
+        found
     }
 
     /// What CPUs have of the class.

@@ -4,8 +4,9 @@ use super::stacks::StackId;
 use super::tables::RuleSlot;
 use super::verifier::Verifier;
 use crate::contract::adapter::AdapterId;
+use crate::contract::pattern::TagPattern;
 use crate::contract::tag::PoolTag;
-use crate::contract::verify::rule::{LowResources, Rule, TagPattern, checks};
+use crate::contract::verify::rule::{LowResources, Rule, checks};
 use crate::sync::{Ordering, fence};
 
 const CHANGING: u64 = 1;
@@ -21,8 +22,8 @@ impl RuleSlot {
             return None;
         }
         // ORDERING: Relaxed - between the two looks at the version.
-        let [owner, tags, chance, only, after, seed, once] =
-            [0, 1, 2, 3, 4, 5, 6].map(|n| self.words[n].load(Ordering::Relaxed));
+        let [owner, low_tags, high_tags, chance, only, after, seed, once] =
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|n| self.words[n].load(Ordering::Relaxed));
         // ORDERING: Acquire - the words before the second look; pairs with the fence in `publish`.
         fence(Ordering::Acquire);
         // ORDERING: Relaxed - behind the fence.
@@ -38,7 +39,10 @@ impl RuleSlot {
             seed,
         };
         let adapter = (owner >> 32 != 0).then_some(AdapterId((owner >> 32) as u32));
-        Some((Rule { adapter, tags: TagPattern::from_word(tags), checks: owner as u32, low }, version))
+        Some((
+            Rule { adapter, tags: TagPattern::from_words([low_tags, high_tags]), checks: owner as u32, low },
+            version,
+        ))
     }
 
     /// The caller alone changes rules.
@@ -50,7 +54,8 @@ impl RuleSlot {
         fence(Ordering::Release);
         let words = [
             u64::from(rule.adapter.map_or(0, |adapter| adapter.0)) << 32 | u64::from(rule.checks),
-            rule.tags.word(),
+            rule.tags.words()[0],
+            rule.tags.words()[1],
             u64::from(rule.low.probability) << 32 | u64::from(rule.low.every),
             rule.low.only,
             rule.low.after,

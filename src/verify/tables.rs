@@ -32,8 +32,8 @@ pub(crate) const RULES: usize = 32;
 #[repr(C)]
 pub(crate) struct RuleSlot {
     pub(super) version: AtomicU64,
-    /// Adapter (0: all) and checks; tags; probability and every; only; after; seed; once.
-    pub(super) words: [AtomicU64; 7],
+    /// Adapter (0: all) and checks; tags, twice; probability and every; only; after; seed; once.
+    pub(super) words: [AtomicU64; 8],
     /// Allocations that it was for, since it was added.
     pub(super) seen: AtomicU64,
     /// Those of them that it refused.
@@ -44,7 +44,7 @@ impl RuleSlot {
     pub(crate) const fn new() -> RuleSlot {
         RuleSlot {
             version: AtomicU64::new(0),
-            words: [const { AtomicU64::new(0) }; 7],
+            words: [const { AtomicU64::new(0) }; 8],
             seen: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }

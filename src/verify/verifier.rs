@@ -6,6 +6,7 @@ use super::ring::Ring;
 use super::tables::{NoteSlot, RULES, RefusalSlot, RuleSlot, StackSlot};
 use crate::contract::verify::host::VerifierHost;
 use crate::contract::verify::options::{LARGEST_HEADER, VerifierOptions};
+use crate::contract::verify::rule::checks;
 use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::contract::violation::Violation;
 use crate::layout::block::BlockId;
@@ -68,7 +69,7 @@ pub(crate) struct Counters {
 }
 
 const _: () = assert!(size_of::<Verifier>() <= LARGEST_HEADER || cfg!(storport_pool_loom));
-const _: () = assert!(size_of::<StackSlot>() == 144 || cfg!(storport_pool_loom));
+const _: () = assert!(size_of::<StackSlot>() == 208 || cfg!(storport_pool_loom));
 const _: () = assert!(size_of::<NoteSlot>() == 32 || cfg!(storport_pool_loom));
 
 // SAFETY: the tables are atomics, and live as long as the verifier; the host is Sync, and the table of ways is constant.
@@ -137,6 +138,9 @@ impl Verifier {
 
     fn describe_block(&self, block: BlockId, state: State, violation: &mut Violation) {
         let note = self.note_of(block, state);
+        if note.is_some_and(|note| note.checks & checks::TRACK != 0) {
+            violation.called = self.stack(self.take_stack());
+        }
         let forgotten = CallStack::none(StackKind::Forgotten);
         violation.allocated = note.map_or(forgotten, |note| self.stack(note.allocated));
         violation.freed = note.map_or(forgotten, |note| self.stack(note.freed));

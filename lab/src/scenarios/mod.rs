@@ -11,6 +11,7 @@ mod ring;
 mod schedule;
 mod single;
 mod storport;
+mod traced;
 mod turn;
 mod upkeep;
 
@@ -24,6 +25,7 @@ use crate::workloads::{SEED, flat_mix};
 use single::{Burst, Cold, Fill, Order, Pair};
 
 pub(crate) use storport::replay;
+pub(crate) use traced::Traced;
 pub(crate) use turn::{Bench, Turn};
 
 /// How long to measure.
@@ -216,6 +218,15 @@ const GROWTH: [About; 13] = [
     owned("tags-1000", 1, 1000),
 ];
 
+/// A trace's calls. The trace says how large a pool must be.
+pub(crate) const TRACE: About = About {
+    needs: &[Need::Threads, Need::Large],
+    ..about(
+        "trace",
+        "The recorded calls of a trace, by thread, as fast as they can; a free waits for its allocation.",
+    )
+};
+
 /// Those that a run of this effort has time for.
 pub(crate) fn growth(effort: Effort) -> Vec<&'static About> {
     let takes_long = |name| matches!(grown(name), Some(("live", blocks)) if blocks > 100_000);
@@ -224,7 +235,7 @@ pub(crate) fn growth(effort: Effort) -> Vec<&'static About> {
 
 /// A scenario by its name.
 pub(crate) fn find(name: &str) -> Option<&'static About> {
-    ALL.iter().chain(&GROWTH).find(|about| about.name == name)
+    ALL.iter().chain(&GROWTH).chain([&TRACE]).find(|about| about.name == name)
 }
 
 /// What grows, and how much of it there is, in a scenario of [`GROWTH`].

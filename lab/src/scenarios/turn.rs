@@ -128,9 +128,14 @@ impl Pace {
     /// Goes on to the next batch's mode; `None` is the end.
     pub(super) fn lead(&self, phases: &mut Phases) -> Option<Mode> {
         let next = phases.next();
+        self.set(next);
+        next
+    }
+
+    /// Leaves a mode for the others; `None` is the end.
+    pub(super) fn set(&self, next: Option<Mode>) {
         // ORDERING: Relaxed - a word by itself.
         self.0.store(next.map_or(Self::STOP, |mode| mode as u8), Ordering::Relaxed);
-        next
     }
 
     /// The leader's mode.

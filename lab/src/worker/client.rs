@@ -1,7 +1,7 @@
 //! The program's side.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -57,12 +57,16 @@ impl Worker {
         name: &str,
         scenario: &str,
         effort: Effort,
+        trace: Option<&Path>,
         clock: Clock,
     ) -> Result<Worker, String> {
         let mut command = Command::new(&program.file);
         command.args(program.arguments).args([name, scenario]).envs(program.environment.iter().copied());
         if effort == Effort::Quick {
             command.arg("--quick");
+        }
+        if let Some(trace) = trace {
+            command.arg("--trace").arg(trace);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =

@@ -1,6 +1,8 @@
 //! The worker's side.
 
+use std::cell::OnceCell;
 use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use storport_pool::{CreateError, Masked, Pool, PoolOptions};
@@ -12,8 +14,9 @@ use crate::meter::Series;
 use crate::pinning::Cpus;
 use crate::resident;
 use crate::results::Memory;
-use crate::scenarios::{self, About, Bench, Effort, Turn, Visitor};
+use crate::scenarios::{self, About, Bench, Effort, Traced, Turn, Visitor};
 use crate::subjects::{LAB, LabPlatform, ManyOwners, Need, PoolSubject, Subject};
+use crate::traces::plan::Plan;
 
 /// Which work a worker was started for.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,25 +28,41 @@ pub struct Args {
     /// As for the program.
     #[arg(long)]
     pub quick: bool,
+    /// The trace that is replayed; then the scenario is called "trace".
+    #[arg(long)]
+    pub trace: Option<PathBuf>,
 }
 
 /// A scenario, waiting for its allocator.
 pub struct Work {
     args: Args,
+    /// Read when it is first needed.
+    plan: OnceCell<Plan>,
 }
 
 impl Work {
     /// The work that a worker's arguments ask for.
     pub fn new(args: Args) -> Work {
-        Work { args }
+        Work { args, plan: OnceCell::new() }
     }
 
     /// The range of the pool that is to do it, if it is a pool.
     ///
     /// # Errors
-    /// A sentence, when there is no such scenario.
+    /// A sentence, when there is no such scenario, or the trace cannot be read.
     pub fn pool_bytes(&self) -> Result<u64, String> {
-        Ok(self.about()?.pool_bytes)
+        let about = self.about()?.pool_bytes;
+        Ok(self.plan()?.map_or(about, Plan::pool_bytes))
+    }
+
+    fn plan(&self) -> Result<Option<&Plan>, String> {
+        match &self.args.trace {
+            Some(file) if self.plan.get().is_none() => {
+                let plan = Plan::read(file)?;
+                Ok(Some(self.plan.get_or_init(|| plan)))
+            }
+            _ => Ok(self.plan.get()),
+        }
     }
 
     fn about(&self) -> Result<&'static About, String> {
@@ -63,6 +82,9 @@ impl Work {
         let cpus = Cpus::detect();
         cpus.pin(0);
         subject.enter();
+        if let Some(plan) = self.plan()? {
+            return Turns { cpus: &cpus }.visit(subject, &Traced(plan));
+        }
         let effort = if self.args.quick { Effort::Quick } else { Effort::Full };
         // Found above, so it is found here.
         scenarios::visit(about.name, effort, subject, Turns { cpus: &cpus }).unwrap_or(Ok(()))
@@ -74,7 +96,7 @@ impl Work {
 /// # Errors
 /// A sentence.
 pub fn pool_worker(work: Work) -> Result<(), String> {
-    let pool = made(options(work.about()?).build())?;
+    let pool = made(options(&work)?.build())?;
     run_pool(work, &pool)
 }
 
@@ -83,7 +105,7 @@ pub fn pool_worker(work: Work) -> Result<(), String> {
 /// # Errors
 /// A sentence.
 pub(crate) fn masked_worker(work: Work) -> Result<(), String> {
-    let options = options(work.about()?).cpus(machine::CPUS);
+    let options = options(&work)?.cpus(machine::CPUS);
     let pool = made(options.build_on(Masked::new(Machine::new()?)))?;
     run_pool(work, &pool)
 }
@@ -102,14 +124,14 @@ fn run_pool<P: LabPlatform>(work: Work, pool: &Pool<P>) -> Result<(), String> {
 /// # Errors
 /// A sentence.
 pub(crate) fn bulk_worker(work: Work, way: &str) -> Result<(), String> {
-    let pool = made(options(work.about()?).build())?;
+    let pool = made(options(&work)?.build())?;
     let subject = PoolInBulk::new(one_owner(&pool)?, way);
     work.run(&subject.ok_or_else(|| format!("there are no bulk calls {way:?}"))?)
 }
 
 /// As many owners as the scenarios with the most of them need.
-fn options(about: &About) -> PoolOptions {
-    PoolOptions::new(about.pool_bytes).adapters(1000).accounts(4096)
+fn options(work: &Work) -> Result<PoolOptions, String> {
+    Ok(PoolOptions::new(work.pool_bytes()?).adapters(1000).accounts(4096))
 }
 
 fn made<P: LabPlatform>(pool: Result<Pool<P>, CreateError>) -> Result<Pool<P>, String> {

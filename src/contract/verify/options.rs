@@ -43,7 +43,7 @@ impl VerifierOptions {
         self
     }
 
-    /// How many distinct call stacks it keeps: 144 bytes each. Rounded up to a power of two, at least 64.
+    /// How many distinct call stacks it keeps: 208 bytes each. Rounded up to a power of two, at least 64.
     pub const fn stacks(mut self, stacks: u32) -> VerifierOptions {
         self.stacks = sized(stacks, 64);
         self
@@ -67,7 +67,7 @@ impl VerifierOptions {
     pub const fn bytes(&self, accounts: u32) -> usize {
         LARGEST_HEADER
             + self.notes as usize * 32
-            + self.stacks as usize * 144
+            + self.stacks as usize * 208
             + (self.quarantine as usize + self.freed as usize + accounts as usize) * 8
     }
 }

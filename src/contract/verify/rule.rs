@@ -1,113 +1,7 @@
 //! Rules: what the verifier watches, and what it does there.
 
 use crate::contract::adapter::AdapterId;
-use crate::contract::tag::{PoolTag, TagError};
-
-/// Tags by their characters: `*` stands for any characters or none, `?` for one. As PoolMon and Driver Verifier take them.
-///
-/// A short tag ends in spaces for `?`: `tag!("Io")` is `Io` and two spaces.
-///
-/// ```
-/// use storport_pool::{TagPattern, tag};
-/// let pattern = TagPattern::new("Vio*")?;
-/// assert!(pattern.matches(tag!("VioS")) && pattern.matches(tag!("Vio")));
-/// assert!(!pattern.matches(tag!("Srb0")));
-/// # Ok::<(), storport_pool::TagError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TagPattern {
-    characters: [u8; 8],
-}
-
-impl TagPattern {
-    /// All tags.
-    pub const ALL: TagPattern = TagPattern { characters: *b"*\0\0\0\0\0\0\0" };
-
-    /// The tags that match a text of one to eight printable characters.
-    ///
-    /// # Errors
-    /// [`TagError`] when the text is empty, longer than eight characters, or not printable ASCII.
-    pub const fn new(text: &str) -> Result<TagPattern, TagError> {
-        let bytes = text.as_bytes();
-        if bytes.is_empty() || bytes.len() > 8 {
-            return Err(TagError::Length);
-        }
-        let mut characters = [0; 8];
-        let mut i = 0;
-        while i < bytes.len() {
-            if bytes[i] < 0x20 || bytes[i] > 0x7E {
-                return Err(TagError::Character);
-            }
-            characters[i] = bytes[i];
-            i += 1;
-        }
-        Ok(TagPattern { characters })
-    }
-
-    /// Exactly this tag.
-    #[must_use]
-    pub const fn exactly(tag: PoolTag) -> TagPattern {
-        let mut characters = [0; 8];
-        let bytes = tag.bytes();
-        let mut i = 0;
-        while i < 4 {
-            // A zero byte is shown as a space.
-            characters[i] = if bytes[i] == 0 { b' ' } else { bytes[i] };
-            i += 1;
-        }
-        TagPattern { characters }
-    }
-
-    /// Whether a tag matches.
-    #[must_use]
-    pub const fn matches(self, tag: PoolTag) -> bool {
-        let tag = tag.bytes();
-        let (mut at, mut n) = (0, 0);
-        // Where the last star stands, and how far the tag was then.
-        let (mut star, mut from) = (usize::MAX, 0);
-        while n < 4 {
-            let character = if tag[n] == 0 { b' ' } else { tag[n] };
-            let wanted = if at < 8 { self.characters[at] } else { 0 };
-            if wanted == b'*' {
-                star = at;
-                from = n;
-                at += 1;
-            } else if wanted == b'?' || wanted == character && wanted != 0 {
-                at += 1;
-                n += 1;
-            } else if wanted == 0 && character == b' ' {
-                // The rest of a short tag.
-                n += 1;
-            } else if star != usize::MAX {
-                from += 1;
-                n = from;
-                at = star + 1;
-            } else {
-                return false;
-            }
-        }
-        while at < 8 && (self.characters[at] == b'*' || self.characters[at] == b' ') {
-            at += 1;
-        }
-        at == 8 || self.characters[at] == 0
-    }
-
-    pub(crate) const fn word(self) -> u64 {
-        u64::from_le_bytes(self.characters)
-    }
-
-    pub(crate) const fn from_word(word: u64) -> TagPattern {
-        TagPattern { characters: word.to_le_bytes() }
-    }
-}
-
-impl core::str::FromStr for TagPattern {
-    type Err = TagError;
-
-    fn from_str(text: &str) -> Result<TagPattern, TagError> {
-        TagPattern::new(text)
-    }
-}
+use crate::contract::pattern::TagPattern;
 
 /// Which end of a guarded block lies at a guard page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -356,30 +250,6 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_as_poolmons_do() {
-        let matches =
-            |pattern: &str, tag: &str| TagPattern::new(pattern).unwrap().matches(PoolTag::new(tag).unwrap());
-        for (pattern, yes, no) in [
-            ("*", "Ahci", ""),
-            ("Ahci", "Ahci", "Ahcj"),
-            ("A*", "Ahci", "BhcA"),
-            ("*i", "Ahci", "iAhc"),
-            ("?h?i", "Ahci", "Ahcx"),
-            ("A*c*", "Ahci", "Ahii"),
-            ("Io", "Io", "Ioo"),
-            ("I?", "Io", "Iooo"),
-            ("****i", "Ahci", "Ahc"),
-            ("Io??", "Io", "I"),
-        ] {
-            assert!(matches(pattern, yes), "{pattern} {yes}");
-            assert!(no.is_empty() || !matches(pattern, no), "{pattern} {no}");
-        }
-        assert!(TagPattern::new("").is_err() && TagPattern::new("Ahci*Ahci").is_err());
-        assert!(TagPattern::exactly(PoolTag::new("Io").unwrap()).matches(PoolTag::new("Io").unwrap()));
-        assert!(!TagPattern::exactly(PoolTag::new("Io").unwrap()).matches(PoolTag::new("Iox").unwrap()));
-    }
 
     #[test]
     fn chance_is_what_was_asked_for_and_the_same_again() {

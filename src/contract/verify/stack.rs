@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// Frames of a call stack that are kept: the innermost ones.
-pub const FRAMES: usize = 16;
+pub const FRAMES: usize = 24;
 
 /// Why there is no call stack, or that there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ impl StackKind {
     }
 }
 
-/// A call stack: return addresses, the innermost first, at most 16 of them.
+/// A call stack: return addresses, the innermost first, at most 24 of them.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct CallStack {
     frames: [u64; FRAMES],
@@ -62,6 +62,16 @@ impl CallStack {
     #[must_use]
     pub fn frames(&self) -> &[u64] {
         &self.frames[..usize::from(self.len)]
+    }
+
+    /// Without what lies above this address; as it is, if that is not among its frames.
+    #[cfg(all(feature = "verifier", not(storport_pool_loom)))]
+    pub(crate) fn below(&self, address: u64) -> CallStack {
+        let Some(above) = self.frames().iter().position(|&frame| frame == address) else { return *self };
+        let mut frames = [0; FRAMES];
+        let rest = &self.frames()[above..];
+        frames[..rest.len()].copy_from_slice(rest);
+        CallStack::taken(frames, rest.len())
     }
 
     /// Whether it was taken, or why not.

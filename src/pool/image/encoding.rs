@@ -16,6 +16,7 @@ use super::error::ImageError;
 use crate::layout::classes::{CLASSES, SIZES};
 use crate::layout::config::Config;
 use crate::layout::geometry::{CELL_ROW, PAGE_MAP, RECORDS};
+use crate::trace::checksum::Checksum;
 
 const MAGIC: [u8; 8] = *b"SP-IMAGE";
 const VERSION: u32 = 1;
@@ -23,24 +24,6 @@ const LARGE_SPANS: u32 = 1;
 const TRAILER: usize = 16;
 /// Words that are collected before they are written.
 const AT_ONCE: usize = 128;
-
-/// Tells a torn or changed file from a whole one; no seal against an attacker.
-#[derive(Clone, Copy)]
-struct Checksum {
-    bytes: u64,
-    sum: u64,
-}
-
-impl Checksum {
-    const fn new() -> Checksum {
-        Checksum { bytes: 0, sum: 0xCBF2_9CE4_8422_2325 }
-    }
-
-    const fn add(&mut self, word: u32) {
-        self.bytes += 4;
-        self.sum = (self.sum ^ word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-    }
-}
 
 /// What decides where each word lies and what it means, in this build.
 const LAYOUT: u32 = {

@@ -16,6 +16,9 @@ pub enum ImageError {
     Torn,
     /// They are as they were written, but no pool has such metadata.
     Fault(ImageFault),
+    /// There is no pool's metadata in these bytes, or that of another version of the library
+    /// ([`Dump::of_memory`](crate::Dump::of_memory)).
+    NoMetadata,
     /// There is no memory for the image.
     NoMemory,
 }
@@ -27,6 +30,9 @@ impl fmt::Display for ImageError {
             ImageError::Version => f.write_str("the image is of another version of the library"),
             ImageError::Torn => f.write_str("the image is not whole, or was changed"),
             ImageError::Fault(fault) => write!(f, "the image has metadata that no pool has: {fault}"),
+            ImageError::NoMetadata => {
+                f.write_str("there is no pool's metadata in this, or that of another version of the library")
+            }
             ImageError::NoMemory => f.write_str("there is no memory for the image"),
         }
     }

@@ -5,6 +5,8 @@
 //! What is one, in the control block, stays the restored pool's own. An image is checked as a whole when it is read, so
 //! restoring it is copying.
 
+mod copy;
+pub(crate) mod dump;
 mod encoding;
 pub(crate) mod error;
 mod parts;
@@ -15,12 +17,16 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
 
+use crate::contract::finding::{CheckReport, NoMemory, Places};
 use crate::layout::classes::{CLASSES, Class, SpanSize};
 use crate::layout::config::Config;
 use crate::layout::control::Control;
 use crate::layout::cursor::MAGAZINE_WORDS;
+use crate::layout::geometry::Geometry;
+use crate::layout::meta::Meta;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
+use crate::stock::findings::Findings;
 use crate::stock::saved::Saved;
 use crate::sync::Ordering;
 use encoding::{Counters, Decoder, Encoder, Header};
@@ -46,23 +52,10 @@ impl Image {
     /// [`ImageError`]. Nothing is kept then.
     pub fn read(bytes: &[u8]) -> Result<Image, ImageError> {
         let (mut decoder, header) = Decoder::new(bytes)?;
-        let scratch = Scratch::new(&header.config)?;
-        let meta = scratch.meta();
-        restore_counters(meta.control(), &header.counters);
-        let geometry = &meta.control().geometry;
-        for part in tables(geometry, header.counters.arena_next) {
-            // SAFETY: the metadata is ours.
-            decoder.get(unsafe { part.of_meta(meta) })?;
-        }
-        for span in used(&meta) {
-            // SAFETY: as above.
-            of_span(geometry, span).try_for_each(|part| decoder.get(unsafe { part.of_meta(meta) }))?;
-        }
+        let scratch = decoded(&mut decoder, &header)?;
         decoder.ended()?;
-        meta.check_owners()?;
-        let saved = Saved::new(&meta).ok_or(ImageError::NoMemory)?;
-        let lost = saved.check(|owner| meta.may_own(owner))?;
-        meta.check_counts().map_err(|fault| fault.map_or(ImageError::NoMemory, ImageError::Fault))?;
+        let meta = scratch.meta();
+        let lost = checked(&meta, &mut Findings::first())?.in_hand;
         Ok(Image { scratch, header, lost })
     }
 
@@ -94,6 +87,44 @@ impl fmt::Debug for Image {
 }
 
 impl<P: Platform> Pool<P> {
+    /// Looks at all of the metadata by the rules by which an [`Image`] is read: whether each block, magazine and span is in
+    /// one place, and each word is one that a pool writes. It does not end at the first fault.
+    ///
+    /// It may be called at any time, and stops nobody: it copies the metadata twice, and again up to six times, until two
+    /// copies in a row are the same. Then the pool stood still between the two, and what it says is exact
+    /// ([`CheckReport::settled`]). What a call has in hand that stands still is no fault: it is counted as in hand. If the
+    /// copies differ to the end, calls are under way. Then it tells only of faults that a single word proves, since no pool
+    /// ever writes that word there: a fault that it tells is one in any case, but others stay untold until the pool rests.
+    /// While an adapter is added or removed, adapters and accounts are judged no further either
+    /// ([`CheckReport::owners_settled`]).
+    ///
+    /// Two things it cannot see. It knows nothing of the memory of the range: who writes past a block there is found by
+    /// others. And while the control block, from which the geometry comes, is overwritten, nothing is promised of any call.
+    ///
+    /// It asks the global allocator for as much memory as the metadata has, of which it touches what is in use, and an
+    /// eighth of a byte for each 16 bytes of the range. PASSIVE; O(what is in use), some eight times if the pool is busy.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut 0)), Status::SUCCESS);
+    /// let report = pool.check()?;
+    /// report.findings.iter().for_each(|finding| eprintln!("{finding}"));
+    /// assert!(report.is_good() && report.settled);
+    /// assert_eq!((report.places.live, report.places.in_hand), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(&self) -> Result<CheckReport, NoMemory> {
+        let scratch = Scratch::new(&config_of(self.meta.control())).map_err(|_| NoMemory)?;
+        let meta = scratch.meta();
+        let settled = copy::until_settled(&meta, &self.meta);
+        report(&meta, settled)
+    }
+
     /// The pool's metadata as bytes, for [`Image::read`]: who has which block, what each CPU caches, all counts. So a pool
     /// that is restored goes on exactly as this one: the same calls on the same CPUs get the same addresses. What the
     /// blocks hold is not in it; who has the range saves that.
@@ -198,6 +229,41 @@ impl<P: Platform> Pool<P> {
     }
 }
 
+/// The metadata of an image, as it was written.
+fn decoded(decoder: &mut Decoder<'_>, header: &Header) -> Result<Scratch, ImageError> {
+    let scratch = Scratch::new(&header.config)?;
+    let meta = scratch.meta();
+    restore_counters(meta.control(), &header.counters);
+    let geometry = &meta.control().geometry;
+    for part in tables(geometry, header.counters.arena_next) {
+        // SAFETY: the metadata is ours.
+        decoder.get(unsafe { part.of_meta(meta) })?;
+    }
+    for span in used(&meta) {
+        // SAFETY: as above.
+        of_span(geometry, span).try_for_each(|part| decoder.get(unsafe { part.of_meta(meta) }))?;
+    }
+    Ok(scratch)
+}
+
+/// Checks metadata that is the caller's: where all blocks are.
+fn checked(meta: &Meta, findings: &mut Findings) -> Result<Places, ImageError> {
+    meta.check_owners(findings)?;
+    let saved = Saved::new(meta, findings).ok_or(ImageError::NoMemory)?;
+    let places = saved.check(|owner| meta.may_own(owner))?;
+    meta.check_counts(findings).map_err(|fault| fault.map_or(ImageError::NoMemory, ImageError::Fault))?;
+    Ok(places)
+}
+
+/// All that is wrong with metadata that is the caller's. `settled`: it was copied while it stood still. What no pool's
+/// metadata has is taken out of it, so that it can be walked afterwards.
+fn report(meta: &Meta, settled: bool) -> Result<CheckReport, NoMemory> {
+    let mut findings = Findings::all(settled, meta.owners_stand_still());
+    // It goes on after each fault, so it ends for want of memory alone.
+    let places = checked(meta, &mut findings).map_err(|_| NoMemory)?;
+    Ok(CheckReport { places, ..findings.report() })
+}
+
 /// What two pools must have in common for one's metadata to be the other's.
 fn shape(control: &Control) -> [(&'static str, u64); 7] {
     let Config { bytes, cpus, accounts, adapters, min_block, magazines, large_spans, .. } =
@@ -215,11 +281,15 @@ fn shape(control: &Control) -> [(&'static str, u64); 7] {
 
 /// The configuration of a pool, with all defaults spelt out.
 fn config_of(control: &Control) -> Config {
-    let geometry = &control.geometry;
+    config_for(&control.geometry, control.cpus, control.account_mask.unsigned_abs() as u32)
+}
+
+/// The configuration of a pool of this geometry.
+fn config_for(geometry: &Geometry, cpus: u32, accounts: u32) -> Config {
     let bytes = u64::from(geometry.spans) * u64::from(geometry.span.bytes());
-    let config = Config::new(control.range.base.0, bytes)
-        .cpus(control.cpus)
-        .accounts(control.account_mask.unsigned_abs() as u32)
+    let config = Config::new(geometry.range.base.0, bytes)
+        .cpus(cpus)
+        .accounts(accounts)
         .adapters(geometry.adapters_len)
         .min_block(Class(geometry.least_class).bytes())
         .magazines((geometry.arena_end - geometry.arena) / MAGAZINE_WORDS);

@@ -3,7 +3,8 @@
 use super::error::ImageError;
 use crate::layout::config::Config;
 use crate::layout::control::Control;
-use crate::layout::geometry::{Geometry, PAGE_MAP, RECORDS};
+use crate::layout::copied::Width;
+use crate::layout::geometry::{CELL_ROW, Geometry, PAGE_MAP, RECORDS, SPARES};
 use crate::layout::memory::Memory;
 use crate::layout::meta::Meta;
 use crate::layout::zeroed::Zeroed;
@@ -31,6 +32,26 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Makes these words of `to`, the caller's, what they are in `from`, which others use; whether any was another one.
+    pub(super) fn draw(self, to: &Meta, from: &Meta, width: Width) -> bool {
+        to.draw(from, self.at, self.words * 4, width)
+    }
+
+    /// Makes these words of `meta` what they are in a dump of metadata whose base lies at `base`.
+    ///
+    /// # Safety
+    /// Nobody else uses the metadata meanwhile.
+    pub(super) unsafe fn fill(self, meta: Meta, dump: &[u8], base: usize) {
+        // SAFETY: the caller's promise.
+        let words = unsafe { self.of_meta(meta) };
+        let from = dump.get(base.wrapping_add_signed(self.at)..).unwrap_or_default();
+        for (word, bytes) in words.iter_mut().zip(from.chunks_exact(4)) {
+            *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
+        }
+    }
+}
+
 /// The tables that every image has, before those of each span: account words; page map, adapters and the tables by
 /// span; marks of loose blocks, depots, cells, cursors; the magazines that were ever used.
 pub(super) fn tables(geometry: &Geometry, arena_next: u64) -> [Part; 4] {
@@ -42,6 +63,33 @@ pub(super) fn tables(geometry: &Geometry, arena_next: u64) -> [Part; 4] {
         Part::of(geometry.loose_spans, arena * 4),
         Part::of(arena * 4, end * 4),
     ]
+}
+
+/// The same words as [`tables`] has, by their width, but for the hints where live blocks were seen.
+pub(super) fn tables_by_width(
+    geometry: &Geometry,
+    control: &Control,
+    arena_next: u64,
+) -> impl Iterator<Item = (Part, Width)> {
+    let [accounts, _, _, magazines] = tables(geometry, arena_next);
+    let geometry = *geometry;
+    // And the pool's own account.
+    let cells = (control.account_mask.unsigned_abs() + 1) * CELL_ROW;
+    let first = geometry.cpu_block(0) - cells;
+    let fixed = [
+        (accounts, Width::Wide),
+        (Part::of(PAGE_MAP, geometry.span_words), Width::Wide),
+        (Part::of(geometry.span_words, geometry.seen_live), Width::Narrow),
+        (Part::of(geometry.loose_spans, first), Width::Wide),
+        (magazines, Width::Narrow),
+    ];
+    // The shared row is one more.
+    let rows = (0..=control.cpus).flat_map(move |cpu| {
+        let block = geometry.cpu_block(cpu);
+        let cells = (Part::of(block - cells, block), Width::Wide);
+        [cells, (Part::of(block, block + 2 * SPARES), Width::Narrow)]
+    });
+    fixed.into_iter().chain(rows)
 }
 
 /// What a span has, if it was ever used: loose blocks' bits, and of each kind of areas the states and the records.
