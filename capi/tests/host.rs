@@ -240,6 +240,9 @@ fn a_leak_when_an_allocation_fails_is_found_and_its_line_named() {
     for part in [&said[refused..left], &said[left..]] {
         assert!(part.contains("find_adapter  ") && part.contains(&place), "no {place} in {part}");
     }
+    // One finding for all turns of the loop.
+    let others = "note: the same, of more or fewer blocks, for n = 201, 301, 401, 501\n";
+    assert!(said.contains(others) && said.matches("error: ").count() == 1, "{said}");
     assert!(
         said.contains("512 allocations; 6 runs with one of them refused; 5 runs with findings"),
         "{said}"
