@@ -88,6 +88,8 @@ pub use pool::image::{
 };
 #[cfg(feature = "alloc")]
 pub use pool::leaks::{LeakReport, LeakRow};
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub use pool::recording::Recording;
 pub use pool::safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};

@@ -480,3 +480,60 @@ fn samples_are_taken_at_most_as_often_as_was_said() {
     assert_eq!(bench.heard(), []);
     bench.all_is_free();
 }
+
+/// What is recorded is what was called, in an order in which it can be called again.
+#[test]
+fn calls_are_recorded_while_they_are_made() {
+    use storport_pool::{TraceItem, TraceKind, TraceReader};
+    let bench = Bench::new(64 << 20, Commit::Auto);
+    let other = bench.pool.add_adapter("disk1").unwrap();
+    let early = bench.allocate(64);
+    let path = std::env::temp_dir().join(format!("storport-pool-recording-{}", std::process::id()));
+    let verifier = bench.pool.verifier(VerifierOptions::new()).unwrap();
+    let recording =
+        verifier.record(Rule::new().adapter(bench.disk), std::fs::File::create(&path).unwrap()).unwrap();
+    assert!(verifier.record(Rule::new(), Vec::new()).is_err(), "one at a time");
+    bench.free(early);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let bench = &bench;
+            scope.spawn(move || {
+                for n in 0..500 {
+                    let block = bench.try_allocate(1 + n + thread * 1000, tag!("Reco")).unwrap();
+                    bench.free(block);
+                }
+            });
+        }
+    });
+    let mut block = 0;
+    assert_eq!(bench.pool.allocate(other, 64, tag!("Reco"), Some(&mut block)), Status::SUCCESS);
+    let counts = recording.finish().unwrap();
+    bench.free(bench.allocate(64));
+    assert_eq!((counts.events, counts.dropped), (3000, 0));
+    let mut events: Vec<_> = TraceReader::new(std::fs::File::open(&path).unwrap())
+        .unwrap()
+        .map(|item| match item {
+            TraceItem::Event(event) => event,
+            TraceItem::Dropped { .. } => panic!("nothing was dropped"),
+            _ => panic!("no other item"),
+        })
+        .collect();
+    std::fs::remove_file(path).unwrap();
+    events.sort_by_key(|event| event.time);
+    let mut live = std::collections::BTreeMap::new();
+    let mut threads = std::collections::BTreeSet::new();
+    for event in &events {
+        assert_eq!((event.status, event.adapter), (Status::SUCCESS, bench.disk));
+        threads.insert(event.thread);
+        match event.kind {
+            TraceKind::Allocate => {
+                assert_eq!(event.tag, tag!("Reco"));
+                assert_eq!(live.insert(event.address, event.bytes), None);
+            }
+            TraceKind::Free => assert!(live.remove(&event.address).is_some()),
+            kind => panic!("{kind:?}"),
+        }
+    }
+    assert_eq!((live.len(), threads.len()), (0, 3));
+    assert_eq!(bench.heard(), []);
+}

@@ -19,6 +19,8 @@ pub(crate) mod layouts;
 pub(crate) mod leaks;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod process;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod recording;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]

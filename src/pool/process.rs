@@ -14,6 +14,7 @@ use crate::pool::backing::os;
 use crate::pool::handle::Pool;
 use crate::pool::verifier::{Verifier, VerifierError};
 use crate::pool::watched::{self, Watched};
+use crate::sync::{AtomicU32, Ordering};
 use crate::verify::tables::RULES;
 use crate::verify::verifier;
 use core::ptr::NonNull;
@@ -24,6 +25,8 @@ struct Process;
 thread_local! {
     /// The thread is taking a call stack.
     static TAKING: Cell<bool> = const { Cell::new(false) };
+    /// The thread's number + 1; 0: it has none yet.
+    static THREAD: Cell<u32> = const { Cell::new(0) };
 }
 
 impl VerifierHost for Process {
@@ -51,6 +54,25 @@ impl VerifierHost for Process {
         }
         TAKING.with(|taking| taking.set(false));
         Some(count)
+    }
+
+    fn clock(&self) -> u64 {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: it writes to `now` alone; a call that signal handlers may make.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+
+    fn thread(&self) -> u32 {
+        THREAD
+            .try_with(|thread| {
+                if thread.get() == 0 {
+                    // ORDERING: Relaxed - numbers that differ.
+                    thread.set(THREADS.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+                thread.get() - 1
+            })
+            .unwrap_or(0)
     }
 
     fn protect(&self, address: u64, bytes: u64, access: Access) -> bool {
@@ -197,6 +219,9 @@ impl<P: Platform> Pool<P> {
     }
 }
 
+/// Threads that have a number.
+static THREADS: AtomicU32 = AtomicU32::new(0);
+
 /// The verifier's host for a range that is not the process's memory: call stacks alone.
 struct Foreign;
 
@@ -207,6 +232,14 @@ impl VerifierHost for Foreign {
 
     fn call_stack(&self, frames: &mut [u64]) -> Option<usize> {
         Process.call_stack(frames)
+    }
+
+    fn clock(&self) -> u64 {
+        Process.clock()
+    }
+
+    fn thread(&self) -> u32 {
+        Process.thread()
     }
 }
 

@@ -19,6 +19,8 @@ use crate::routines::report::Call;
 use crate::routines::verified::{tell_allocate_irql, tell_free_irql, tell_overwritten, verified};
 use crate::routines::ways::Ways;
 use crate::sync::Ordering;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+use crate::trace::ring::TraceRing;
 use crate::verify::tables::RULES;
 use crate::verify::verifier;
 
@@ -336,6 +338,24 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         let overrun = sweep_live(&meta, call);
         let (released, written) = empty_quarantine(meta, &self.pool.platform);
         Swept { overrun, released: released as u64, written }
+    }
+
+    /// Calls under a rule that says so are recorded in this ring from now on. `false`: others are already.
+    #[cfg(all(feature = "std", not(storport_pool_loom)))]
+    pub(crate) fn start_ring(&self, ring: &'static TraceRing<'static>) -> bool {
+        // ORDERING: Relaxed - published with the ring.
+        self.verifier.began.store(self.verifier.host().clock(), Ordering::Relaxed);
+        self.verifier.set_ring(Some(ring))
+    }
+
+    #[cfg(all(feature = "std", not(storport_pool_loom)))]
+    pub(crate) fn stop_ring(&self) {
+        self.verifier.set_ring(None);
+    }
+
+    #[cfg(all(feature = "std", not(storport_pool_loom)))]
+    pub(crate) fn pool(&self) -> &'pool Pool<P> {
+        self.pool
     }
 
     /// What it has done.

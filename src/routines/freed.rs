@@ -2,7 +2,9 @@
 
 use super::quarantine::{Waiting, leave, remember_freed};
 use super::report::Call;
+use super::verified::call_event;
 use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
 use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::rule::checks;
 use crate::contract::violation::ViolationKind;
@@ -10,6 +12,7 @@ use crate::layout::classes::PAGE;
 use crate::layout::meta::{Located, Meta};
 use crate::percpu::platform::Platform;
 use crate::stock::put::put_claimed_slow;
+use crate::trace::event::{TraceEvent, TraceKind};
 use crate::verify::bytes::{BEHIND, FREED};
 use crate::verify::notes::Note;
 use crate::verify::stacks::StackId;
@@ -22,6 +25,10 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
     let Some((verifier, note)) = noted else {
         return put_claimed_slow(meta, platform, start);
     };
+    let recorded = (note.checks & checks::RECORD != 0 && verifier.ring().is_some()).then(|| TraceEvent {
+        address: meta.address_of(found.class, start),
+        ..call_event(&meta, platform, verifier, TraceKind::Free, call.caller, PoolTag::from_raw(0))
+    });
     let wrong = around(&meta, verifier, found, &note);
     // Read before the block goes.
     let violation = wrong.map(|(kind, evidence)| meta.evident(call, kind, found, evidence));
@@ -45,6 +52,9 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
             remember_freed(verifier, start, ticket);
         }
         let _ = put_claimed_slow(meta, platform, start);
+    }
+    if let Some(event) = recorded {
+        verifier.record(&event);
     }
     if let Some(violation) = violation {
         meta.report(&violation);

@@ -175,6 +175,6 @@ impl Meta {
     }
 }
 
-fn level(irql: u32) -> Irql {
+pub(super) fn level(irql: u32) -> Irql {
     Irql::new(irql.min(15) as u8).unwrap_or(Irql::HIGH)
 }

@@ -3,8 +3,9 @@
 use super::hand_out::{finish, search};
 use super::quarantine::empty_quarantine;
 use super::refuse::inspect;
-use super::report::Call;
+use super::report::{Call, level};
 use super::request::{Answer, Request, class_for};
+use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::rule::checks;
@@ -16,6 +17,7 @@ use crate::owners::accounts::OWN;
 use crate::percpu::platform::{Platform, Pop};
 use crate::stock::put::put_claimed_slow;
 use crate::sync::Ordering;
+use crate::trace::event::{TraceEvent, TraceKind};
 use crate::verify::bytes::{BEHIND, CANARY};
 use crate::verify::guard::{placement, run_bytes};
 use crate::verify::notes::Note;
@@ -35,7 +37,9 @@ pub(crate) fn verified<P: Platform>(
         verifier.note_refusal(plan.refused_by, tag, request.bytes, plan.stack);
         // ORDERING: Relaxed - a statistic.
         verifier.counters.refused.fetch_add(1, Ordering::Relaxed);
-        return Some(Answer::refused(Status::INSUFFICIENT_RESOURCES));
+        let answer = Answer::refused(Status::INSUFFICIENT_RESOURCES);
+        record(meta, platform, verifier, plan.checks, request, tag, answer);
+        return Some(answer);
     }
     if let Some(sample) = meta.take_sample(verifier, request.account, request.key) {
         plan.checks |= sample;
@@ -77,7 +81,50 @@ pub(crate) fn verified<P: Platform>(
     verifier.note_allocated(block, note);
     // ORDERING: Relaxed - a statistic.
     verifier.counters.verified.fetch_add(1, Ordering::Relaxed);
-    Some(finish(meta, platform, request, block))
+    let answer = finish(meta, platform, request, block);
+    record(meta, platform, verifier, plan.checks, request, tag, answer);
+    Some(answer)
+}
+
+/// Records an allocation, if a rule says so.
+fn record<P: Platform>(
+    meta: Meta,
+    platform: &P,
+    verifier: &Verifier,
+    wanted: u32,
+    request: Request,
+    tag: PoolTag,
+    answer: Answer,
+) {
+    if wanted & checks::RECORD != 0 && verifier.ring().is_some() {
+        verifier.record(&TraceEvent {
+            status: answer.status,
+            bytes: request.bytes,
+            address: answer.address,
+            ..call_event(&meta, platform, verifier, TraceKind::Allocate, request.key.owner(), tag)
+        });
+    }
+}
+
+/// A call that is made now.
+pub(super) fn call_event<P: Platform>(
+    meta: &Meta,
+    platform: &P,
+    verifier: &Verifier,
+    kind: TraceKind,
+    adapter: AdapterId,
+    tag: PoolTag,
+) -> TraceEvent {
+    // ORDERING: Relaxed - written before the ring was set.
+    let began = verifier.began.load(Ordering::Relaxed);
+    TraceEvent {
+        time: verifier.host().clock().saturating_sub(began),
+        cpu: platform.cpu(meta).unwrap_or(0),
+        irql: level(platform.irql()),
+        adapter,
+        tag,
+        ..TraceEvent::new(kind)
+    }
 }
 
 /// What a block is made of: the request as it is handed out, the block in hand, and what can be checked of it.

@@ -38,6 +38,10 @@ pub(crate) struct Verifier {
     pub(super) refusal: AtomicPtr<RefusalSlot>,
     next_in_quarantine: AtomicU64,
     next_freed: AtomicU64,
+    /// A `TraceRing` that lives for ever, or null. Written by whoever begins and ends a recording.
+    pub(super) ring: AtomicPtr<()>,
+    /// The host's clock when the recording began. Written before the ring is set.
+    pub(crate) began: AtomicU64,
 }
 
 /// Written by the sampler under the claim, `armed` by whoever takes the sample, too.
@@ -130,6 +134,8 @@ impl Verifier {
                 refusal: AtomicPtr::new(core::ptr::null_mut()),
                 next_in_quarantine: AtomicU64::new(0),
                 next_freed: AtomicU64::new(0),
+                ring: AtomicPtr::new(core::ptr::null_mut()),
+                began: AtomicU64::new(0),
             };
             verifier.write(made);
         }

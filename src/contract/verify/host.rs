@@ -50,6 +50,16 @@ pub trait VerifierHost: Sync {
         false
     }
 
+    /// A clock in nanoseconds, for recordings; 0 where there is none.
+    fn clock(&self) -> u64 {
+        0
+    }
+
+    /// The calling thread's number, for recordings: counted from 0.
+    fn thread(&self) -> u32 {
+        0
+    }
+
     /// Makes whole pages of the range inaccessible, or accessible again. `false`: it cannot; nothing has changed.
     fn protect(&self, address: u64, bytes: u64, access: Access) -> bool {
         let _ = (address, bytes, access);

@@ -235,6 +235,13 @@ impl Rule {
         self
     }
 
+    /// Calls are recorded, while the verifier has a ring.
+    #[cfg(all(feature = "std", not(storport_pool_loom)))]
+    pub(crate) const fn recorded(mut self) -> Rule {
+        self.checks |= checks::RECORD;
+        self
+    }
+
     /// Allocations are refused on purpose.
     pub const fn low_resources(mut self, low: LowResources) -> Rule {
         self.low = low;
