@@ -537,3 +537,26 @@ fn calls_are_recorded_while_they_are_made() {
     assert_eq!((live.len(), threads.len()), (0, 3));
     assert_eq!(bench.heard(), []);
 }
+
+/// A debugger sees verified blocks where they are.
+#[test]
+fn inspection_knows_verified_blocks() {
+    use storport_pool::BlockState;
+    for rule in [Rule::new().canary().quarantine(), Rule::new().guard(Guard::After)] {
+        let bench = Bench::with(rule);
+        let block = bench.allocate(100);
+        let state = |state| {
+            let found = bench.pool.inspect_block(block).unwrap();
+            assert_eq!(
+                (found.address, found.bytes, found.state, found.owner),
+                (block, 100, state, Some(bench.disk))
+            );
+            assert!(bench.pool.check().unwrap().is_good());
+        };
+        state(BlockState::Live);
+        assert_eq!(bench.pool.for_each_block_of(TagPattern::new("Srb?").unwrap(), |_| ()), 1);
+        bench.free(block);
+        state(BlockState::Quarantined);
+        bench.all_is_free();
+    }
+}

@@ -596,6 +596,9 @@ typedef void (*sp_violation_callback)(void *context, const sp_violation *violati
 /* A call that is under way has it in hand, or it moved while it was looked for. */
 #define SP_BLOCK_IN_HAND 9
 
+/* Freed, and kept away from use for a while by the pool's verifier. */
+#define SP_BLOCK_QUARANTINED 10
+
 /* None of these. */
 #define SP_BLOCK_OTHER 99
 

@@ -33,6 +33,8 @@ pub const SP_BLOCK_NEVER_CARVED: sp_block_state = 7;
 pub const SP_BLOCK_FREE_SPAN: sp_block_state = 8;
 /// A call that is under way has it in hand, or it moved while it was looked for.
 pub const SP_BLOCK_IN_HAND: sp_block_state = 9;
+/// Freed, and kept away from use for a while by the pool's verifier.
+pub const SP_BLOCK_QUARANTINED: sp_block_state = 10;
 /// None of these.
 pub const SP_BLOCK_OTHER: sp_block_state = 99;
 
@@ -140,6 +142,7 @@ const fn state(state: BlockState) -> (sp_block_state, u32, &'static CStr) {
         BlockState::FreedRun => (SP_BLOCK_FREED_RUN, 0, c"stock: freed run"),
         BlockState::NeverCarved => (SP_BLOCK_NEVER_CARVED, 0, c"never carved"),
         BlockState::FreeSpan => (SP_BLOCK_FREE_SPAN, 0, c"free span"),
+        BlockState::Quarantined => (SP_BLOCK_QUARANTINED, 0, c"in quarantine"),
         BlockState::InHand => (SP_BLOCK_IN_HAND, 0, c"in hand"),
         _ => (SP_BLOCK_OTHER, 0, c"other"),
     }

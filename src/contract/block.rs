@@ -59,6 +59,8 @@ pub enum BlockState {
     NeverCarved,
     /// A span that nobody uses. It has no blocks.
     FreeSpan,
+    /// Freed, and kept away from use for a while by the pool's [verifier](crate::Verifier).
+    Quarantined,
     /// None of these. A call that is under way has it in hand, or it moved while it was looked for. At rest: a call that
     /// never ended had it.
     InHand,
@@ -89,6 +91,7 @@ impl BlockState {
             BlockState::FreedRun => "stock: freed run",
             BlockState::NeverCarved => "never carved",
             BlockState::FreeSpan => "free span",
+            BlockState::Quarantined => "in quarantine",
             BlockState::InHand => "in hand",
         }
     }

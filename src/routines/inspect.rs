@@ -2,6 +2,7 @@
 //!
 //! Loads only, at any time. The metadata may be wrong: then the answer is, and nothing else.
 
+use super::quarantine::waits;
 use crate::contract::block::{BlockDetail, BlockInfo, BlockState};
 use crate::layout::block::BlockId;
 use crate::layout::classes::{Class, GRAIN, LARGE, LARGE_BODY, PAGE, SLAB_CLASSES};
@@ -58,7 +59,11 @@ impl Meta {
         let none = BlockDetail {
             address: self.address_of(class, start),
             capacity: self.room_of(found),
-            state: if found.state.is_live(start) { BlockState::Live } else { place },
+            state: match place {
+                _ if found.state.is_live(start) => BlockState::Live,
+                BlockState::InHand if waits(self, start) => BlockState::Quarantined,
+                place => place,
+            },
             bytes: 0,
             owner: None,
             tag: None,

@@ -81,3 +81,9 @@ pub(crate) fn empty_quarantine<P: Platform>(meta: Meta, platform: &P) -> (usize,
         .take_each(|waiting| wrong += u64::from(leave(meta, platform, verifier, Waiting(waiting))));
     (waited, wrong)
 }
+
+/// Whether a block waits in the quarantine. Looks at all that do.
+pub(super) fn waits(meta: &Meta, block: BlockId) -> bool {
+    meta.verifier()
+        .is_some_and(|verifier| verifier.quarantine().look().any(|waiting| Waiting(waiting).block() == block))
+}

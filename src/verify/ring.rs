@@ -35,4 +35,10 @@ impl Ring<'_> {
         }
         taken
     }
+
+    /// The numbers that are there now.
+    pub(crate) fn look(&self) -> impl Iterator<Item = u64> {
+        // ORDERING: Relaxed - what was so when it was looked at.
+        self.places.iter().map(|place| place.load(Ordering::Relaxed)).filter(|&number| number != 0)
+    }
 }
