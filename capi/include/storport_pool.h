@@ -36,9 +36,6 @@ uint32_t sp_extended_function(uint32_t code, void *extension, ...);
 #endif
 
 
-/* Frames of a call stack that are kept: the innermost ones. */
-#define SP_FRAMES 16
-
 /* Bytes that are kept of what was found in memory. */
 #define SP_EVIDENCE 16
 
@@ -347,7 +344,7 @@ typedef struct {
     size_t size;
     /* For this adapter alone, by its extension; NULL: for all. */
     void *extension;
-    /* For these tags alone: one to eight printable characters, `*` for any or none, `?` for one. NULL: for all. */
+    /* For these tags alone: 1 to 16 printable characters, `*` for any or none, `?` for one. NULL: for all. */
     const char *tags;
     /* Special pool: pages of its own and a guard page for each block. `canary`, `track` and `quarantine` come with it. */
     sp_special special;
@@ -425,8 +422,8 @@ typedef struct {
     sp_stack_kind kind;
     /* How many frames there are; 0 if it was not taken. */
     uint32_t count;
-    /* The return addresses. */
-    uint64_t frames[SP_FRAMES];
+    /* The return addresses, as many as `count` says; gone when the callback returns. */
+    const uint64_t *frames;
     /* A few words: why there are none; NULL when it was taken. */
     const char *missing;
 } sp_call_stack;
@@ -478,20 +475,14 @@ typedef struct {
     sp_call_stack allocated;
     /* Where it was freed. */
     sp_call_stack freed;
+    /* Where the call was made, or the fault came, if the block is tracked. */
+    sp_call_stack called;
 } sp_violation;
 
 /* Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end
    the program, as Windows would. `violation` is gone when it returns. */
 typedef void (*sp_violation_callback)(void *context, const sp_violation *violation);
 
-/* No guard pages. */
-#define SP_SPECIAL_NONE 0
-
-/* Behind the block: what writes behind it faults, but for up to 15 bytes, which are checked when it is freed. */
-#define SP_SPECIAL_AFTER 1
-
-/* Before the block: what writes before it faults. */
-#define SP_SPECIAL_BEFORE 2
 /* A caller has it. */
 #define SP_BLOCK_LIVE 1
 
@@ -521,6 +512,15 @@ typedef void (*sp_violation_callback)(void *context, const sp_violation *violati
 
 /* None of these. */
 #define SP_BLOCK_OTHER 99
+
+/* No guard pages. */
+#define SP_SPECIAL_NONE 0
+
+/* Behind the block: what writes behind it faults, but for up to 15 bytes, which are checked when it is freed. */
+#define SP_SPECIAL_AFTER 1
+
+/* Before the block: what writes before it faults. */
+#define SP_SPECIAL_BEFORE 2
 
 /* The block was freed already. */
 #define SP_DOUBLE_FREE 1
