@@ -74,6 +74,11 @@ pub use percpu::{
 pub use pool::adaptor::Tagged;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::caller::Caller;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub use pool::every::{
+    options::FailEach,
+    report::{FailReport, FailRun, Leaked, Refused, RunEnd},
+};
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
@@ -99,6 +104,8 @@ pub use pool::told::ViolationReport;
 pub use pool::usage::{TagUsage, Usage};
 #[cfg(not(storport_pool_loom))]
 pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, VerifierStats};
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub use pool::watch;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
@@ -120,8 +127,8 @@ pub use trace::{
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The page on traces, compiled.
-#[cfg(all(doctest, feature = "std"))]
+/// The page for those who debug, compiled.
+#[cfg(all(doctest, feature = "std", target_os = "linux"))]
 #[doc = include_str!("../docs/DEBUGGING.md")]
 struct Debugging;
 

@@ -48,6 +48,9 @@ typedef struct sp_pool sp_pool;
 /* A picture of a pool's tags, accounts, sizes and CPUs. */
 typedef struct sp_snapshot sp_snapshot;
 
+/* A file in which another process, as `storport-pool poolmon`, sees a pool. */
+typedef struct sp_watch sp_watch;
+
 /* Hears of the blocks of one tag that an adapter left. It must not unwind. */
 typedef void (*sp_leak_callback)(void *context, uint32_t tag, uint64_t blocks, uint64_t bytes);
 
@@ -70,6 +73,71 @@ typedef struct {
     /* Whether it is allocated. Else the rest tells of its last owner. */
     sp_bool live;
 } sp_block;
+
+/* How the runs are made. Fill it with 0, set `size`, and then what shall differ. */
+typedef struct {
+    /* `sizeof(sp_fail_options)`. */
+    size_t size;
+    /* Only allocations of these tags: 1 to 8 characters, `*` for any or none, `?` for one. NULL: all tags. */
+    const char *tags;
+    /* At most so many runs with a refusal. 0: no limit. */
+    uint64_t most;
+    /* The first n and then each `step`-th one. 0: each. */
+    uint64_t step;
+    /* In an order by chance, the same for the same seed. 0: ascending. */
+    uint64_t seed;
+    /* Milliseconds that a run has; then its process is killed. 0: ten seconds. */
+    uint32_t limit_ms;
+    /* The first run with a finding is the last one. */
+    sp_bool stop_at_first;
+    /* Without child processes: effects stay, a crash is a crash, and nothing ends a run that hangs. */
+    sp_bool in_process;
+    /* Must be 0. */
+    uint16_t reserved;
+} sp_fail_options;
+
+/* The work of a run. It may start threads. It must not unwind. */
+typedef void (*sp_work_callback)(void *context);
+
+/* How a run ended: one of the numbers below. More may come. */
+typedef uint32_t sp_run_end;
+
+/* What the caller did wrong: one of the numbers below. More may come. */
+typedef uint32_t sp_violation_kind;
+
+/* What one run did. */
+typedef struct {
+    /* Which allocation was to be refused, counted from 1; 0: none. */
+    uint64_t n;
+    /* Allocations that it made, the refused one included; 0 if it came to no end. */
+    uint64_t allocations;
+    /* Blocks that it left allocated. */
+    uint64_t leaked_blocks;
+    /* Bytes that were requested for them. */
+    uint64_t leaked_bytes;
+    /* Violations that were told meanwhile. */
+    uint64_t violations;
+    /* Blocks that may be left and are not known: the verifier had no room for notes of them. */
+    uint64_t unknown;
+    /* How it ended. */
+    sp_run_end end;
+    /* The status or the signal; else 0. */
+    int32_t code;
+    /* What the first violation was; 0: there was none. */
+    sp_violation_kind first_violation;
+    /* The refused allocation's tag; 0: none was refused. */
+    uint32_t refused_tag;
+    /* Bytes that it asked for. */
+    uint32_t refused_bytes;
+    /* Whether it has no finding. */
+    sp_bool clean;
+    /* Whether it made fewer than n allocations, so that none was refused. */
+    sp_bool missed;
+} sp_fail_run;
+
+/* Hears of the runs, when all were made: of each in their order, with `text` NULL; then once with `run` NULL, and the
+   whole report as a text for a person. Both are gone when it returns. */
+typedef void (*sp_fail_callback)(void *context, const sp_fail_run *run, const char *text);
 
 /* The number of the CPU that the caller runs on. Any IRQL. Without `mask`, a wrong answer costs speed, never
    memory safety. With `mask`, it must be right between `mask` and `unmask`: two CPUs that share a number get
@@ -410,9 +478,6 @@ typedef struct {
     uint64_t stacks_left_out;
 } sp_verifier_counts;
 
-/* What the caller did wrong: one of the numbers below. More may come. */
-typedef uint32_t sp_violation_kind;
-
 /* Whether a call stack was taken, or why not: one of the numbers below. More may come. */
 typedef uint32_t sp_stack_kind;
 
@@ -482,6 +547,24 @@ typedef struct {
 /* Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end
    the program, as Windows would. `violation` is gone when it returns. */
 typedef void (*sp_violation_callback)(void *context, const sp_violation *violation);
+
+/* The work returned. */
+#define SP_RUN_FINISHED 0
+
+/* The child process ended itself; `code` is its status. */
+#define SP_RUN_EXITED 1
+
+/* The child process was ended by a signal; `code` is its number. */
+#define SP_RUN_SIGNAL 2
+
+/* It did not return within the limit of time, and was killed. */
+#define SP_RUN_HUNG 3
+
+/* The child process ended, and the system does not say how: SIGCHLD is ignored. */
+#define SP_RUN_LOST 4
+
+/* None of these. */
+#define SP_RUN_OTHER 99
 
 /* A caller has it. */
 #define SP_BLOCK_LIVE 1
@@ -716,6 +799,30 @@ void sp_hint_free(void *extension,
    the prefix `sp_` that return a pointer, a size, a rule's number or an sp_bool, but for those that allocate or free
    blocks, `sp_verifier_tick` and `sp_explain_fault`. The end of a snapshot's rows is no failure. */
 const char *sp_last_error(void);
+
+/* Does the work once to count its allocations, then once for each n with the n-th allocation refused
+   (STOR_STATUS_INSUFFICIENT_RESOURCES, or NULL). `report` hears what each run left: blocks still allocated, a crash, a
+   hang, violations. Allocations are counted in this adapter's name; NULL: in all adapters', and those of
+   `ExAllocatePool2` and its kind. `options` may be NULL.
+
+   Each run has a child process, which begins as a copy of this one with the calling thread alone, and ends by `_exit`.
+   What other threads held when it began stays held there: a run that waits for that counts as hung. So call it while
+   the process has no other threads, or none that hold what the work needs. What a run leaves in streams' buffers is not
+   written. The callback of `sp_on_violation` hears of nothing while a run goes on. The pool gets a verifier, with call
+   stacks, if it has none. Asks malloc for memory, and ends the process where there is none.
+
+   True: all runs were made, and none has a finding. False: some have, some n were not tried, or it failed before the
+   first run; `sp_last_error` says which. PASSIVE, one call at a time for a pool.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `extension` is NULL or an address; `options` is NULL or points to options.
+   `work` and `report` may be called with `context`. */
+sp_bool sp_fail_each(sp_pool *pool,
+                     void *extension,
+                     const sp_fail_options *options,
+                     sp_work_callback work,
+                     void *context,
+                     sp_fail_callback report);
 
 /* Chooses the pool that serves `ExAllocatePool2` and its kind; NULL: none, until the next pool is made. Without a choice
    it is the oldest pool that lives and whose range this process can address; so it is when the one that served ends.
@@ -1107,6 +1214,33 @@ sp_bool sp_explain_faults(sp_pool *pool);
 void sp_on_violation(sp_pool *pool,
                      sp_violation_callback callback,
                      void *context);
+
+/* Makes a watch: a file of mode 0600, with room for a picture of 256 KiB, twice. What is at the path stays, unless it is
+   the watch of a process that has ended; then this fails. NULL as path: where `storport-pool poolmon --pid` looks for it,
+   $XDG_RUNTIME_DIR/storport-pool/PID.watch, or /tmp/storport-pool-UID/PID.watch; without memory that may end the process,
+   where other paths fail. NULL on failure. Linux only. PASSIVE.
+
+   The caller promises:
+   `path` is NULL or a string. */
+sp_watch *sp_watch_create(const char *path);
+
+/* Writes a picture of the pool into the watch. It waits for no reader. Call it from time to time, from a thread that has
+   it as its task: ten times a second, say. It takes as long as a snapshot and a write to a file. False: `watch` or `pool` is
+   NULL, there is no memory, the file system is full, or this is a forked child of the process that made the watch; then the
+   picture before stays, and the next one counts what was missed. The violations of `ExFreePool` and its kind are not in
+   the picture. PASSIVE; one call for a watch at a time.
+
+   The caller promises:
+   `watch` is NULL or a watch that is not closed, `pool` is NULL or a pool that lives. */
+sp_bool sp_watch_publish(sp_watch *watch,
+                         const sp_pool *pool);
+
+/* Ends a watch: its readers are told, and the file is removed. In a forked child of the process that made it, the file
+   stays as it is. NULL does nothing. The pool may have ended before. PASSIVE.
+
+   The caller promises:
+   `watch` is NULL or a watch that is not closed yet. */
+void sp_watch_close(sp_watch *watch);
 
 #ifdef __cplusplus
 }

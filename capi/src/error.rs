@@ -9,6 +9,8 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[cfg(target_os = "linux")]
+use pool::watch::WatchError;
 use pool::{AdapterError, CreateError, ImageError, OtherGeometry, VerifierError};
 
 use crate::text::Text;
@@ -60,6 +62,16 @@ pub(crate) enum Why {
     /// The text of `sp_verify`.
     RulesText,
     Pattern,
+    NullCallback,
+    /// Runs with findings, and all runs.
+    Findings(u64, u64),
+    /// Values of n that were not tried.
+    LeftOut(u64),
+    NullWatch,
+    #[cfg(target_os = "linux")]
+    Watch(WatchError),
+    #[cfg(not(target_os = "linux"))]
+    NoWatches,
 }
 
 impl fmt::Display for Why {
@@ -107,7 +119,17 @@ impl fmt::Display for Why {
             Why::NullImage => "the image is NULL",
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),
+            Why::NullCallback => "the callback is NULL",
             Why::Verifier(error) => return write!(f, "{error}"),
+            Why::Findings(found, runs) => {
+                return write!(f, "{found} of {runs} runs have findings");
+            }
+            Why::LeftOut(n) => return write!(f, "{n} values of n were not tried"),
+            Why::NullWatch => "the watch is NULL",
+            #[cfg(target_os = "linux")]
+            Why::Watch(error) => return write!(f, "{error}"),
+            #[cfg(not(target_os = "linux"))]
+            Why::NoWatches => "there are watches on Linux only",
             Why::NoVerifier => "the pool has no verifier: sp_verifier_attach gives it one",
             Why::OtherPool => "the rule's extension is an adapter of another pool",
             Why::Special(given) => {

@@ -29,7 +29,9 @@
 //! | `block` | functions: one block, by an address | `types`, `kind`, `registry` |
 //! | `extended` | functions: both by one name | `types`; `c/extended.c`, which calls `storport`'s |
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
+//! | `every` | functions: each allocation refused once | `types`, `error`, `kind`, `registry`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `watch` | functions: pictures for another process | `types`, `memory`, `error`, `kind` |
 //! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
 //! | `inspect` | functions: where blocks are, and whether all is well | `types`, `text`, `error`, `kind`, `registry`, `adapter` |
 //! | `irql` | functions: the caller's IRQL | `system` |
@@ -43,6 +45,7 @@ mod adapter;
 mod block;
 mod bulk;
 mod error;
+mod every;
 mod executive;
 mod extended;
 mod handle;
@@ -65,3 +68,4 @@ mod upkeep;
 mod verifier;
 mod versioned;
 mod violation;
+mod watch;

@@ -148,7 +148,7 @@ pub struct sp_violation {
 pub type sp_violation_callback =
     Option<unsafe extern "C" fn(context: *mut c_void, violation: *const sp_violation)>;
 
-const fn kind(kind: ViolationKind) -> sp_violation_kind {
+pub(crate) const fn kind(kind: ViolationKind) -> sp_violation_kind {
     match kind {
         ViolationKind::DoubleFree => SP_DOUBLE_FREE,
         ViolationKind::Wild => SP_WILD_FREE,

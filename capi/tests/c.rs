@@ -99,6 +99,16 @@ fn metadata_saved_and_restored() {
 }
 
 #[test]
+fn each_allocation_fails_once() {
+    both_ways("every");
+}
+
+#[test]
+fn pictures_for_another_process() {
+    both_ways("watch");
+}
+
+#[test]
 fn what_rust_has_too() {
     both_ways("more");
 }

@@ -1,29 +1,32 @@
-//! The Storport host and its sample miniport: a RAM disk that is right, and one for each of six mistakes.
+//! The Storport host and its sample miniport: a RAM disk that is right, and one for each of seven mistakes.
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{compiler, here, libraries, out};
 
-/// What the host says of a miniport, and its exit status.
-fn run(name: &str, defines: &[&str], miniport: &Path, suspicions: bool) -> (String, Option<i32>) {
-    let program = out(&format!("{name}{}-{suspicions}", defines.concat().replace('=', "-")));
+/// A miniport with its host.
+fn program(name: &str, defines: &[&str], miniport: &Path) -> PathBuf {
+    let program = out(&format!("{name}{}", defines.concat().replace('=', "-")));
     let host = here().join("../host");
     let mut compiler = compiler(false, "c11");
-    compiler.arg("-D_GNU_SOURCE").args(defines).arg("-I").arg(host.join("include"));
+    compiler.args(["-g", "-D_GNU_SOURCE"]).args(defines).arg("-I").arg(host.join("include"));
     let files = host.join("src").read_dir().unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "c")).collect();
     assert!(files.len() > 1);
     compiler.args(files).arg(host.join("miniport/main.c")).arg(miniport);
     compiler.arg("-o").arg(&program).arg(libraries().join("libstorport_pool.a"));
     common::run(compiler.args(["-lpthread", "-lm", "-ldl"]));
-    let mut command = Command::new(program);
-    if suspicions {
-        command.arg("suspicions");
-    }
-    let output = command.output().unwrap();
+    program
+}
+
+/// What the host says of a miniport, and its exit status.
+fn run(name: &str, defines: &[&str], miniport: &Path, suspicions: bool) -> (String, Option<i32>) {
+    let program = program(&format!("{name}-{suspicions}"), defines, miniport);
+    let arguments: &[&str] = if suspicions { &["suspicions"] } else { &[] };
+    let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     (String::from_utf8(output.stdout).unwrap(), output.status.code())
 }
@@ -200,4 +203,74 @@ fn the_tagged_pools_routines_are_attributed_too() {
 fn a_dpc_that_is_queued_when_its_adapter_goes() {
     let (said, code) = miniport(11);
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// What the host says of the RAM disk with this mistake when each allocation fails once, and its exit status.
+fn fail_each(bug: u32, name: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    let ramdisk = here().join("../host/miniport/ramdisk.c");
+    let program = program(&format!("each-{name}"), &[&format!("-DBUG={bug}")], &ramdisk);
+    let output = Command::new(program).arg("--fail-each").args(arguments).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn a_good_miniport_loses_nothing_whichever_allocation_fails() {
+    let (said, code) = fail_each(0, "good", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let last = said.lines().find(|line| line.contains("; nothing found")).expect(&said);
+    let allocations: u32 = last.split(' ').next().unwrap().parse().unwrap();
+    // Two disks, an event each, and a request's memory for each that a disk knows.
+    assert!(allocations > 2 * 257 + 2 * 2 * 60, "{said}");
+}
+
+#[test]
+fn a_leak_when_an_allocation_fails_is_found_and_its_line_named() {
+    const LEAK_AT_START: u32 = 7;
+    let (said, code) = life(LEAK_AT_START, false);
+    assert_eq!(code, Some(0), "{said}");
+    let (said, code) = fail_each(LEAK_AT_START, "bad", &["--tags=Ram?", "--step=100", "--requests=1"]);
+    assert_eq!(code, Some(1), "{said}");
+    let source = std::fs::read_to_string(here().join("../host/miniport/ramdisk.c")).unwrap();
+    let line = source.lines().position(|line| line.contains("BLOCK, TAG_DISK, ")).unwrap() + 1;
+    let place = format!("miniport/ramdisk.c:{line}\n");
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("no {text} in {said}"));
+    let head =
+        at("error: it leaves 100 blocks allocated, 409600 bytes; 1 violation, when allocation 101 fails\n");
+    let refused = at("  refused: 4096 bytes, tag 'RamD', asked for here\n");
+    let left = at("  left: 100 blocks of 4096 bytes, tag 'RamD', allocated here\n");
+    assert!(head < refused && refused < left, "{said}");
+    for part in [&said[refused..left], &said[left..]] {
+        assert!(part.contains("find_adapter  ") && part.contains(&place), "no {place} in {part}");
+    }
+    // One finding for all turns of the loop.
+    let others = "note: the same, of more or fewer blocks, for n = 201, 301, 401, 501\n";
+    assert!(said.contains(others) && said.matches("error: ").count() == 1, "{said}");
+    assert!(
+        said.contains("512 allocations; 6 runs with one of them refused; 5 runs with findings"),
+        "{said}"
+    );
+}
+
+#[test]
+fn bad_arguments_are_told_in_a_line() {
+    let ramdisk = here().join("../host/miniport/ramdisk.c");
+    let program = program("arguments", &["-DBUG=0"], &ramdisk);
+    for (arguments, said) in [
+        (
+            &["--fail-ech"][..],
+            "--fail-ech: no such argument; the beginning of host/miniport/main.c has them all\n",
+        ),
+        (&["--fail-each", "--most=0"], "--most=0: no such number\n"),
+        (&["--fail-each", "--step=-1"], "--step=-1: no such number\n"),
+        (&["--fail-each", "--seed=99999999999999999999"], "--seed=99999999999999999999: no such number\n"),
+        (&["--stop"], "--stop: needs --fail-each\n"),
+    ] {
+        let output = Command::new(&program).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.stdout.len()), (said, 0));
+    }
+    let output = Command::new(&program).args(["--fail-each", "--tags=far too long"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("the pattern of tags: "));
 }

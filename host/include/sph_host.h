@@ -14,8 +14,8 @@
    src/port           | the port driver's routines                  | state, findings
    src/device         | the thread of interrupts, DPCs and timers   | scope, state, port
    src/traffic        | requests, and the threads that submit them  | scope, state, findings, port, device
-   src/life           | sph_run: from DriverEntry to removal        | sph_host.h, scope, state, findings, ledger,
-                      |                                             | traffic
+   src/life           | from DriverEntry to removal: once, or with  | sph_host.h, scope, state, findings, ledger,
+                      | each allocation refused once                | traffic
    miniport/ramdisk.c | a sample miniport                           | storport.h
    miniport/main.c    | runs the miniport that it is linked with    | sph_host.h */
 #ifndef SPH_HOST_H
@@ -62,6 +62,18 @@ typedef struct sph_options {
    taken from it. Meanwhile ExAllocatePool2 and its kind are served from the run's pool, and afterwards from none
    (sp_set_system_pool). One run at a time. PASSIVE. */
 int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result);
+
+/* How a run of sph_fail_each ends when the host, and not the pool, found misuse: a call above DISPATCH_LEVEL, a request
+   completed twice. sph_run says what it is. (2: the miniport completed nothing for ten seconds, as in sph_run.) */
+enum { SPH_MISUSE = 3 };
+
+/* Runs the miniport's life as sph_run does, once to count its allocations and then once for each n, with the n-th
+   allocation refused: sp_fail_each, of all adapters and of ExAllocatePool2 and its kind. Each run has a child process.
+   The report goes to options->report, and names functions, files and lines as far as the program was built with -g.
+   options->requests 0: 64. runs: which ones; in_process counts as 0, and limit_ms 0 as a minute. That a miniport does not
+   start without memory is no finding; that it leaves something is one. Returns 0: nothing found; 1: findings, or
+   some n not tried; -1: it could not be run. One at a time, and no other thread of the process may call the pool. PASSIVE. */
+int sph_fail_each(DRIVER_INITIALIZE *entry, const sph_options *options, const sp_fail_options *runs);
 
 #ifdef __cplusplus
 }

@@ -1,30 +1,97 @@
 /* Runs the miniport that is linked with it, and says what it did wrong. Exit status: 0, nothing; 1, something;
-   2, it could not be run. `main suspicions`: reports allocations over a live pointer too; `main strict`: refuses tags
-   that Windows 1903 and later refuse. The variable STORPORT_POOL_VERIFY has rules of the pool's verifier (sp_verify). */
+   2, it could not be run, or an argument is bad.
+
+   main suspicions              reports allocations over a live pointer too
+   main strict                  refuses tags that Windows 1903 and later refuse
+   main --fail-each             lives once for each allocation, which is refused then; the report says what is left
+        --tags=PATTERN          only allocations of these tags: * any characters or none, ? one
+        --most=N --step=N       at most N runs; the first n and then each N-th
+        --seed=N                in an order by chance, the same for the same seed
+        --requests=N            of each submitter, in each of two passes; 64 if it is left out
+        --stop                  the first finding is the last one
+
+   The variable STORPORT_POOL_VERIFY has rules of the pool's verifier (sp_verify). */
 #include "sph_host.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What follows "name=" in an argument; NULL: it is another one. */
+static const char *value_of(const char *argument, const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
+}
+
+/* A number of at least 1; 0: it is none. */
+static unsigned long long number(const char *text)
+{
+    char *end;
+    unsigned long long value;
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == 0 && errno == 0 ? value : 0;
+}
+
+static int bad(const char *argument, const char *why)
+{
+    fprintf(stderr, "%s: %s\n", argument, why);
+    return 2;
+}
 
 int main(int count, char **arguments)
 {
     sph_options options;
+    sp_fail_options runs;
     sph_result found;
+    bool each = false;
+    const char *only_each = NULL;
     int n;
 
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* so that a crash loses nothing */
     memset(&options, 0, sizeof(options));
+    memset(&runs, 0, sizeof(runs));
+    runs.size = sizeof(runs);
     options.report = stdout;
     options.verify = getenv("STORPORT_POOL_VERIFY");
     for (n = 1; n < count; n++) {
-        if (strcmp(arguments[n], "suspicions") == 0) {
+        const char *argument = arguments[n], *value = NULL;
+        static const char *const names[] = {"--most", "--step", "--seed", "--requests"};
+        unsigned long long numbers = 0;
+        int which = 0;
+        if (strcmp(argument, "suspicions") == 0) {
             options.suspicions = true;
-        } else if (strcmp(arguments[n], "strict") == 0) {
-            options.strict_tags = true;
-        } else {
-            fprintf(stderr, "'%s' is no argument; there are suspicions and strict\n", arguments[n]);
-            return 2;
+            continue;
         }
+        if (strcmp(argument, "strict") == 0) {
+            options.strict_tags = true;
+            continue;
+        }
+        if (strcmp(argument, "--fail-each") == 0) {
+            each = true;
+            continue;
+        }
+        only_each = argument;
+        if (strcmp(argument, "--stop") == 0) {
+            runs.stop_at_first = 1;
+        } else if ((value = value_of(argument, "--tags")) != NULL) {
+            runs.tags = value;
+        } else {
+            while (which < 4 && (value = value_of(argument, names[which])) == NULL) which++;
+            if (which == 4) return bad(argument, "no such argument; the beginning of host/miniport/main.c has them all");
+            numbers = number(value);
+            if (numbers == 0 || (which == 3 && numbers > 1000000)) return bad(argument, "no such number");
+            if (which == 0) runs.most = numbers;
+            if (which == 1) runs.step = numbers;
+            if (which == 2) runs.seed = numbers;
+            if (which == 3) options.requests = (unsigned)numbers;
+        }
+    }
+    if (only_each != NULL && !each) return bad(only_each, "needs --fail-each");
+    if (each) {
+        int failed = sph_fail_each(DriverEntry, &options, &runs);
+        return failed < 0 ? 2 : failed;
     }
     if (sph_run(DriverEntry, &options, &found) != 0) return 2;
     return found.leaks + found.double_frees + found.wrong_owners + found.bad_frees + found.wrong_irqls +

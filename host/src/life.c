@@ -2,6 +2,7 @@
 #include "sph_host.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "findings.h"
@@ -184,12 +185,16 @@ static void tags(sp_pool *pool)
     sp_snapshot_free(snapshot);
 }
 
-/* A pool as the options want it; NULL, with a line in the report: why there is none. */
-static sp_pool *make_pool(const sph_options *options)
+/* The pool of a run, or of many, as the options want it; NULL, with a line in the report: why there is none. */
+static sp_pool *pool_for(const sph_options *options)
 {
     bool verifies = options->verify != NULL && options->verify[0] != 0;
     sp_options wanted;
     sp_pool *pool;
+    if (options->adapters > MAX_ADAPTERS) {
+        sph_say("%u adapters are more than %d", options->adapters, (int)MAX_ADAPTERS);
+        return NULL;
+    }
     memset(&wanted, 0, sizeof(wanted));
     wanted.size = sizeof(wanted);
     wanted.range_bytes = options->pool_bytes > 0 ? options->pool_bytes : (size_t)64 << 20;
@@ -202,6 +207,10 @@ static sp_pool *make_pool(const sph_options *options)
         sp_pool_destroy(pool);
         return NULL;
     }
+    if (pool != NULL) {
+        sp_set_system_pool(pool);
+        sp_on_violation(pool, sph_violation, NULL);
+    }
     return pool;
 }
 
@@ -213,26 +222,18 @@ static void verified(sp_pool *pool)
                 counts.verified, counts.guarded, counts.refused);
 }
 
-int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result)
+/* From DriverEntry to removal. */
+static int live(sp_pool *pool, DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result)
 {
     unsigned adapters = options->adapters > 0 ? options->adapters : 2;
     unsigned requests = options->requests > 0 ? options->requests : 2000;
-    sp_pool *pool;
     int failed = 1;
     unsigned n;
 
     memset(result, 0, sizeof(*result));
     sph_port_reset();
     sph_findings_open(options->report, result);
-    if (adapters > MAX_ADAPTERS) {
-        sph_say("%u adapters are more than %d", adapters, (int)MAX_ADAPTERS);
-        return 1;
-    }
-    pool = make_pool(options);
-    if (pool == NULL) return 1;
-    sp_set_system_pool(pool);
     sph_ledger_open(options->suspicions);
-    sp_on_violation(pool, sph_violation, NULL);
 
     if (entry(&sph_port, NULL) != STOR_STATUS_SUCCESS) {
         sph_say("DriverEntry failed");
@@ -254,6 +255,18 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
     result->requests = sph_port.completed;
     sph_findings_close();
     sph_ledger_close();
+    return failed;
+}
+
+int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result)
+{
+    sp_pool *pool;
+    int failed;
+    memset(result, 0, sizeof(*result));
+    sph_findings_open(options->report, result);
+    pool = pool_for(options);
+    if (pool == NULL) return 1;
+    failed = live(pool, entry, options, result);
     tags(pool);
     verified(pool);
     sph_say("%lu requests, %lu allocations: %u leaked, %u freed twice, %u through another adapter, %u other bad "
@@ -262,4 +275,50 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
             result->bad_frees, result->wrong_irqls, result->overwritten, result->corrupted, result->other);
     sp_pool_destroy(pool);
     return failed;
+}
+
+/* What a run of sph_fail_each is made of. */
+struct each {
+    sp_pool *pool;
+    DRIVER_INITIALIZE *entry;
+    const sph_options *options;
+    FILE *report;
+    bool told; /* runs were made */
+};
+
+/* In a child process. What the pool does not see is told by a status. A miniport that does not start without memory is
+   none of it. */
+static void live_once(void *context)
+{
+    const struct each *each = context;
+    sph_result found;
+    live(each->pool, each->entry, each->options, &found);
+    if (found.wrong_irqls + found.overwritten + found.other > 0) exit(SPH_MISUSE);
+}
+
+static void say_report(void *context, const sp_fail_run *run, const char *text)
+{
+    struct each *each = context;
+    each->told = true;
+    if (run == NULL && each->report != NULL) fprintf(each->report, "%s\n", text);
+}
+
+int sph_fail_each(DRIVER_INITIALIZE *entry, const sph_options *options, const sp_fail_options *runs)
+{
+    sph_options quiet = *options;
+    sp_fail_options limited = *runs;
+    struct each work = {NULL, entry, &quiet, options->report, false};
+    bool clean;
+
+    quiet.report = NULL;
+    if (quiet.requests == 0) quiet.requests = 64;
+    if (limited.limit_ms == 0) limited.limit_ms = 60000;
+    limited.in_process = 0;
+    work.pool = pool_for(options);
+    if (work.pool == NULL) return -1;
+    if (options->report != NULL) fflush(options->report);
+    clean = sp_fail_each(work.pool, NULL, &limited, live_once, &work, say_report);
+    if (!work.told && options->report != NULL) fprintf(options->report, "%s\n", sp_last_error());
+    sp_pool_destroy(work.pool);
+    return !work.told ? -1 : !clean;
 }

@@ -14,7 +14,7 @@ use crate::results::{Machine, Report, SCHEMA};
 use crate::scenarios::{self, About, Effort};
 use crate::traces::plan;
 use crate::traces::record::Recorder;
-use crate::{contract, inspect, measure, phases, tags};
+use crate::{contract, inspect, measure, phases, tags, watch};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
@@ -73,14 +73,8 @@ impl Plan {
             Some(Command::Growth(_)) => {
                 Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
             }
-            Some(
-                Command::Contract
-                | Command::Compare(_)
-                | Command::Chart(_)
-                | Command::Soak(_)
-                | Command::Inspect(_)
-                | Command::Worker(_),
-            ) => Plan { contract: true, scenarios: Vec::new(), phases: false },
+            // Of the others, that comes here.
+            Some(_) => Plan { contract: true, scenarios: Vec::new(), phases: false },
         }
     }
 }
@@ -110,6 +104,16 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         let html = cli.page_only().map_err(Stop::Usage)?;
         return files::compare(&compare.before, &compare.after, html).map_err(Stop::Usage);
     }
+    #[cfg(target_os = "linux")]
+    if let Some(Command::Poolmon(options)) = &cli.command {
+        let json = cli.json_only("poolmon measures nothing").map_err(Stop::Usage)?;
+        return crate::poolmon::run(options, json).map_err(Stop::Usage);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(Command::Live) = &cli.command {
+        return crate::poolmon::demo::live().map_err(Stop::Measurement);
+    }
+    let watched = matches!(&cli.command, Some(Command::Replay(Replay { watch: true, .. })));
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
     let plan = Plan::new(cli);
@@ -120,7 +124,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         report.cpus = files::counts(file).map_err(Stop::Usage)?;
     }
     let (trace, record) = match &cli.command {
-        Some(Command::Replay(Replay { trace, record })) => (trace.as_deref(), record.as_deref()),
+        Some(Command::Replay(Replay { trace, record, .. })) => (trace.as_deref(), record.as_deref()),
         _ => (None, None),
     };
     if let Some(file) = trace {
@@ -138,7 +142,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::latency(&report);
     }
     if let Some((pool, recorder)) = stage {
-        replay(&mut report, &pool, recorder, effort, &rules)?;
+        replay(&mut report, &pool, recorder, effort, watched, &rules)?;
         terminal::replay(&report);
     }
     files.write(&report).map_err(Stop::Usage)?;
@@ -214,14 +218,18 @@ fn replay(
     pool: &Pool,
     recorder: Option<Recorder>,
     effort: Effort,
+    watched: bool,
     rules: &str,
 ) -> Result<(), Stop> {
     if !rules.trim().is_empty() {
         verify(pool, rules)?;
     }
     let before = pool.snapshot();
-    (report.phases, report.leaks) =
-        with_progress("replaying", |progress| phases::run(pool, recorder.as_ref(), effort, progress))?;
+    let phases =
+        |progress: &mut dyn FnMut(usize, usize, &str)| phases::run(pool, recorder.as_ref(), effort, progress);
+    (report.phases, report.leaks) = with_progress("replaying", |progress| {
+        if watched { watch::while_published(pool, || phases(progress))? } else { phases(progress) }
+    })?;
     report.tags = tags::table(&before, &pool.snapshot());
     if let Some(verifier) = pool.attached() {
         verifier.sweep();

@@ -6,6 +6,8 @@ pub(crate) mod adaptor;
 pub(crate) mod backing;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod caller;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub(crate) mod every;
 pub(crate) mod handle;
 pub(crate) mod hooks;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
@@ -35,5 +37,7 @@ pub(crate) mod told;
 pub(crate) mod usage;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod verifier;
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub mod watch;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod watched;

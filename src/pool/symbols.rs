@@ -99,8 +99,15 @@ fn whose(name: &str) -> Whose {
     // `<Type as Trait>::function` is the type's.
     let owner = name.trim_start_matches(['<', '&', '*', ' ']);
     let owner = owner.strip_prefix("mut ").or(owner.strip_prefix("dyn ")).unwrap_or(owner);
-    const GLUE: [&str; 5] =
-        ["storport_pool", "backtrace::", "core::ops::function::", "std::panic", "std::rt::"];
+    const GLUE: [&str; 7] = [
+        "storport_pool",
+        "backtrace::",
+        "core::ops::function::",
+        "core::panic::",
+        "std::panic",
+        "__rust_try",
+        "std::rt::",
+    ];
     let glue = GLUE.iter().any(|glue| owner.starts_with(glue));
     if glue { Whose::Glue } else { Whose::Program }
 }
@@ -161,6 +168,9 @@ mod tests {
         assert_eq!(whose("<storport_pool::pool::handle::Pool<P>>::allocate"), Whose::Glue);
         assert_eq!(whose("<ramdisk::Disk as storport_pool::Host>::read"), Whose::Program);
         assert_eq!(whose("storport::start"), Whose::Program);
+        let caught =
+            "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once";
+        assert_eq!(whose(caught), Whose::Glue);
         assert_eq!(whose("std::sys::backtrace::__rust_begin_short_backtrace"), Whose::Start);
         assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
         assert_eq!(without_hash("a::hello"), "a::hello");

@@ -25,7 +25,7 @@ use crate::verify::verifier;
 /// A rule of a verifier, for [`Verifier::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId {
-    place: u32,
+    pub(crate) place: u32,
     version: u64,
 }
 
@@ -145,8 +145,8 @@ pub struct RuleCounts {
 ///
 /// All of its functions are PASSIVE, but for [`tick`](Self::tick).
 pub struct Verifier<'pool, P: Platform> {
-    pool: &'pool Pool<P>,
-    verifier: &'pool verifier::Verifier,
+    pub(crate) pool: &'pool Pool<P>,
+    pub(crate) verifier: &'pool verifier::Verifier,
 }
 
 impl<P: Platform> fmt::Debug for Verifier<'_, P> {

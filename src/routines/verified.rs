@@ -31,7 +31,8 @@ pub(crate) fn verified<P: Platform>(
     tag: PoolTag,
 ) -> Option<Answer> {
     let mut plan = verifier.plan(request.key.owner(), tag);
-    if plan.refuse {
+    if plan.refused_by != 0 {
+        verifier.note_refusal(plan.refused_by, tag, request.bytes, plan.stack);
         // ORDERING: Relaxed - a statistic.
         verifier.counters.refused.fetch_add(1, Ordering::Relaxed);
         return Some(Answer::refused(Status::INSUFFICIENT_RESOURCES));

@@ -3,6 +3,7 @@
 pub(crate) mod bytes;
 pub(crate) mod guard;
 pub(crate) mod notes;
+pub(crate) mod refusal;
 pub(crate) mod ring;
 pub(crate) mod rules;
 pub(crate) mod stacks;

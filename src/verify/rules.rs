@@ -79,8 +79,8 @@ impl RuleSlot {
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) checks: u32,
-    /// Refuse it.
-    pub(crate) refuse: bool,
+    /// The rules that refuse it, a bit each; 0: none does.
+    pub(crate) refused_by: u32,
     /// The caller's stack, if it was taken.
     pub(crate) stack: Option<StackId>,
 }
@@ -107,7 +107,7 @@ impl Verifier {
 
     /// What is to be done with an allocation, which is counted under its rules.
     pub(crate) fn plan(&self, owner: AdapterId, tag: PoolTag) -> Plan {
-        let mut plan = Plan { checks: 0, refuse: false, stack: None };
+        let mut plan = Plan { checks: 0, refused_by: 0, stack: None };
         for (n, rule) in self.matching(owner, tag) {
             plan.checks |= rule.checks;
             let slot = &self.rules[n];
@@ -123,7 +123,7 @@ impl Verifier {
             if refuses {
                 // ORDERING: Relaxed - a statistic.
                 slot.refused.fetch_add(1, Ordering::Relaxed);
-                plan.refuse = true;
+                plan.refused_by |= 1 << n;
             }
         }
         if plan.checks & checks::TRACK != 0 && plan.stack.is_none() {

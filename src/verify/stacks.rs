@@ -23,7 +23,7 @@ impl StackId {
         self.0.checked_sub(FIRST).map(|place| place as usize)
     }
 
-    fn kind(self) -> StackKind {
+    pub(super) fn kind(self) -> StackKind {
         match self {
             StackId::NOT_TRACKED => StackKind::NotTracked,
             StackId::NO_SOURCE => StackKind::NoSource,

@@ -1,7 +1,7 @@
 //! What the verifier's tables are made of.
 
 use crate::contract::verify::stack::FRAMES;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// A note. Key: the block + 1 above, a ticket below; 0: none.
 #[repr(C)]
@@ -49,4 +49,16 @@ impl RuleSlot {
             refused: AtomicU64::new(0),
         }
     }
+}
+
+/// A refusal. Zeroed: none yet. Written by whoever gets the first one.
+#[repr(C)]
+pub(crate) struct RefusalSlot {
+    pub(super) state: AtomicU32,
+    /// The rule's place, plus one; 0: no rule is asked for.
+    pub(super) rule: AtomicU32,
+    pub(super) tag: AtomicU32,
+    pub(super) bytes: AtomicU32,
+    pub(super) stack: AtomicU32,
+    pub(super) frames: [AtomicU64; FRAMES],
 }

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use super::ring::Ring;
-use super::tables::{NoteSlot, RULES, RuleSlot, StackSlot};
+use super::tables::{NoteSlot, RULES, RefusalSlot, RuleSlot, StackSlot};
 use crate::contract::verify::host::VerifierHost;
 use crate::contract::verify::options::{LARGEST_HEADER, VerifierOptions};
 use crate::contract::verify::rule::checks;
@@ -12,7 +12,7 @@ use crate::contract::violation::Violation;
 use crate::layout::block::BlockId;
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// What a pool's verifier has, at the beginning of its memory. Fields without an atomic type are immutable.
 pub(crate) struct Verifier {
@@ -34,6 +34,8 @@ pub(crate) struct Verifier {
     pub(crate) claim: AtomicU32,
     pub(crate) sampling: Sampling,
     pub(crate) counters: Counters,
+    /// Where the next refusal is noted; null: nowhere.
+    pub(super) refusal: AtomicPtr<RefusalSlot>,
     next_in_quarantine: AtomicU64,
     next_freed: AtomicU64,
 }
@@ -125,6 +127,7 @@ impl Verifier {
                     taken: AtomicU64::new(0),
                 },
                 counters: Counters::default(),
+                refusal: AtomicPtr::new(core::ptr::null_mut()),
                 next_in_quarantine: AtomicU64::new(0),
                 next_freed: AtomicU64::new(0),
             };

@@ -1,0 +1,139 @@
+//! What the runs did, as values.
+
+use std::string::String;
+use std::vec::Vec;
+
+use crate::contract::tag::PoolTag;
+use crate::contract::verify::stack::CallStack;
+use crate::contract::violation::Violation;
+
+/// What [`Pool::fail_each`](crate::Pool::fail_each) found. It displays as text for a person, with the names of functions
+/// where the program has them: then it reads files and asks the program's allocator for memory.
+///
+/// ```
+/// # use storport_pool::{FailEach, Pool, Rule, tag};
+/// # let pool = Pool::new(1 << 20)?;
+/// # let disk = pool.add_adapter("disk0")?;
+/// let report = pool.fail_each(FailEach::new(Rule::new().adapter(disk)).in_process(), || {
+///     let mut block = 0;
+///     if pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)).is_success() {
+///         // And is never freed.
+///     }
+/// })?;
+/// assert!(!report.is_clean());
+/// assert_eq!(report.runs[0].leaks[0].bytes, 100);
+/// println!("{report}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FailReport {
+    /// Allocations that the first run made, in which none was refused.
+    pub allocations: u64,
+    /// The runs, in their order: first the one without a refusal (n 0), then one for each n that was tried.
+    pub runs: Vec<FailRun>,
+    /// Values of n that were to be tried and were not: the first run came to no end, or a finding was the last.
+    pub left_out: u64,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FailRun {
+    /// Which allocation was to be refused, counted from 1; 0: none.
+    pub n: u64,
+    /// How it ended.
+    pub end: RunEnd,
+    /// Allocations that it made, the refused one included; 0 if it came to no end. More or fewer than in the first run are
+    /// no finding.
+    pub allocations: u64,
+    /// What was refused. `None`: the run made fewer than n allocations, or none was to be refused.
+    pub refused: Option<Refused>,
+    /// Blocks that it left allocated, by tag, size and call stack: up to 32 rows. Without rows if it came to no end.
+    pub leaks: Vec<Leaked>,
+    /// How many blocks it left allocated, in all.
+    pub leaked_blocks: u64,
+    /// Bytes that were requested for them.
+    pub leaked_bytes: u64,
+    /// The first violations that were told meanwhile, up to 8.
+    pub violations: Vec<Violation>,
+    /// How many violations there were.
+    pub violation_count: u64,
+    /// Blocks that may be left and are not known: the verifier had no room for notes of them
+    /// ([`VerifierOptions::notes`](crate::VerifierOptions::notes)).
+    pub unknown: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunEnd {
+    /// The work returned.
+    Finished,
+    /// It panicked, and unwound; what it said, up to 240 bytes.
+    Panicked(String),
+    /// The child process ended itself with this status.
+    Exited(i32),
+    /// The child process was ended by this signal.
+    Signal(i32),
+    /// It did not return within the limit of time, and the child process was killed.
+    Hung,
+    /// The child process ended, and the system does not say how: SIGCHLD is ignored.
+    Lost,
+}
+
+/// An allocation that was refused on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Its tag.
+    pub tag: PoolTag,
+    /// Bytes that it asked for.
+    pub bytes: u32,
+    /// Who made it.
+    pub stack: CallStack,
+}
+
+/// Blocks of one tag, size and call stack that a run left allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leaked {
+    /// Their tag; `None`: it is not known any more, since their adapter was removed.
+    pub tag: Option<PoolTag>,
+    /// Bytes that were requested for each.
+    pub bytes: u32,
+    /// How many blocks.
+    pub blocks: u64,
+    /// Where they were allocated.
+    pub allocated: CallStack,
+}
+
+impl FailReport {
+    /// Whether no run has a finding, and all were made.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.left_out == 0 && self.runs.iter().all(FailRun::is_clean)
+    }
+
+    /// The runs that have a finding.
+    pub fn findings(&self) -> impl Iterator<Item = &FailRun> {
+        self.runs.iter().filter(|run| !run.is_clean())
+    }
+}
+
+impl FailRun {
+    /// Whether it finished, left no block, and no violation was told.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.end == RunEnd::Finished
+            && self.leaked_blocks == 0
+            && self.violation_count == 0
+            && self.unknown == 0
+    }
+
+    /// Whether an allocation was to be refused and the run made none with that number: it has shown nothing.
+    #[must_use]
+    pub fn missed(&self) -> bool {
+        self.n > 0 && self.refused.is_none()
+    }
+}
