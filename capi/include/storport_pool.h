@@ -36,9 +36,6 @@ uint32_t sp_extended_function(uint32_t code, void *extension, ...);
 #endif
 
 
-/* Frames of a call stack that are kept: the innermost ones. */
-#define SP_FRAMES 16
-
 /* Bytes that are kept of what was found in memory. */
 #define SP_EVIDENCE 16
 
@@ -490,8 +487,8 @@ typedef struct {
     sp_stack_kind kind;
     /* How many frames there are; 0 if it was not taken. */
     uint32_t count;
-    /* The return addresses. */
-    uint64_t frames[SP_FRAMES];
+    /* The return addresses, as many as `count` says; gone when the callback returns. */
+    const uint64_t *frames;
     /* A few words: why there are none; NULL when it was taken. */
     const char *missing;
 } sp_call_stack;

@@ -75,8 +75,6 @@ pub const SP_STACK_TABLE_FULL: sp_stack_kind = 4;
 /// The verifier has no note of the block any more: `sp_verifier_options.notes`.
 pub const SP_STACK_FORGOTTEN: sp_stack_kind = 5;
 
-/// Frames of a call stack that are kept: the innermost ones.
-pub const SP_FRAMES: usize = 16;
 /// Bytes that are kept of what was found in memory.
 pub const SP_EVIDENCE: usize = 16;
 
@@ -87,8 +85,8 @@ pub struct sp_call_stack {
     pub kind: sp_stack_kind,
     /// How many frames there are; 0 if it was not taken.
     pub count: u32,
-    /// The return addresses.
-    pub frames: [u64; SP_FRAMES],
+    /// The return addresses, as many as `count` says; gone when the callback returns.
+    pub frames: *const u64,
     /// A few words: why there are none; NULL when it was taken.
     pub missing: *const c_char,
 }
@@ -203,7 +201,7 @@ const fn words(kind: sp_violation_kind) -> &'static CStr {
     }
 }
 
-/// A call stack as C has it.
+/// A call stack as C has it, as long as Rust's lives.
 fn stack(stack: &CallStack) -> sp_call_stack {
     let (kind, missing) = match stack.kind() {
         StackKind::Taken => (SP_STACK_TAKEN, None),
@@ -215,17 +213,20 @@ fn stack(stack: &CallStack) -> sp_call_stack {
         StackKind::TableFull => (SP_STACK_TABLE_FULL, Some(c"left out: the table of call stacks is full")),
         _ => (SP_STACK_FORGOTTEN, Some(c"forgotten: the verifier has no note of the block any more")),
     };
-    let mut frames = [0; SP_FRAMES];
-    let taken = stack.frames();
-    frames[..taken.len()].copy_from_slice(taken);
     let missing = missing.map_or(ptr::null(), CStr::as_ptr);
-    sp_call_stack { kind, count: taken.len() as u32, frames, missing }
+    let frames = stack.frames();
+    sp_call_stack { kind, count: frames.len() as u32, frames: frames.as_ptr(), missing }
 }
 
 impl sp_violation {
     /// One of which nothing is known but this.
     fn new(kind: sp_violation_kind, irql: u8) -> sp_violation {
-        let untracked = || stack(&CallStack::default());
+        let untracked = || sp_call_stack {
+            kind: SP_STACK_NOT_TRACKED,
+            count: 0,
+            frames: ptr::null(),
+            missing: c"not tracked".as_ptr(),
+        };
         sp_violation {
             kind,
             irql,

@@ -10,7 +10,7 @@ use common::{compiler, given_libraries, here, libraries, out, run};
 const MOST: [(&str, u64); 16] = [
     ("allocate", 4096),
     ("free", 256),
-    ("free_refused", 1536),
+    ("free_refused", 2048),
     ("allocate_all", 4096),
     ("free_all", 256),
     ("bulk", 4096),

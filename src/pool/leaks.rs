@@ -114,7 +114,7 @@ impl fmt::Display for LeakReport {
         if self.rows.is_empty() {
             return f.write_str("no blocks\n");
         }
-        writeln!(f, "{:>12}{:>10}{:>10}  {:<6}{}", "bytes", "blocks", "each", "tag", "adapter")?;
+        writeln!(f, "{:>12}{:>10}{:>10}  {:<6}adapter", "bytes", "blocks", "each", "tag")?;
         for row in &self.rows {
             write!(f, "{:>12}{:>10}{:>10}  ", row.total(), row.blocks, row.bytes)?;
             match row.tag {

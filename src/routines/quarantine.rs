@@ -20,7 +20,7 @@ const FILLED: u64 = 1 << 32;
 
 impl Waiting {
     pub(super) const fn new(block: BlockId, filled: bool) -> Waiting {
-        Waiting(block.0 as u64 + 1 | if filled { FILLED } else { 0 })
+        Waiting((block.0 as u64 + 1) | if filled { FILLED } else { 0 })
     }
 
     const fn block(self) -> BlockId {

@@ -20,6 +20,8 @@ pub(crate) struct Call {
 
 impl Meta {
     /// Reports a misuse of allocate.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn refuse_allocate(&self, call: Call, kind: ViolationKind, bytes: u32, tag: PoolTag) {
         let mut violation = Violation::new(kind, call.caller, level(call.irql));
         violation.bytes = bytes.into();
@@ -38,6 +40,9 @@ impl Meta {
         self.refuse_with(call, ViolationKind::WrongTag, address, Some(found), Some(given));
     }
 
+    /// A violation is large: it stays off the stack of good frees that take the same way.
+    #[cold]
+    #[inline(never)]
     fn refuse_with(
         &self,
         call: Call,

@@ -7,7 +7,7 @@ use crate::contract::tag::PoolTag;
 use crate::layout::meta::{Located, Meta};
 use crate::verify::verifier::Verifier;
 
-/// What a verifier does. The platform is what [`Platform::opaque`] made of it.
+/// What a verifier does. The platform is what [`opaque`](crate::percpu::platform::Platform::opaque) made of it.
 pub(crate) struct Ways {
     /// An allocation that passed the contract's checks; `None`: it is one like any other.
     pub(crate) allocate: fn(Meta, *const (), &Verifier, Request, PoolTag) -> Option<Answer>,

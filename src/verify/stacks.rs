@@ -54,7 +54,7 @@ impl Verifier {
         let hash = frames.iter().fold(frames.len() as u64, |hash, &frame| mix(hash ^ frame)) & !3;
         let stacks = self.stacks();
         for probe in 0..PROBES {
-            let place = (hash >> 2) as usize + probe & (stacks.len() - 1);
+            let place = ((hash >> 2) as usize + probe) & (stacks.len() - 1);
             let entry = &stacks[place];
             // ORDERING: Acquire - the frames; pairs with the Release below.
             let head = entry.head.load(Ordering::Acquire);
