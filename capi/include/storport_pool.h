@@ -72,7 +72,7 @@ typedef struct {
 typedef struct {
     /* `sizeof(sp_fail_options)`. */
     size_t size;
-    /* Only allocations of these tags: 1 to 8 characters, `*` for any or none, `?` for one. NULL: all tags. */
+    /* Only allocations of these tags: 1 to 16 characters, `*` for any or none, `?` for one. NULL: all tags. */
     const char *tags;
     /* At most so many runs with a refusal. 0: no limit. */
     uint64_t most;
@@ -201,6 +201,99 @@ typedef struct {
     /* Must be 0. */
     uint32_t reserved;
 } sp_options;
+
+/* Where a block is: one of the numbers below. More may come. */
+typedef uint32_t sp_block_state;
+
+/* A block and where it is. */
+typedef struct {
+    /* Where it begins. */
+    void *address;
+    /* The extension of the adapter that has it, or had it last; NULL if that has none, or is not known. */
+    void *owner;
+    /* Bytes that were asked for, by its caller or its last one; 0: it had none. */
+    uint64_t bytes;
+    /* Bytes that it has. */
+    uint64_t capacity;
+    /* Its tag, or its last one; 0: not known. */
+    uint32_t tag;
+    /* Where it is. */
+    sp_block_state state;
+    /* The CPU in whose cache it is; else 0. */
+    uint32_t cpu;
+    /* Must be 0. */
+    uint32_t reserved;
+    /* A few words for `state`. */
+    const char *description;
+} sp_block_detail;
+
+/* Hears of a block. `block` is gone when it returns. It may call the pool, but not unwind. */
+typedef void (*sp_block_callback)(void *context, const sp_block_detail *block);
+
+/* One thing that is wrong with a pool's metadata. */
+typedef struct {
+    /* The address of the block or span; NULL for what has none. */
+    void *address;
+    /* The number of the block (its offset in the range, in units of 16 bytes), span, magazine, account, adapter or CPU
+       that `what` names. */
+    uint64_t number;
+    /* The number that is wrong, if `has_found`. */
+    uint64_t found;
+    /* What it should be, or at most be, if `has_expected`. */
+    uint64_t expected;
+    /* Whether `found` is set. */
+    sp_bool has_found;
+    /* Whether `expected` is set. */
+    sp_bool has_expected;
+    /* What is wrong, where, and the numbers, in one line. As `finding` itself, it is gone when the callback returns. */
+    const char *text;
+} sp_finding;
+
+/* Hears of what is wrong. `finding` is gone when it returns. It may call the pool, but not unwind. */
+typedef void (*sp_finding_callback)(void *context, const sp_finding *finding);
+
+/* Where a pool's blocks and spans are, and how much is wrong: `sp_pool_check`. */
+typedef struct {
+    /* How many things are wrong. The callback heard of 1000 at most. */
+    uint64_t faults;
+    /* Blocks of all slabs: the seven numbers that follow, unless something is wrong. */
+    uint64_t blocks;
+    /* Blocks that callers have. */
+    uint64_t live;
+    /* Free blocks in the magazines that CPUs have loaded. */
+    uint64_t loaded;
+    /* Free blocks in CPUs' spare magazines. */
+    uint64_t spare;
+    /* Free blocks in magazines that all CPUs share. */
+    uint64_t depot;
+    /* Free blocks in no magazine. */
+    uint64_t loose;
+    /* Blocks that were never handed out. */
+    uint64_t never_carved;
+    /* Blocks that calls have in hand. */
+    uint64_t in_hand;
+    /* Large blocks, of whole spans, that callers have. */
+    uint64_t live_runs;
+    /* Large blocks that were freed, and are not collected yet. */
+    uint64_t freed_runs;
+    /* Large blocks that calls have in hand. */
+    uint64_t runs_in_hand;
+    /* Spans of the range: the four numbers that follow, unless something is wrong. */
+    uint64_t spans;
+    /* Spans that are slabs. */
+    uint64_t slab_spans;
+    /* Spans of large blocks. */
+    uint64_t run_spans;
+    /* Spans that nobody uses. */
+    uint64_t free_spans;
+    /* Spans that calls have in hand. */
+    uint64_t spans_in_hand;
+    /* Whether the metadata stood still while it was looked at. Else calls were under way: then only what a single word
+       proves was told, and the numbers above are a mixture of moments. */
+    sp_bool settled;
+    /* Whether adapters stood still too. Else adapters and accounts were not judged. */
+    sp_bool owners_settled;
+} sp_check;
 
 /* The sums of a tag, or of an adapter's tag. */
 typedef struct {
@@ -341,6 +434,36 @@ typedef void (*sp_violation_callback)(void *context, const sp_violation *violati
 
 /* None of these. */
 #define SP_RUN_OTHER 99
+
+/* A caller has it. */
+#define SP_BLOCK_LIVE 1
+
+/* Free, in the magazine that a CPU has loaded. */
+#define SP_BLOCK_LOADED 2
+
+/* Free, in a CPU's spare magazine. */
+#define SP_BLOCK_SPARE 3
+
+/* Free, in a magazine that all CPUs share. */
+#define SP_BLOCK_DEPOT 4
+
+/* Free, in no magazine. */
+#define SP_BLOCK_LOOSE 5
+
+/* A large block that was freed, and whose spans nobody has collected yet. */
+#define SP_BLOCK_FREED_RUN 6
+
+/* Free, in the part of its slab that was never handed out. */
+#define SP_BLOCK_NEVER_CARVED 7
+
+/* A span that nobody uses. It has no blocks. */
+#define SP_BLOCK_FREE_SPAN 8
+
+/* A call that is under way has it in hand, or it moved while it was looked for. */
+#define SP_BLOCK_IN_HAND 9
+
+/* None of these. */
+#define SP_BLOCK_OTHER 99
 
 /* The block was freed already. */
 #define SP_DOUBLE_FREE 1
@@ -638,6 +761,62 @@ sp_bool sp_pool_restore(sp_pool *pool,
 void *sp_adapter_restored(sp_pool *pool,
                           const char *name,
                           size_t extension_bytes);
+
+/* The block that an address lies in, and where it is; in a span without blocks, the large block, or the span. False: the
+   address is outside of the range, or behind the last block of a slab; or the pool is NULL. Then `block`, which may be
+   NULL, is left as it is. That is no failure: `sp_last_error` stays what it was.
+
+   It says what was so when it looked, and is exact at rest. Any address, any IRQL; asks for no memory. Loads only, at most
+   one for each 64 magazines of the pool, two for each CPU, and one for each entry of the magazines with blocks of this size,
+   and the extensions that the pool ever had. `sp_block_at` takes fewer, and does not say where a free block is.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `block` is NULL or may be written. */
+sp_bool sp_inspect_block(const sp_pool *pool,
+                         const void *address,
+                         sp_block_detail *block);
+
+/* Tells `each` of all blocks that lie in the page of 4096 bytes of an address, if only in part, in the order of their
+   addresses. Returns where the page begins; NULL: outside of the range, or the pool is NULL, and `each` hears nothing. A page
+   of a large block has that one; a page of a span without blocks has one, the span; one at a slab's end may have none.
+   As exact as `sp_inspect_block`, at the same IRQL, and as long; takes some 4 KiB of stack. `each` may be NULL.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `each` may be called with `context`. */
+void *sp_inspect_page(const sp_pool *pool,
+                      const void *address,
+                      sp_block_callback each,
+                      void *context);
+
+/* Tells `each` of all live blocks whose tags match, in the order of their addresses, and returns how many there are. In
+   `tags`, `?` stands for any character and `*` for any number of them; spaces at a tag's end count as nothing. `*` alone
+   matches blocks whose tag is not known, too. 0: there is none; or the pool is NULL, or `tags` is NULL, empty, longer
+   than 16, or not printable, which `sp_last_error` says.
+
+   Exact at rest. Each block was live when it was looked at; one that lives all the while is told of, once, unless its
+   adapter is removed meanwhile. `each` may be NULL. PASSIVE; walks all blocks; asks for no memory.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `tags` is NULL or a string; `each` may be called with `context`. */
+uint64_t sp_for_each_block_of(const sp_pool *pool,
+                              const char *tags,
+                              sp_block_callback each,
+                              void *context);
+
+/* Looks at all of the metadata: whether each block, magazine and span is in one place, and each word is one that a pool
+   writes. Tells `each`, which may be NULL, of what is wrong, 1000 things at most, and fills `check`, which may be NULL.
+   False: the pool is NULL, or malloc has no memory for a copy of the metadata; nothing was looked at then.
+
+   It may be called at any time, stops nobody, and gives no false alarm: it copies the metadata until two copies in a row are
+   the same. If calls are under way all the while, it tells less: `sp_check.settled`. What calls have in hand is no
+   fault. It knows nothing of what the blocks hold. PASSIVE; O(what is in use).
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `each` may be called with `context`; `check` is NULL or may be written. */
+sp_bool sp_pool_check(const sp_pool *pool,
+                      sp_finding_callback each,
+                      void *context,
+                      sp_check *check);
 
 /* The caller's level, as the system pool's calls see it: the thread's, or what the host's `irql` says if that is
    higher. Without a system pool: the thread's. */
