@@ -46,6 +46,7 @@ pub use contract::verify::{
     options::VerifierOptions,
     rule::{Guard, LowResources, Rule},
     stack::{CallStack, StackKind},
+    text::RuleError,
 };
 pub use contract::violation::{BugCheck, Outstanding, Removed, Violation, ViolationKind};
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
@@ -103,6 +104,8 @@ pub use pool::told::ViolationReport;
 pub use pool::usage::{TagUsage, Usage};
 #[cfg(not(storport_pool_loom))]
 pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, VerifierStats};
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub use pool::watch;
 #[cfg(storport_pool_steps)]
 #[doc(hidden)]
 pub use sync::steps;
@@ -124,8 +127,8 @@ pub use trace::{
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The page on traces, compiled.
-#[cfg(all(doctest, feature = "std"))]
+/// The page for those who debug, compiled.
+#[cfg(all(doctest, feature = "std", target_os = "linux"))]
 #[doc = include_str!("../docs/DEBUGGING.md")]
 struct Debugging;
 

@@ -36,6 +36,12 @@ uint32_t sp_extended_function(uint32_t code, void *extension, ...);
 #endif
 
 
+/* Frames of a call stack that are kept: the innermost ones. */
+#define SP_FRAMES 16
+
+/* Bytes that are kept of what was found in memory. */
+#define SP_EVIDENCE 16
+
 /* A pool's metadata, checked, as it was saved. */
 typedef struct sp_image sp_image;
 
@@ -44,6 +50,9 @@ typedef struct sp_pool sp_pool;
 
 /* A picture of a pool's tags, accounts, sizes and CPUs. */
 typedef struct sp_snapshot sp_snapshot;
+
+/* A file in which another process, as `storport-pool poolmon`, sees a pool. */
+typedef struct sp_watch sp_watch;
 
 /* Hears of the blocks of one tag that an adapter left. It must not unwind. */
 typedef void (*sp_leak_callback)(void *context, uint32_t tag, uint64_t blocks, uint64_t bytes);
@@ -381,7 +390,114 @@ typedef struct {
     sp_bool fence_refused;
 } sp_usage;
 
-/* One misuse. The pool's state is intact when the callback runs. */
+/* How much a verifier keeps. Fill it with 0, set `size`, and then what shall differ. All numbers are rounded up to a power of
+   two. */
+typedef struct {
+    /* `sizeof(sp_verifier_options)`: tells versions apart. What an older version had not is 0. */
+    size_t size;
+    /* Of how many blocks, live and freed, it knows call stacks: 32 bytes each, at least 64. 0: 32,768. */
+    uint32_t notes;
+    /* How many distinct call stacks it keeps: 144 bytes each, at least 64. 0: 4096. */
+    uint32_t stacks;
+    /* How many freed blocks wait in the quarantine. 0: 256. */
+    uint32_t quarantine;
+    /* Of how many freed blocks, the last ones, the call stacks are kept. 0: 4096. */
+    uint32_t freed;
+} sp_verifier_options;
+
+/* Where a block's guard page lies: one of the numbers below. */
+typedef uint8_t sp_special;
+
+/* What the verifier watches, and what it does there. Fill it with 0, set `size`, and then what shall differ: a rule for
+   all adapters and tags, that does nothing yet. All rules that match an allocation apply together. */
+typedef struct {
+    /* `sizeof(sp_rule)`: tells versions apart. What an older version had not is 0. */
+    size_t size;
+    /* For this adapter alone, by its extension; NULL: for all. */
+    void *extension;
+    /* For these tags alone: 1 to 16 printable characters, `*` for any or none, `?` for one. NULL: for all. */
+    const char *tags;
+    /* Special pool: pages of its own and a guard page for each block. `canary`, `track` and `quarantine` come with it. */
+    sp_special special;
+    /* At least 16 bytes behind each block are filled, and checked when it is freed and by `sp_verifier_sweep`. */
+    sp_bool canary;
+    /* Call stacks of the allocation and of the free. */
+    sp_bool track;
+    /* Freed blocks wait before they are used again, and are checked for writes. */
+    sp_bool quarantine;
+    /* A call above DISPATCH_LEVEL is a violation. */
+    sp_bool irql;
+    /* An allocation whose out pointer holds the address of a live block of the same adapter is a violation. */
+    sp_bool overwrite;
+    /* Low resources: each distinct call stack is refused once at most; with no other criterion, each once. */
+    sp_bool once_per_stack;
+    /* Must be 0. */
+    uint8_t reserved;
+    /* Low resources: so many allocations in 10,000 are refused, by chance; 10,000 and more: all. */
+    uint32_t probability;
+    /* Low resources: each so many-th is refused; 0: none by this criterion. */
+    uint32_t every;
+    /* Low resources: this one alone is refused, counted from 1; 0: none by this criterion. */
+    uint64_t only;
+    /* Low resources: not the first so many, which do not count for the other criteria. */
+    uint64_t after;
+    /* Low resources: what chance depends on. The same seed refuses the same ones. */
+    uint64_t seed;
+} sp_rule;
+
+/* What a rule has done. */
+typedef struct {
+    /* Allocations that it was for, since it was added. */
+    uint64_t seen;
+    /* Those of them that its low resources refused. */
+    uint64_t refused;
+} sp_rule_counts;
+
+/* What a sweep found. The violation callback heard of each. */
+typedef struct {
+    /* Live blocks behind which bytes were overwritten. */
+    uint64_t overrun;
+    /* Blocks that left the quarantine. */
+    uint64_t released;
+    /* Those of them that were written to after they were freed. */
+    uint64_t written;
+} sp_swept;
+
+/* What a verifier has done, since it was attached. */
+typedef struct {
+    /* Verified blocks that were allocated. */
+    uint64_t verified;
+    /* Those of them that have guard pages. */
+    uint64_t guarded;
+    /* Blocks that should have had guard pages: they could not be protected. */
+    uint64_t unguarded;
+    /* Allocations that were refused on purpose. */
+    uint64_t refused;
+    /* Allocations that were samples. */
+    uint64_t sampled;
+    /* Blocks of which there was no place for a note. */
+    uint64_t notes_left_out;
+    /* Call stacks for which there was no place. */
+    uint64_t stacks_left_out;
+} sp_verifier_counts;
+
+/* Whether a call stack was taken, or why not: one of the numbers below. More may come. */
+typedef uint32_t sp_stack_kind;
+
+/* A call stack: return addresses, the innermost first. */
+typedef struct {
+    /* Whether it was taken, or why not. */
+    sp_stack_kind kind;
+    /* How many frames there are; 0 if it was not taken. */
+    uint32_t count;
+    /* The return addresses. */
+    uint64_t frames[SP_FRAMES];
+    /* A few words: why there are none; NULL when it was taken. */
+    const char *missing;
+} sp_call_stack;
+
+/* One misuse. The pool's state is intact when the callback runs. The library makes it, so later versions add fields at
+   its end, and a program sees those that its own header has. */
 typedef struct {
     /* What was done. */
     sp_violation_kind kind;
@@ -411,6 +527,24 @@ typedef struct {
     /* All of it for a person, with the block's tag and bytes and the names of its adapters. As `violation` itself,
        it is gone when the callback returns. */
     const char *text;
+    /* Where the block begins; NULL: there is none, or none is known. */
+    void *block;
+    /* The first byte of memory that is not what it should be; NULL: memory was not looked at, or is right. */
+    void *evidence;
+    /* What is there, from that byte on. */
+    uint8_t evidence_bytes[SP_EVIDENCE];
+    /* How many of these bytes are told. */
+    uint8_t evidence_count;
+    /* What each should be. */
+    uint8_t evidence_expected;
+    /* Whether the block has guard pages. */
+    sp_bool guarded;
+    /* Where the block was allocated. */
+    sp_call_stack allocated;
+    /* Where it was freed. */
+    sp_call_stack freed;
+    /* Where the call was made, or the fault came, if the block is tracked. */
+    sp_call_stack called;
 } sp_violation;
 
 /* Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end
@@ -465,6 +599,15 @@ typedef void (*sp_violation_callback)(void *context, const sp_violation *violati
 /* None of these. */
 #define SP_BLOCK_OTHER 99
 
+/* No guard pages. */
+#define SP_SPECIAL_NONE 0
+
+/* Behind the block: what writes behind it faults, but for up to 15 bytes, which are checked when it is freed. */
+#define SP_SPECIAL_AFTER 1
+
+/* Before the block: what writes before it faults. */
+#define SP_SPECIAL_BEFORE 2
+
 /* The block was freed already. */
 #define SP_DOUBLE_FREE 1
 
@@ -498,7 +641,7 @@ typedef void (*sp_violation_callback)(void *context, const sp_violation *violati
 /* The tag has no letter and no digit (strict tags only). */
 #define SP_UNREADABLE_TAG 11
 
-/* `ExFreePool` or its kind was called above DISPATCH_LEVEL. Nothing was freed. */
+/* `ExFreePool` or its kind was called above DISPATCH_LEVEL; or any free, under a rule with `irql`. Nothing was freed. */
 #define SP_FREE_AT_IRQL 12
 
 /* `ExFreePool` or its kind was called while `sp_set_not_implemented` is set. Nothing was freed. */
@@ -508,8 +651,47 @@ typedef void (*sp_violation_callback)(void *context, const sp_violation *violati
    pool was made. The pool goes on, with less: docs/PROCESSES.md. `bug_check` is 0. */
 #define SP_FENCE_REFUSED 14
 
+/* Bytes behind a verified block were overwritten. Found when it was freed, or by a sweep. */
+#define SP_OVERRUN 15
+
+/* Bytes before a guarded block were overwritten. Found when it was freed. */
+#define SP_UNDERRUN 16
+
+/* A verified block was written to after it was freed. Found when it left the quarantine. */
+#define SP_WRITE_AFTER_FREE 17
+
+/* A guard page beside a block was touched (`sp_explain_faults`). */
+#define SP_ACCESS_BEYOND 18
+
+/* A guarded block was touched after it was freed (`sp_explain_faults`). */
+#define SP_ACCESS_FREED 19
+
+/* An allocation above DISPATCH_LEVEL, under a rule with `irql`. */
+#define SP_ALLOCATE_AT_IRQL 20
+
+/* An allocation whose out pointer held the address of a live block, under a rule with `overwrite`. `bug_check` is 0. */
+#define SP_OVERWRITTEN 21
+
 /* None of these. */
 #define SP_OTHER_VIOLATION 99
+
+/* Nobody asked for one. */
+#define SP_STACK_NOT_TRACKED 0
+
+/* It is there. */
+#define SP_STACK_TAKEN 1
+
+/* The host has none to give. */
+#define SP_STACK_NO_SOURCE 2
+
+/* A handler called while the thread was taking another one. */
+#define SP_STACK_LEFT_OUT 3
+
+/* The table of call stacks is full: `sp_verifier_options.stacks`. */
+#define SP_STACK_TABLE_FULL 4
+
+/* The verifier has no note of the block any more: `sp_verifier_options.notes`. */
+#define SP_STACK_FORGOTTEN 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -617,8 +799,8 @@ void sp_hint_free(void *extension,
 
 /* Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
    call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
-   the prefix `sp_` that return a pointer, a size or an sp_bool, but for those that allocate or free blocks. The end of a
-   snapshot's rows is no failure. */
+   the prefix `sp_` that return a pointer, a size, a rule's number or an sp_bool, but for those that allocate or free
+   blocks, `sp_verifier_tick` and `sp_explain_fault`. The end of a snapshot's rows is no failure. */
 const char *sp_last_error(void);
 
 /* Does the work once to count its allocations, then once for each n with the n-th allocation refused
@@ -702,10 +884,11 @@ sp_pool *sp_pool_create_with(const sp_options *options);
 size_t sp_metadata_bytes(const sp_options *options);
 
 /* Ends a pool: tells the violation callback of the blocks left, gives the memory back, and the pool's
-   extensions. NULL does nothing. PASSIVE.
+   extensions. Its faults are told no more. NULL does nothing. PASSIVE.
 
    The caller promises:
-   `pool` is NULL or a pool that is not ended yet; no call with it or its extensions is under way or follows. */
+   `pool` is NULL or a pool that is not ended yet; no call with it or its extensions is under way or follows, and nobody
+   touches its range. */
 void sp_pool_destroy(sp_pool *pool);
 
 /* The host's switch: while it is set, `StorPortAllocatePool` and `StorPortFreePool` answer
@@ -925,6 +1108,106 @@ sp_bool sp_adapter_name(void *extension,
 /* CPUs that this machine may ever have online, at most 512: what `sp_options.cpus` 0 stands for. */
 uint32_t sp_possible_cpus(void);
 
+/* Gives the pool a verifier: special pool, pool tracking and low resources simulation, as Driver Verifier has them. What no
+   rule is for costs nothing. A pool has one until it ends: if it has one already, that stays, whatever the options. `options`
+   may be NULL. False: the pool is NULL, a bad size, or there is no address space. PASSIVE.
+
+   Over a range of the host's (`sp_options.range`) there are call stacks, quarantine and low resources alone: no bytes are
+   checked, and no pages protected.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `options` is NULL or points to options. */
+sp_bool sp_verifier_attach(sp_pool *pool,
+                           const sp_verifier_options *options);
+
+/* Adds a rule, and returns its number. It holds for all allocations that begin afterwards. 0: the pool or the rule is NULL,
+   there is no verifier, a field is bad, the rule does nothing, there are 32 rules already, or another call changes rules.
+   PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `rule` is NULL or a rule whose fields hold what their comments say. */
+uint64_t sp_verifier_add(sp_pool *pool,
+                         const sp_rule *rule);
+
+/* Verifies as a text says: one rule or more, with `;` between, each of words with spaces or commas between. The verifier is
+   attached if there is none yet, with default options. All rules are added, or none. False: `sp_last_error` names the word
+   that is wrong. PASSIVE.
+
+       tags=Vio* special=after; probability=600 after=1000
+
+   The words: adapter=any (the default); tags=Vio*; special, special=after or special=before; all; canary; track;
+   quarantine; irql; overwrite; probability=600; every=10; only=3; after=1000; once-per-stack; seed=7. `sp_rule` says what
+   each means; `all` is special, irql, and what comes with special.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `rules` is NULL or a string. */
+sp_bool sp_verify(sp_pool *pool,
+                  const char *rules);
+
+/* Takes a rule away. Blocks that were allocated under it stay verified until they are freed. False: there is no such rule,
+   or another call changes rules. PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives. */
+sp_bool sp_verifier_remove(sp_pool *pool,
+                           uint64_t rule);
+
+/* What a rule has done. False: there is no such rule. PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `counts` is NULL or may be written. */
+sp_bool sp_verifier_rule_counts(sp_pool *pool, uint64_t rule, sp_rule_counts *counts);
+
+/* Makes one in so many allocations a guarded one, of any adapter and tag; 0: none. At most `most` samples are guarded at once;
+   the others have a canary. `sp_verifier_tick` arms each. False: there is no verifier. PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives. */
+sp_bool sp_verifier_sample(sp_pool *pool,
+                           uint64_t every,
+                           uint32_t most);
+
+/* Arms a sample if it is time: whether one was. Call it from a timer, some ten times a second. IRQL <= DISPATCH_LEVEL, not from
+   a handler that interrupts the pool's calls. It says nothing to `sp_last_error`.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives. */
+sp_bool sp_verifier_tick(sp_pool *pool);
+
+/* Looks behind all live blocks with a canary, and at all that wait in the quarantine, which leave it. `swept` may be NULL.
+   False: there is no verifier. PASSIVE; walks the pool.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `swept` is NULL or may be written. */
+sp_bool sp_verifier_sweep(sp_pool *pool,
+                          sp_swept *swept);
+
+/* What the pool's verifier has done. False: there is none. PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives; `counts` is NULL or may be written. */
+sp_bool sp_verifier_stats(sp_pool *pool, sp_verifier_counts *counts);
+
+/* What a fault (an access that the processor refused) at this address means: a guard page beside a block, or a guarded block
+   that was freed. Calls `callback` with it, on this thread, and returns 1. 0: no guarded block is there, and none was. For a
+   host's fault handler: any IRQL, loads only. It is not counted, and says nothing to `sp_last_error`.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives. `callback` may be called with `context`. */
+sp_bool sp_explain_fault(const sp_pool *pool,
+                         uint64_t address,
+                         sp_violation_callback callback,
+                         void *context);
+
+/* From now on, a fault at a guarded block of this pool is told to its violation callback, in the handler of SIGSEGV or SIGBUS,
+   before the process does what it would have done without: as a rule, it ends. Other faults go where they went. Until the
+   pool ends; for up to eight pools at once. The callback must then be fit for a signal handler: it may write and end the
+   process, it must not allocate or lock. False: the system refused the handler, or there are eight pools. PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives. Nobody touches its range while it ends. */
+sp_bool sp_explain_faults(sp_pool *pool);
+
 /* Who hears of violations of this pool from now on; NULL: nobody. PASSIVE. Nothing is kept of the callback before,
    which may still be running in another thread. At most seven threads may call this for one pool at a time.
 
@@ -934,6 +1217,33 @@ uint32_t sp_possible_cpus(void);
 void sp_on_violation(sp_pool *pool,
                      sp_violation_callback callback,
                      void *context);
+
+/* Makes a watch: a file of mode 0600, with room for a picture of 256 KiB, twice. What is at the path stays, unless it is
+   the watch of a process that has ended; then this fails. NULL as path: where `storport-pool poolmon --pid` looks for it,
+   $XDG_RUNTIME_DIR/storport-pool/PID.watch, or /tmp/storport-pool-UID/PID.watch; without memory that may end the process,
+   where other paths fail. NULL on failure. Linux only. PASSIVE.
+
+   The caller promises:
+   `path` is NULL or a string. */
+sp_watch *sp_watch_create(const char *path);
+
+/* Writes a picture of the pool into the watch. It waits for no reader. Call it from time to time, from a thread that has
+   it as its task: ten times a second, say. It takes as long as a snapshot and a write to a file. False: `watch` or `pool` is
+   NULL, there is no memory, the file system is full, or this is a forked child of the process that made the watch; then the
+   picture before stays, and the next one counts what was missed. The violations of `ExFreePool` and its kind are not in
+   the picture. PASSIVE; one call for a watch at a time.
+
+   The caller promises:
+   `watch` is NULL or a watch that is not closed, `pool` is NULL or a pool that lives. */
+sp_bool sp_watch_publish(sp_watch *watch,
+                         const sp_pool *pool);
+
+/* Ends a watch: its readers are told, and the file is removed. In a forked child of the process that made it, the file
+   stays as it is. NULL does nothing. The pool may have ended before. PASSIVE.
+
+   The caller promises:
+   `watch` is NULL or a watch that is not closed yet. */
+void sp_watch_close(sp_watch *watch);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,8 @@ use core::fmt::{self, Write as _};
 use core::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[cfg(target_os = "linux")]
+use pool::watch::WatchError;
 use pool::{AdapterError, CreateError, ImageError, OtherGeometry, VerifierError};
 
 use crate::text::Text;
@@ -51,13 +53,25 @@ pub(crate) enum Why {
     Image(ImageError),
     OtherGeometry(OtherGeometry),
     NoSuchName,
+    Verifier(VerifierError),
+    NoVerifier,
+    /// The extension of a rule is another pool's adapter.
+    OtherPool,
+    /// The value of `sp_rule.special`.
+    Special(u8),
+    /// The text of `sp_verify`.
+    RulesText,
     Pattern,
     NullCallback,
-    Verifier(VerifierError),
     /// Runs with findings, and all runs.
     Findings(u64, u64),
     /// Values of n that were not tried.
     LeftOut(u64),
+    NullWatch,
+    #[cfg(target_os = "linux")]
+    Watch(WatchError),
+    #[cfg(not(target_os = "linux"))]
+    NoWatches,
 }
 
 impl fmt::Display for Why {
@@ -111,6 +125,17 @@ impl fmt::Display for Why {
                 return write!(f, "{found} of {runs} runs have findings");
             }
             Why::LeftOut(n) => return write!(f, "{n} values of n were not tried"),
+            Why::NullWatch => "the watch is NULL",
+            #[cfg(target_os = "linux")]
+            Why::Watch(error) => return write!(f, "{error}"),
+            #[cfg(not(target_os = "linux"))]
+            Why::NoWatches => "there are watches on Linux only",
+            Why::NoVerifier => "the pool has no verifier: sp_verifier_attach gives it one",
+            Why::OtherPool => "the rule's extension is an adapter of another pool",
+            Why::Special(given) => {
+                return write!(f, "the rule's special is {given}; it must be 0, 1 (after) or 2 (before)");
+            }
+            Why::RulesText => "the rules are no UTF-8 text",
             Why::NoSuchName => "no live adapter has this name",
             Why::Pattern => "1 to 16 printable characters are wanted for tags, such as Ahci or Ah*",
             Why::Unpinned => "the library that contains the pool could not be kept from being unloaded",
@@ -230,8 +255,8 @@ pub(crate) fn told<T>(made: Result<T, Why>, none: T) -> T {
 
 /// Why the calling thread's last call that can fail failed: a sentence, with the figures that matter. Empty when that
 /// call did not fail. The thread's next call of this function may overwrite it. Functions that can fail are those with
-/// the prefix `sp_` that return a pointer, a size or an sp_bool, but for those that allocate or free blocks. The end of a
-/// snapshot's rows is no failure.
+/// the prefix `sp_` that return a pointer, a size, a rule's number or an sp_bool, but for those that allocate or free
+/// blocks, `sp_verifier_tick` and `sp_explain_fault`. The end of a snapshot's rows is no failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn sp_last_error() -> *const c_char {
     let last = LAST.get();

@@ -77,10 +77,11 @@ pub unsafe extern "C" fn sp_metadata_bytes(options: *const sp_options) -> usize 
 }
 
 /// Ends a pool: tells the violation callback of the blocks left, gives the memory back, and the pool's
-/// extensions. NULL does nothing. PASSIVE.
+/// extensions. Its faults are told no more. NULL does nothing. PASSIVE.
 ///
 /// # Safety
-/// `pool` is NULL or a pool that is not ended yet; no call with it or its extensions is under way or follows.
+/// `pool` is NULL or a pool that is not ended yet; no call with it or its extensions is under way or follows, and nobody
+/// touches its range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sp_pool_destroy(pool: *mut sp_pool) {
     if pool.is_null() {

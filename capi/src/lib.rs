@@ -17,8 +17,10 @@
 //! | `kind` | `sp_pool`: a pool on one of three platforms | `host`, `hearer` |
 //! | `registry` | extensions, and whose they are | `types`, `error`, `kind` |
 //! | `system` | which pool is the system's | `memory`, `kind` |
+//! | `versioned` | structures of today's header or an older one's | `error` |
 //! | `violation` | functions: misuse, told to C | `types`, `text`, `kind`, `registry` |
-//! | `options` | `sp_options`, and the pool they ask for | `types`, `error`, `host`, `kind` |
+//! | `options` | `sp_options`, and the pool they ask for | `types`, `error`, `host`, `kind`, `versioned` |
+//! | `verifier` | functions: rules, sweeps, faults | `types`, `error`, `kind`, `registry`, `versioned`, `violation` |
 //! | `handle` | functions: a pool's making and end | all above |
 //! | `upkeep` | functions: sums, range, trim | `types`, `error`, `kind`, `registry` |
 //! | `adapter` | functions: adapters, by their extensions | `types`, `text`, `error`, `kind`, `registry` |
@@ -29,6 +31,7 @@
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
 //! | `every` | functions: each allocation refused once | `types`, `error`, `kind`, `registry`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `watch` | functions: pictures for another process | `types`, `memory`, `error`, `kind` |
 //! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
 //! | `inspect` | functions: where blocks are, and whether all is well | `types`, `text`, `error`, `kind`, `registry`, `adapter` |
 //! | `irql` | functions: the caller's IRQL | `system` |
@@ -62,4 +65,7 @@ mod system;
 mod text;
 mod types;
 mod upkeep;
+mod verifier;
+mod versioned;
 mod violation;
+mod watch;

@@ -1,7 +1,7 @@
 //! How a pool is to be made, and its making.
 
 use core::ffi::c_void;
-use core::mem::{MaybeUninit, offset_of};
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use pool::{Commit, Config, Masked, Native, Pool, PoolOptions, Portable};
@@ -13,6 +13,7 @@ use crate::host::{
 };
 use crate::kind::Kind;
 use crate::types::sp_bool;
+use crate::versioned::{self, Versioned};
 
 /// What a range begins at a multiple of.
 const ALIGNMENT: u64 = 65536;
@@ -68,8 +69,10 @@ pub struct sp_options {
     pub reserved: u32,
 }
 
-/// The sizes that `sp_options` has had. The last one is today's.
-const SIZES: [usize; 2] = [offset_of!(sp_options, magazines), size_of::<sp_options>()];
+// SAFETY: `size` is first; the others are numbers, and pointers that may be NULL.
+unsafe impl Versioned for sp_options {
+    const SIZES: &'static [usize] = &[offset_of!(sp_options, magazines), size_of::<sp_options>()];
+}
 
 impl sp_options {
     /// The options as today's, whatever version wrote them.
@@ -77,20 +80,8 @@ impl sp_options {
     /// # Safety
     /// NULL, or options.
     pub(crate) unsafe fn read(options: *const sp_options) -> Result<sp_options, Why> {
-        if options.is_null() {
-            return Err(Why::NullOptions);
-        }
-        // SAFETY: every version begins with the size.
-        let size = unsafe { options.cast::<usize>().read() };
-        if !SIZES.contains(&size) {
-            return Err(Why::Size(size));
-        }
-        let mut today = MaybeUninit::<sp_options>::zeroed();
-        // SAFETY: both have as many bytes. All fields may be 0.
-        let today = unsafe {
-            today.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(options.cast(), size);
-            today.assume_init()
-        };
+        // SAFETY: the caller's promise.
+        let today = unsafe { versioned::read(options) }?;
         if today.reserved != 0 {
             return Err(Why::Reserved(today.reserved));
         }

@@ -5,11 +5,12 @@ use core::fmt::Write as _;
 use core::ptr;
 use std::sync::atomic::Ordering;
 
-use pool::{AdapterId, AdapterName, BugCheck, Violation, ViolationKind};
+use pool::{AdapterId, AdapterName, CallStack, StackKind, Violation, ViolationKind};
 
 use crate::kind::{sp_pool, with_pool};
 use crate::registry;
 use crate::text::Text;
+use crate::types::sp_bool;
 
 /// What the caller did wrong: one of the numbers below. More may come.
 pub type sp_violation_kind = u32;
@@ -35,17 +36,65 @@ pub const SP_ZERO_TAG: sp_violation_kind = 9;
 pub const SP_BIG_TAG: sp_violation_kind = 10;
 /// The tag has no letter and no digit (strict tags only).
 pub const SP_UNREADABLE_TAG: sp_violation_kind = 11;
-/// `ExFreePool` or its kind was called above DISPATCH_LEVEL. Nothing was freed.
+/// `ExFreePool` or its kind was called above DISPATCH_LEVEL; or any free, under a rule with `irql`. Nothing was freed.
 pub const SP_FREE_AT_IRQL: sp_violation_kind = 12;
 /// `ExFreePool` or its kind was called while `sp_set_not_implemented` is set. Nothing was freed.
 pub const SP_FREE_NOT_IMPLEMENTED: sp_violation_kind = 13;
 /// Nobody's misuse, and told once a pool: the system refuses membarrier, as in a sandbox that was entered since the
 /// pool was made. The pool goes on, with less: docs/PROCESSES.md. `bug_check` is 0.
 pub const SP_FENCE_REFUSED: sp_violation_kind = 14;
+/// Bytes behind a verified block were overwritten. Found when it was freed, or by a sweep.
+pub const SP_OVERRUN: sp_violation_kind = 15;
+/// Bytes before a guarded block were overwritten. Found when it was freed.
+pub const SP_UNDERRUN: sp_violation_kind = 16;
+/// A verified block was written to after it was freed. Found when it left the quarantine.
+pub const SP_WRITE_AFTER_FREE: sp_violation_kind = 17;
+/// A guard page beside a block was touched (`sp_explain_faults`).
+pub const SP_ACCESS_BEYOND: sp_violation_kind = 18;
+/// A guarded block was touched after it was freed (`sp_explain_faults`).
+pub const SP_ACCESS_FREED: sp_violation_kind = 19;
+/// An allocation above DISPATCH_LEVEL, under a rule with `irql`.
+pub const SP_ALLOCATE_AT_IRQL: sp_violation_kind = 20;
+/// An allocation whose out pointer held the address of a live block, under a rule with `overwrite`. `bug_check` is 0.
+pub const SP_OVERWRITTEN: sp_violation_kind = 21;
 /// None of these.
 pub const SP_OTHER_VIOLATION: sp_violation_kind = 99;
 
-/// One misuse. The pool's state is intact when the callback runs.
+/// Whether a call stack was taken, or why not: one of the numbers below. More may come.
+pub type sp_stack_kind = u32;
+/// Nobody asked for one.
+pub const SP_STACK_NOT_TRACKED: sp_stack_kind = 0;
+/// It is there.
+pub const SP_STACK_TAKEN: sp_stack_kind = 1;
+/// The host has none to give.
+pub const SP_STACK_NO_SOURCE: sp_stack_kind = 2;
+/// A handler called while the thread was taking another one.
+pub const SP_STACK_LEFT_OUT: sp_stack_kind = 3;
+/// The table of call stacks is full: `sp_verifier_options.stacks`.
+pub const SP_STACK_TABLE_FULL: sp_stack_kind = 4;
+/// The verifier has no note of the block any more: `sp_verifier_options.notes`.
+pub const SP_STACK_FORGOTTEN: sp_stack_kind = 5;
+
+/// Frames of a call stack that are kept: the innermost ones.
+pub const SP_FRAMES: usize = 16;
+/// Bytes that are kept of what was found in memory.
+pub const SP_EVIDENCE: usize = 16;
+
+/// A call stack: return addresses, the innermost first.
+#[repr(C)]
+pub struct sp_call_stack {
+    /// Whether it was taken, or why not.
+    pub kind: sp_stack_kind,
+    /// How many frames there are; 0 if it was not taken.
+    pub count: u32,
+    /// The return addresses.
+    pub frames: [u64; SP_FRAMES],
+    /// A few words: why there are none; NULL when it was taken.
+    pub missing: *const c_char,
+}
+
+/// One misuse. The pool's state is intact when the callback runs. The library makes it, so later versions add fields at
+/// its end, and a program sees those that its own header has.
 #[repr(C)]
 pub struct sp_violation {
     /// What was done.
@@ -76,6 +125,24 @@ pub struct sp_violation {
     /// All of it for a person, with the block's tag and bytes and the names of its adapters. As `violation` itself,
     /// it is gone when the callback returns.
     pub text: *const c_char,
+    /// Where the block begins; NULL: there is none, or none is known.
+    pub block: *mut c_void,
+    /// The first byte of memory that is not what it should be; NULL: memory was not looked at, or is right.
+    pub evidence: *mut c_void,
+    /// What is there, from that byte on.
+    pub evidence_bytes: [u8; SP_EVIDENCE],
+    /// How many of these bytes are told.
+    pub evidence_count: u8,
+    /// What each should be.
+    pub evidence_expected: u8,
+    /// Whether the block has guard pages.
+    pub guarded: sp_bool,
+    /// Where the block was allocated.
+    pub allocated: sp_call_stack,
+    /// Where it was freed.
+    pub freed: sp_call_stack,
+    /// Where the call was made, or the fault came, if the block is tracked.
+    pub called: sp_call_stack,
 }
 
 /// Hears of violations, on the thread that made the call, at its IRQL. It may allocate and free, and it may end
@@ -97,6 +164,14 @@ pub(crate) const fn kind(kind: ViolationKind) -> sp_violation_kind {
         ViolationKind::ZeroTag => SP_ZERO_TAG,
         ViolationKind::BigTag => SP_BIG_TAG,
         ViolationKind::UnreadableTag => SP_UNREADABLE_TAG,
+        ViolationKind::Overrun => SP_OVERRUN,
+        ViolationKind::Underrun => SP_UNDERRUN,
+        ViolationKind::WriteAfterFree => SP_WRITE_AFTER_FREE,
+        ViolationKind::AccessBeyond => SP_ACCESS_BEYOND,
+        ViolationKind::AccessFreed => SP_ACCESS_FREED,
+        ViolationKind::IrqlAllocate => SP_ALLOCATE_AT_IRQL,
+        ViolationKind::IrqlFree => SP_FREE_AT_IRQL,
+        ViolationKind::Overwritten => SP_OVERWRITTEN,
         _ => SP_OTHER_VIOLATION,
     }
 }
@@ -117,7 +192,64 @@ const fn words(kind: sp_violation_kind) -> &'static CStr {
         SP_FREE_AT_IRQL => c"free above DISPATCH_LEVEL",
         SP_FREE_NOT_IMPLEMENTED => c"free while not implemented",
         SP_FENCE_REFUSED => c"the system refuses membarrier",
+        SP_OVERRUN => c"write behind the end of a block",
+        SP_UNDERRUN => c"write before the beginning of a block",
+        SP_WRITE_AFTER_FREE => c"write to a block after it was freed",
+        SP_ACCESS_BEYOND => c"access beside a block",
+        SP_ACCESS_FREED => c"access to a block after it was freed",
+        SP_ALLOCATE_AT_IRQL => c"allocation above DISPATCH_LEVEL",
+        SP_OVERWRITTEN => c"allocation into a pointer that still owns a block",
         _ => c"misuse",
+    }
+}
+
+/// A call stack as C has it.
+fn stack(stack: &CallStack) -> sp_call_stack {
+    let (kind, missing) = match stack.kind() {
+        StackKind::Taken => (SP_STACK_TAKEN, None),
+        StackKind::NotTracked => (SP_STACK_NOT_TRACKED, Some(c"not tracked")),
+        StackKind::NoSource => (SP_STACK_NO_SOURCE, Some(c"the host gives no call stacks")),
+        StackKind::LeftOut => {
+            (SP_STACK_LEFT_OUT, Some(c"left out: a handler called while another one was being taken"))
+        }
+        StackKind::TableFull => (SP_STACK_TABLE_FULL, Some(c"left out: the table of call stacks is full")),
+        _ => (SP_STACK_FORGOTTEN, Some(c"forgotten: the verifier has no note of the block any more")),
+    };
+    let mut frames = [0; SP_FRAMES];
+    let taken = stack.frames();
+    frames[..taken.len()].copy_from_slice(taken);
+    let missing = missing.map_or(ptr::null(), CStr::as_ptr);
+    sp_call_stack { kind, count: taken.len() as u32, frames, missing }
+}
+
+impl sp_violation {
+    /// One of which nothing is known but this.
+    fn new(kind: sp_violation_kind, irql: u8) -> sp_violation {
+        let untracked = || stack(&CallStack::default());
+        sp_violation {
+            kind,
+            irql,
+            tag: 0,
+            given_tag: 0,
+            address: ptr::null_mut(),
+            bytes: 0,
+            blocks: 0,
+            owner: ptr::null_mut(),
+            caller: ptr::null_mut(),
+            bug_check: 0,
+            parameters: [0; 4],
+            description: words(kind).as_ptr(),
+            text: ptr::null(),
+            block: ptr::null_mut(),
+            evidence: ptr::null_mut(),
+            evidence_bytes: [0; SP_EVIDENCE],
+            evidence_count: 0,
+            evidence_expected: 0,
+            guarded: 0,
+            allocated: untracked(),
+            freed: untracked(),
+            called: untracked(),
+        }
     }
 }
 
@@ -129,6 +261,18 @@ fn name(text: &mut Text, handle: &sp_pool, role: &str, adapter: AdapterId) {
         Some(name) if !name.as_str().is_empty() => write!(text, ", {role} {name}"),
         _ => write!(text, ", {role} number {}", adapter.raw()),
     };
+}
+
+/// Whether no call was made in an adapter's name.
+fn is_nobodys(found: &Violation) -> bool {
+    matches!(
+        found.kind,
+        ViolationKind::Leak
+            | ViolationKind::FenceRefused
+            | ViolationKind::WriteAfterFree
+            | ViolationKind::AccessBeyond
+            | ViolationKind::AccessFreed
+    ) || found.caller.raw() == 0
 }
 
 /// What is said of a violation.
@@ -151,24 +295,68 @@ fn describe(handle: &sp_pool, found: &Violation) -> Text {
     if found.bytes != 0 {
         let _ = write!(text, ", {} bytes", found.bytes);
     }
+    if let Some(evidence) = found.evidence {
+        let (is, wanted) = (evidence.found[0], evidence.expected);
+        let _ = write!(text, ", {is:#04x} at {:#x} in place of {wanted:#04x}", evidence.address);
+    }
     if let Some(owner) = found.owner {
         name(&mut text, handle, "of adapter", owner);
     }
-    if !matches!(found.kind, ViolationKind::Leak | ViolationKind::FenceRefused) {
+    if !is_nobodys(found) {
         name(&mut text, handle, "called for adapter", found.caller);
     }
     text
 }
 
-/// Calls the pool's callback, if it has one.
-fn tell(handle: &sp_pool, make: impl FnOnce() -> (sp_violation, Text)) {
-    let Some((callback, context)) = handle.hearers.get() else { return };
+/// A callback, which is not NULL, and its context.
+type Hearer = (unsafe extern "C" fn(*mut c_void, *const sp_violation), *mut c_void);
+
+/// Who hears of the pool's violations, if anybody.
+fn hearer(handle: &sp_pool) -> Option<Hearer> {
+    let (callback, context) = handle.hearers.get()?;
     // SAFETY: the word of a callback that `sp_on_violation` was given, which is not NULL.
-    let callback: unsafe extern "C" fn(*mut c_void, *const sp_violation) =
-        unsafe { core::mem::transmute(callback) };
-    let (mut told, text) = make();
-    told.text = text.as_ptr();
-    // SAFETY: the promise of whoever called `sp_on_violation`.
+    Some((unsafe { core::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _)>(callback) }, context))
+}
+
+/// Tells a callback of a violation.
+///
+/// # Safety
+/// The callback may be called with the context.
+pub(crate) unsafe fn tell(
+    handle: &sp_pool,
+    found: &Violation,
+    callback: unsafe extern "C" fn(*mut c_void, *const sp_violation),
+    context: *mut c_void,
+) {
+    let extension = |adapter: AdapterId| registry::extension_of(handle, adapter);
+    let address = |address: u64| ptr::with_exposed_provenance_mut::<c_void>(address as usize);
+    let bug_check = found.bug_check();
+    let text = describe(handle, found);
+    let mut told = sp_violation {
+        tag: found.tag.map_or(0, pool::PoolTag::raw),
+        given_tag: found.given_tag.map_or(0, pool::PoolTag::raw),
+        address: address(found.address),
+        bytes: found.bytes,
+        blocks: found.blocks,
+        owner: found.owner.map_or(ptr::null_mut(), extension),
+        caller: extension(found.caller),
+        bug_check: bug_check.code,
+        parameters: bug_check.parameters,
+        text: text.as_ptr(),
+        block: address(found.block.unwrap_or(0)),
+        guarded: found.guarded.into(),
+        allocated: stack(&found.allocated),
+        freed: stack(&found.freed),
+        called: stack(&found.called),
+        ..sp_violation::new(kind(found.kind), found.irql.level())
+    };
+    if let Some(evidence) = found.evidence {
+        told.evidence = address(evidence.address);
+        told.evidence_bytes = evidence.found;
+        told.evidence_count = evidence.len;
+        told.evidence_expected = evidence.expected;
+    }
+    // SAFETY: the caller's promise.
     unsafe { callback(context, &told) };
 }
 
@@ -176,62 +364,33 @@ fn tell(handle: &sp_pool, make: impl FnOnce() -> (sp_violation, Text)) {
 pub(crate) fn hear(found: &Violation, handle: *mut ()) {
     // SAFETY: the handle lives as long as its pool, which calls.
     let handle = unsafe { &*handle.cast::<sp_pool>() };
-    tell(handle, || {
-        let extension = |adapter: AdapterId| registry::extension_of(handle, adapter);
-        let bug_check = found.bug_check();
-        let told = sp_violation {
-            kind: kind(found.kind),
-            irql: found.irql.level(),
-            tag: found.tag.map_or(0, pool::PoolTag::raw),
-            given_tag: found.given_tag.map_or(0, pool::PoolTag::raw),
-            address: ptr::with_exposed_provenance_mut(found.address as usize),
-            bytes: found.bytes,
-            blocks: found.blocks,
-            owner: found.owner.map_or(ptr::null_mut(), extension),
-            caller: extension(found.caller),
-            bug_check: bug_check.code,
-            parameters: bug_check.parameters,
-            description: words(kind(found.kind)).as_ptr(),
-            text: ptr::null(),
-        };
-        (told, describe(handle, found))
-    });
+    // `ExFreePool` and its kind have no status, and tell of this themselves, under any rule or none.
+    if found.kind == ViolationKind::IrqlFree && found.caller == handle.system {
+        return;
+    }
+    if let Some((callback, context)) = hearer(handle) {
+        // SAFETY: the promise of whoever called `sp_on_violation`.
+        unsafe { tell(handle, found, callback, context) };
+    }
 }
 
 /// Tells of a free by `ExFreePool` or its kind that had no status to return.
 pub(crate) fn tell_unfreed(handle: &sp_pool, kind: sp_violation_kind, address: *mut c_void, given_tag: u32) {
     // ORDERING: Relaxed - a statistic.
     handle.violations.fetch_add(1, Ordering::Relaxed);
-    tell(handle, || {
-        let irql = handle.irql().level();
-        // Windows: "attempted to free the pool at an invalid IRQL". The switch is ours, and stands for no bug check.
-        let bug_check = match kind {
-            SP_FREE_AT_IRQL => {
-                let parameters = [0x09, irql.into(), 0, address.addr() as u64];
-                BugCheck { code: 0xC2, parameters }
-            }
-            _ => BugCheck { code: 0, parameters: [0; 4] },
-        };
-        let mut text = Text::new();
-        // A text takes what has room.
-        let _ = write!(text, "{} of {address:p}, IRQL {irql}", words(kind).to_str().unwrap_or(""));
-        let told = sp_violation {
-            kind,
-            irql,
-            tag: 0,
-            given_tag,
-            address,
-            bytes: 0,
-            blocks: 0,
-            owner: ptr::null_mut(),
-            caller: ptr::null_mut(),
-            bug_check: bug_check.code,
-            parameters: bug_check.parameters,
-            description: words(kind).as_ptr(),
-            text: ptr::null(),
-        };
-        (told, text)
-    });
+    let Some((callback, context)) = hearer(handle) else { return };
+    let irql = handle.irql().level();
+    let mut text = Text::new();
+    // A text takes what has room.
+    let _ = write!(text, "{} of {address:p}, IRQL {irql}", words(kind).to_str().unwrap_or(""));
+    let mut told = sp_violation { given_tag, address, text: text.as_ptr(), ..sp_violation::new(kind, irql) };
+    // Windows: "attempted to free the pool at an invalid IRQL". The switch is ours, and stands for no bug check.
+    if kind == SP_FREE_AT_IRQL {
+        told.bug_check = 0xC2;
+        told.parameters = [0x09, irql.into(), 0, address.addr() as u64];
+    }
+    // SAFETY: the promise of whoever called `sp_on_violation`.
+    unsafe { callback(context, &told) };
 }
 
 /// Who hears of violations of this pool from now on; NULL: nobody. PASSIVE. Nothing is kept of the callback before,

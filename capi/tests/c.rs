@@ -104,8 +104,28 @@ fn each_allocation_fails_once() {
 }
 
 #[test]
+fn pictures_for_another_process() {
+    both_ways("watch");
+}
+
+#[test]
 fn what_rust_has_too() {
     both_ways("more");
+}
+
+#[test]
+fn what_the_verifier_finds() {
+    both_ways("verifier");
+}
+
+#[test]
+fn what_the_verifier_finds_in_cpp() {
+    let file = out("verifier").with_extension("cpp");
+    std::fs::copy(here().join("tests/c/verifier.c"), &file).unwrap();
+    let mut compiler = compiler(true, "c++17");
+    compiler.arg("-I").arg(here().join("tests/c"));
+    let output = run(&mut Command::new(program(file.to_str().unwrap(), "verifier-cpp", compiler, false)));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "verifier: ok\n");
 }
 
 #[test]

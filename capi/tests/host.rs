@@ -71,7 +71,10 @@ fn a_miniport_without_mistakes() {
         assert!(said.contains(&format!("\n{requests} requests, ")), "{said}");
         assert!(said.contains(" RamD Nonp        512              512         0         0\n"), "{said}");
         assert!(said.contains(": 0 leaked, 0 freed twice, 0 through another adapter, 0 other bad frees"));
-        assert!(said.ends_with("0 above DISPATCH_LEVEL, 0 suspected overwritten, 0 other\n"), "{said}");
+        assert!(
+            said.ends_with("0 above DISPATCH_LEVEL, 0 suspected overwritten, 0 corrupted, 0 other\n"),
+            "{said}"
+        );
     }
 }
 

@@ -37,6 +37,7 @@ typedef struct sph_result {
     unsigned bad_frees;     /* of anything else that is no live block */
     unsigned wrong_irqls;   /* pool calls above DISPATCH_LEVEL */
     unsigned overwritten;   /* suspected: allocations into a pointer that still held a live block */
+    unsigned corrupted;     /* verified blocks written to outside of their bytes, or after their free */
     unsigned other;         /* other misuse */
     unsigned long requests; /* completed */
     unsigned long allocations;
@@ -48,6 +49,10 @@ typedef struct sph_options {
     unsigned requests;      /* of each submitter, in each of two runs; 0: 2000 */
     unsigned adapters;      /* 0: 2 */
     bool suspicions;        /* report allocations over a live pointer; callers may legally pass garbage */
+    bool strict_tags;       /* refuse tags that Windows 1903 and later refuse */
+    const char *verify;     /* rules of the pool's verifier, as sp_verify takes them; NULL or empty: none. A guarded block
+                               that is touched where it must not be ends the process by SIGSEGV, after a line in the
+                               report */
 } sph_options;
 
 /* Runs the miniport: DriverEntry; for each adapter FindAdapter, Initialize, PassiveInitialize and what controls it

@@ -2,12 +2,15 @@
    2, it could not be run, or an argument is bad.
 
    main suspicions              reports allocations over a live pointer too
+   main strict                  refuses tags that Windows 1903 and later refuse
    main --fail-each             lives once for each allocation, which is refused then; the report says what is left
         --tags=PATTERN          only allocations of these tags: * any characters or none, ? one
         --most=N --step=N       at most N runs; the first n and then each N-th
         --seed=N                in an order by chance, the same for the same seed
         --requests=N            of each submitter, in each of two passes; 64 if it is left out
-        --stop                  the first finding is the last one */
+        --stop                  the first finding is the last one
+
+   The variable STORPORT_POOL_VERIFY has rules of the pool's verifier (sp_verify). */
 #include "sph_host.h"
 
 #include <errno.h>
@@ -51,6 +54,7 @@ int main(int count, char **arguments)
     memset(&runs, 0, sizeof(runs));
     runs.size = sizeof(runs);
     options.report = stdout;
+    options.verify = getenv("STORPORT_POOL_VERIFY");
     for (n = 1; n < count; n++) {
         const char *argument = arguments[n], *value = NULL;
         static const char *const names[] = {"--most", "--step", "--seed", "--requests"};
@@ -58,6 +62,10 @@ int main(int count, char **arguments)
         int which = 0;
         if (strcmp(argument, "suspicions") == 0) {
             options.suspicions = true;
+            continue;
+        }
+        if (strcmp(argument, "strict") == 0) {
+            options.strict_tags = true;
             continue;
         }
         if (strcmp(argument, "--fail-each") == 0) {
@@ -87,6 +95,6 @@ int main(int count, char **arguments)
     }
     if (sph_run(DriverEntry, &options, &found) != 0) return 2;
     return found.leaks + found.double_frees + found.wrong_owners + found.bad_frees + found.wrong_irqls +
-                   found.overwritten + found.other >
+                   found.overwritten + found.corrupted + found.other >
            0;
 }

@@ -1,7 +1,10 @@
 #include "findings.h"
 
+#include <dlfcn.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "scope.h"
 
@@ -43,7 +46,7 @@ struct site {
 enum { SITES = 64, TOLD = 3 };
 static struct site sites[SITES];
 
-void sph_found(const char *what, const char *allocated_in, const char *format, ...)
+bool sph_found(const char *what, const char *allocated_in, const char *format, ...)
 {
     const char *found_in = sph_callback();
     struct site *site = sites;
@@ -54,12 +57,75 @@ void sph_found(const char *what, const char *allocated_in, const char *format, .
     site->what = what;
     site->allocated_in = allocated_in;
     site->found_in = found_in;
-    if (site->times++ >= TOLD || report == NULL) return;
+    if (site->times++ >= TOLD || report == NULL) return false;
     fprintf(report, "%s: ", what);
     va_start(arguments, format);
     vfprintf(report, format, arguments);
     va_end(arguments);
     fputc('\n', report);
+    return true;
+}
+
+/* "    allocated: ramdisk+0x12f3 ramdisk+0x2211": the innermost first, as addr2line takes them. */
+static void write_stack(char *line, size_t room, const char *what, const sp_call_stack *stack)
+{
+    size_t used = (size_t)snprintf(line, room, "    %s:", what);
+    uint32_t n;
+    if (stack->missing != NULL) {
+        snprintf(line + used, room - used, " %s", stack->missing);
+        return;
+    }
+    for (n = 0; n < stack->count && used < room; n++) {
+        void *at = (void *)(uintptr_t)stack->frames[n];
+        const char *file, *slash;
+        Dl_info info;
+        int more;
+        if (dladdr(at, &info) != 0 && info.dli_fname != NULL) {
+            slash = strrchr(info.dli_fname, '/');
+            file = slash != NULL ? slash + 1 : info.dli_fname;
+            more = snprintf(line + used, room - used, " %s+0x%tx", file, (char *)at - (char *)info.dli_fbase);
+        } else {
+            more = snprintf(line + used, room - used, " %p", at);
+        }
+        used += (size_t)more;
+    }
+}
+
+enum { LINE = 1024 };
+
+void sph_stacks(const sp_violation *violation)
+{
+    char line[LINE];
+    if (violation->allocated.kind != SP_STACK_NOT_TRACKED) {
+        write_stack(line, sizeof(line), "allocated", &violation->allocated);
+        sph_say("%s", line);
+    }
+    if (violation->freed.kind != SP_STACK_NOT_TRACKED) {
+        write_stack(line, sizeof(line), "freed", &violation->freed);
+        sph_say("%s", line);
+    }
+}
+
+/* Past the report's buffer, which is empty between lines, and whose lock the thread may hold. */
+static void write_line(char *line, size_t room)
+{
+    size_t length = strnlen(line, room - 1);
+    line[length] = '\n';
+    if (write(fileno(report), line, length + 1) < 0) return;
+}
+
+void sph_say_last(const sp_violation *violation)
+{
+    char line[LINE];
+    if (report == NULL) return;
+    snprintf(line, sizeof(line), "%s, in %s; Windows stops with 0x%" PRIX32 " (0x%" PRIX64 ")", violation->text,
+             sph_callback(), violation->bug_check, violation->parameters[0]);
+    write_line(line, sizeof(line));
+    write_stack(line, sizeof(line), "allocated", &violation->allocated);
+    write_line(line, sizeof(line));
+    if (violation->kind != SP_ACCESS_FREED) return;
+    write_stack(line, sizeof(line), "freed", &violation->freed);
+    write_line(line, sizeof(line));
 }
 
 void sph_findings_open(FILE *into, sph_result *result)

@@ -3,6 +3,7 @@
 #define SPH_FINDINGS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "sph_host.h"
 
@@ -20,7 +21,12 @@ void sph_findings_close(void);
 void sph_say(const char *format, ...);
 /* Misuse of the port driver's routines: said, and counted. */
 void sph_misuse(const char *format, ...);
-/* Holding the lock: what was found in this thread's callback, of a block that was allocated in that one, or NULL. */
-void sph_found(const char *what, const char *allocated_in, const char *format, ...);
+/* In a fault's handler, behind which the process ends: what was touched, and where it was allocated and freed. */
+void sph_say_last(const sp_violation *violation);
+/* Holding the lock: what was found in this thread's callback, of a block that was allocated in that one, or NULL. Whether it
+   was told in full. */
+bool sph_found(const char *what, const char *allocated_in, const char *format, ...);
+/* Holding the lock, behind what was told: the call stacks of a violation, if it has any. */
+void sph_stacks(const sp_violation *violation);
 
 #endif

@@ -2,6 +2,7 @@
    knows is what the pool knows. The findings' lock is the ledger's too. */
 #include "ledger.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "findings.h"
@@ -103,20 +104,53 @@ static const char *name(PVOID extension)
     return adapter != NULL ? adapter->name : "an adapter that is gone";
 }
 
-/* Runs inside a pool call, so the table is ours. */
+/* What the verifier found in memory. */
+static void corrupted(const sp_violation *violation)
+{
+    char text[160], freed[64] = "";
+    const struct entry *entry = known(violation->block);
+    const uint64_t *parameters = violation->parameters;
+    sph_findings.result->corrupted++;
+    if (violation->kind == SP_WRITE_AFTER_FREE && entry != NULL && entry->freed_in != NULL)
+        snprintf(freed, sizeof(freed), ", freed in %s", entry->freed_in);
+    if (sph_found(violation->description, origin(violation->block),
+                  "%s%s: 0x%02x at %p in place of 0x%02x, found in %s; Windows stops with 0x%" PRIX32 " (0x%" PRIX64
+                  ", 0x%" PRIX64 ", 0x%" PRIX64 ", 0x%" PRIX64 ")",
+                  describe(violation->block, text, sizeof(text)), freed, violation->evidence_bytes[0],
+                  violation->evidence, violation->evidence_expected, sph_callback(), violation->bug_check, parameters[0],
+                  parameters[1], parameters[2], parameters[3]))
+        sph_stacks(violation);
+}
+
+/* An allocation into a pointer that holds a live block. */
+static void overwritten(PVOID block)
+{
+    char text[160];
+    sph_findings.result->overwritten++;
+    sph_found("suspected overwrite", origin(block), "allocation in %s into a pointer that holds a live %s",
+              sph_callback(), describe(block, text, sizeof(text)));
+}
+
+/* Runs inside a pool call, so the table is ours; but for faults, whose handler it is. */
 void sph_violation(void *context, const sp_violation *violation)
 {
     char text[160];
     const struct entry *entry;
     (void)context;
-    refused = true;
+    if (violation->kind == SP_ACCESS_BEYOND || violation->kind == SP_ACCESS_FREED) {
+        sph_say_last(violation);
+        return;
+    }
+    /* What was written beside a block does not keep it from being freed. */
+    refused = violation->evidence == NULL;
     switch (violation->kind) {
     case SP_DOUBLE_FREE:
         sph_findings.result->double_frees++;
         entry = known(violation->address);
-        sph_found("double free", origin(violation->address), "%s, freed in %s, freed again in %s",
-                  describe(violation->address, text, sizeof(text)),
-                  entry != NULL && entry->freed_in != NULL ? entry->freed_in : "an unknown place", sph_callback());
+        if (sph_found("double free", origin(violation->address), "%s, freed in %s, freed again in %s",
+                      describe(violation->address, text, sizeof(text)),
+                      entry != NULL && entry->freed_in != NULL ? entry->freed_in : "an unknown place", sph_callback()))
+            sph_stacks(violation);
         break;
     case SP_WRONG_OWNER: {
         sph_findings.result->wrong_owners++;
@@ -134,6 +168,16 @@ void sph_violation(void *context, const sp_violation *violation)
         break;
     }
     case SP_LEAK: /* block by block, in sph_ledger_leaks */
+    case SP_ALLOCATE_AT_IRQL: /* by their status, in the routines below */
+    case SP_FREE_AT_IRQL:
+        break;
+    case SP_OVERRUN:
+    case SP_UNDERRUN:
+    case SP_WRITE_AFTER_FREE:
+        corrupted(violation);
+        break;
+    case SP_OVERWRITTEN: /* told already, if suspicions are */
+        if (!suspicions) overwritten(violation->block);
         break;
     case SP_WILD_FREE:
     case SP_FOREIGN_FREE:
@@ -192,17 +236,12 @@ static void leave(PVOID block)
 
 ULONG sph_allocate_pool(PVOID HwDeviceExtension, ULONG NumberOfBytes, ULONG Tag, PVOID *BufferPointer)
 {
-    char text[160];
     ULONG status;
     pthread_mutex_lock(&sph_findings.lock);
     if (suspicions && BufferPointer != NULL && *BufferPointer != NULL) {
         const struct entry *entry = known(*BufferPointer);
-        if (entry != NULL && entry->freed_in == NULL && entry->extension == HwDeviceExtension) {
-            sph_findings.result->overwritten++;
-            sph_found("suspected overwrite", entry->allocated_in,
-                      "allocation in %s into a pointer that holds a live %s", sph_callback(),
-                      describe(*BufferPointer, text, sizeof(text)));
-        }
+        if (entry != NULL && entry->freed_in == NULL && entry->extension == HwDeviceExtension)
+            overwritten(*BufferPointer);
     }
     status = StorPortAllocatePool(HwDeviceExtension, NumberOfBytes, Tag, BufferPointer);
     if (status == STOR_STATUS_SUCCESS) {
@@ -275,6 +314,13 @@ void sph_ex_free_pool_with_tag(PVOID P, ULONG Tag)
 void sph_ex_free_pool(PVOID P)
 {
     sph_ex_free_pool_with_tag(P, 0);
+}
+
+void sph_ledger_sweep(sp_pool *pool)
+{
+    pthread_mutex_lock(&sph_findings.lock);
+    sp_verifier_sweep(pool, NULL);
+    pthread_mutex_unlock(&sph_findings.lock);
 }
 
 void sph_ledger_leaks(const struct adapter *adapter)

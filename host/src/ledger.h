@@ -12,6 +12,8 @@ void sph_ledger_open(bool suspicions);
 void sph_ledger_close(void);
 /* Of an adapter; NULL: of what ExAllocatePool2 and its kind gave. */
 void sph_ledger_leaks(const struct adapter *adapter);
+/* Looks at what the verifier watches. */
+void sph_ledger_sweep(sp_pool *pool);
 void sph_violation(void *context, const sp_violation *violation);
 
 #endif

@@ -185,16 +185,41 @@ static void tags(sp_pool *pool)
     sp_snapshot_free(snapshot);
 }
 
-/* The pool of a run, or of many. */
+/* The pool of a run, or of many, as the options want it; NULL, with a line in the report: why there is none. */
 static sp_pool *pool_for(const sph_options *options)
 {
+    bool verifies = options->verify != NULL && options->verify[0] != 0;
+    sp_options wanted;
     sp_pool *pool;
-    if (options->adapters > MAX_ADAPTERS) return NULL;
-    pool = sp_pool_create(options->pool_bytes > 0 ? options->pool_bytes : (size_t)64 << 20);
-    if (pool == NULL) return NULL;
-    sp_set_system_pool(pool);
-    sp_on_violation(pool, sph_violation, NULL);
+    if (options->adapters > MAX_ADAPTERS) {
+        sph_say("%u adapters are more than %d", options->adapters, (int)MAX_ADAPTERS);
+        return NULL;
+    }
+    memset(&wanted, 0, sizeof(wanted));
+    wanted.size = sizeof(wanted);
+    wanted.range_bytes = options->pool_bytes > 0 ? options->pool_bytes : (size_t)64 << 20;
+    wanted.strict_tags = options->strict_tags;
+    pool = sp_pool_create_with(&wanted);
+    if (pool == NULL) {
+        sph_say("the pool cannot be made: %s", sp_last_error());
+    } else if (verifies && !(sp_verify(pool, options->verify) && sp_explain_faults(pool))) {
+        sph_say("the pool cannot be verified: %s", sp_last_error());
+        sp_pool_destroy(pool);
+        return NULL;
+    }
+    if (pool != NULL) {
+        sp_set_system_pool(pool);
+        sp_on_violation(pool, sph_violation, NULL);
+    }
     return pool;
+}
+
+static void verified(sp_pool *pool)
+{
+    sp_verifier_counts counts;
+    if (sp_verifier_stats(pool, &counts))
+        sph_say("%" PRIu64 " blocks verified, %" PRIu64 " of them guarded; %" PRIu64 " allocations refused on purpose",
+                counts.verified, counts.guarded, counts.refused);
 }
 
 /* From DriverEntry to removal. */
@@ -224,6 +249,7 @@ static int live(sp_pool *pool, DRIVER_INITIALIZE *entry, const sph_options *opti
         }
         remove_all();
         if (!failed) dump(pool);
+        sph_ledger_sweep(pool);
         sph_ledger_leaks(NULL);
     }
     result->requests = sph_port.completed;
@@ -234,15 +260,19 @@ static int live(sp_pool *pool, DRIVER_INITIALIZE *entry, const sph_options *opti
 
 int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *result)
 {
-    sp_pool *pool = pool_for(options);
+    sp_pool *pool;
     int failed;
+    memset(result, 0, sizeof(*result));
+    sph_findings_open(options->report, result);
+    pool = pool_for(options);
     if (pool == NULL) return 1;
     failed = live(pool, entry, options, result);
     tags(pool);
+    verified(pool);
     sph_say("%lu requests, %lu allocations: %u leaked, %u freed twice, %u through another adapter, %u other bad "
-            "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u other",
+            "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u corrupted, %u other",
             result->requests, result->allocations, result->leaks, result->double_frees, result->wrong_owners,
-            result->bad_frees, result->wrong_irqls, result->overwritten, result->other);
+            result->bad_frees, result->wrong_irqls, result->overwritten, result->corrupted, result->other);
     sp_pool_destroy(pool);
     return failed;
 }

@@ -7,6 +7,8 @@ use clap::{Arg, Parser, Subcommand, ValueEnum};
 
 use crate::inspect::Inspect;
 use crate::peers::Peers;
+#[cfg(target_os = "linux")]
+use crate::poolmon::options::Poolmon;
 use crate::scenarios::{self, Effort};
 use crate::worker::Args;
 
@@ -39,9 +41,20 @@ pub(crate) enum Command {
     Contract,
     /// Replays a disk controller's life (start, I/O, events, a giant allocation, a leaking
     /// removal) and shows the tag table as PoolMon would. With FILE: replays a trace's calls on each
-    /// allocator instead, and compares their times.
+    /// allocator instead, and compares their times. The variable STORPORT_POOL_VERIFY has rules of the pool's
+    /// verifier, for example "tags=ReqT track canary"; without low resources, which no replay is made for.
     #[command(after_help = EXIT)]
     Replay(Replay),
+    /// Watches a pool of another process, live, as PoolMon does. The process opts in
+    /// (`storport_pool::watch`, `sp_watch_create`), and is neither stopped nor slowed down by who looks. --demo starts
+    /// one. With --json it prints one picture; --json=FILE writes it. Exit status 2: nothing to watch, or bad input.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = EXIT, args = poolmon())]
+    Poolmon(Poolmon),
+    /// A process for `poolmon --demo`.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Live,
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     #[command(after_help = EXIT)]
     Latency(Latency),
@@ -96,6 +109,10 @@ pub(crate) struct Replay {
     /// Records the built-in replay's calls to the pool in this file, and measures no scenarios.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["trace", "peers"])]
     pub(crate) record: Option<PathBuf>,
+    /// The pool's pictures are published ten times a second: `storport-pool poolmon` shows them. The phases' times are
+    /// those of a pool that is watched. (Linux.)
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -178,6 +195,21 @@ fn hidden(names: &[&str]) -> Vec<Arg> {
     wanted.map(|option| option.clone().hide(true)).collect()
 }
 
+/// [`Output`]'s options as `poolmon` has them: `--json` is for one picture, and needs no file.
+#[cfg(target_os = "linux")]
+fn poolmon() -> Vec<Arg> {
+    let json = |option: Arg| {
+        option
+            .hide(false)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("-")
+            .help("All of one picture as JSON: on the standard output, or into --json=FILE")
+    };
+    let options = hidden(&["json", "html", "peers", "quick"]).into_iter();
+    options.map(|option| if option.get_id() == "json" { json(option) } else { option }).collect()
+}
+
 impl Cli {
     pub(crate) fn effort(&self) -> Effort {
         if self.output.quick { Effort::Quick } else { Effort::Full }
@@ -199,16 +231,16 @@ impl Cli {
         Ok(())
     }
 
-    /// For a command that writes JSON alone.
+    /// For a command that writes JSON alone: where to, if it does.
     ///
     /// # Errors
     /// `why`, when more is asked for.
-    pub(crate) fn json_only(&self, why: &str) -> Result<(), String> {
-        let Output { json: _, html, peers, quick } = &self.output;
+    pub(crate) fn json_only(&self, why: &str) -> Result<Option<&Path>, String> {
+        let Output { json, html, peers, quick } = &self.output;
         if html.is_some() || peers.is_some() || *quick {
             return Err(format!("{why}: --html, --peers and --quick have no use"));
         }
-        Ok(())
+        Ok(json.as_deref())
     }
 
     /// Where the page of a command goes that measures nothing, if anywhere.
@@ -234,13 +266,7 @@ impl Cli {
             Some(Command::Replay(_)) => "replay",
             Some(Command::Latency(_)) => "latency",
             Some(Command::Growth(_)) => "growth",
-            Some(
-                Command::Compare(_)
-                | Command::Chart(_)
-                | Command::Soak(_)
-                | Command::Inspect(_)
-                | Command::Worker(_),
-            ) => "none",
+            Some(_) => "none",
         };
         let json = match &self.output.json {
             Some(json) => json.clone(),

@@ -13,6 +13,8 @@ mod meter;
 mod peers;
 mod phases;
 mod pinning;
+#[cfg(target_os = "linux")]
+mod poolmon;
 mod report;
 mod resident;
 mod results;
@@ -25,6 +27,7 @@ mod tags;
 pub mod textbook;
 mod timer;
 mod traces;
+mod watch;
 pub mod worker;
 mod workloads;
 

@@ -12,7 +12,7 @@ use crate::scenarios::{About, Effort, Timed};
 use crate::subjects::{Mimalloc, Subject, System};
 use crate::textbook::Textbook;
 use crate::timer::Clock;
-use crate::worker::{Args, Program, Work, Worker, bulk_worker, masked_worker, pool_worker};
+use crate::worker::{Args, Program, Work, Worker, bulk_worker, masked_worker, pool_worker, watched_worker};
 
 /// What the scenarios found.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(crate) fn work(args: Args) -> Result<(), String> {
     match name.as_str() {
         "storport-pool" | "pool-portable" => pool_worker(work),
         "pool-masked" => masked_worker(work),
+        "pool-watched" => watched_worker(work),
         "textbook" => textbook::<false>(work),
         "textbook-tagged" => textbook::<true>(work),
         name if name == System.name() => work.run(&System),

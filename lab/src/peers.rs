@@ -20,6 +20,8 @@ enum Home {
     Own,
     /// This program, for who asks for it.
     Aside,
+    /// This program, for who asks for it by name.
+    Named,
     /// This program, with the pool made to commit by the portable twin.
     Portable,
     /// The package lab/peers, built with the feature of the allocator's name.
@@ -29,7 +31,7 @@ enum Home {
 }
 
 /// All, in the order of the report; the first one is what it is about.
-const ALL: [(&str, Home); 15] = [
+const ALL: [(&str, Home); 16] = [
     ("storport-pool", Home::Own),
     ("system", Home::Own),
     ("mimalloc", Home::Own),
@@ -43,6 +45,7 @@ const ALL: [(&str, Home); 15] = [
     ("pool-checked", Home::Checking),
     ("pool-portable", Home::Portable),
     ("pool-masked", Home::Aside),
+    ("pool-watched", Home::Named),
     ("mimalloc-secure", Home::Checking),
     ("snmalloc-check", Home::Checking),
 ];
@@ -85,7 +88,7 @@ impl Peers {
     fn want(&self, name: &str, home: Home) -> bool {
         match self {
             Peers::Default => home == Home::Own,
-            Peers::All => true,
+            Peers::All => home != Home::Named,
             Peers::Named(names) => names.contains(&name),
         }
     }
@@ -101,7 +104,7 @@ impl Peers {
         let (mut allocators, mut notes) = (Vec::new(), Vec::new());
         for &(name, home) in ALL.iter().take(1).chain(wanted.iter().copied()) {
             let program = match home {
-                Home::Own | Home::Aside => own.clone(),
+                Home::Own | Home::Aside | Home::Named => own.clone(),
                 Home::Portable => {
                     Program { environment: &[("STORPORT_POOL_COMMIT", "portable")], ..own.clone() }
                 }

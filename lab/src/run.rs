@@ -1,9 +1,10 @@
 //! A run from end to end: what is asked for, shown as it comes, written at the end.
 
+use std::env::VarError;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use storport_pool::{Pool, PoolOptions};
+use storport_pool::{Pool, PoolOptions, Rule};
 
 use crate::cli::{Cli, Command, Growth, Latency, Replay, Soak};
 use crate::peers::Peers;
@@ -13,12 +14,15 @@ use crate::results::{Machine, Report, SCHEMA};
 use crate::scenarios::{self, About, Effort};
 use crate::traces::plan;
 use crate::traces::record::Recorder;
-use crate::{contract, inspect, measure, phases, tags};
+use crate::{contract, inspect, measure, phases, tags, watch};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
 /// The replay command's scenarios: the I/O of the disk whose life the phases tell.
 const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
+
+/// The variable that has rules of the replay's verifier.
+const VERIFY: &str = "STORPORT_POOL_VERIFY";
 
 /// Why a run ends other than well.
 pub(crate) enum Stop {
@@ -69,14 +73,8 @@ impl Plan {
             Some(Command::Growth(_)) => {
                 Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
             }
-            Some(
-                Command::Contract
-                | Command::Compare(_)
-                | Command::Chart(_)
-                | Command::Soak(_)
-                | Command::Inspect(_)
-                | Command::Worker(_),
-            ) => Plan { contract: true, scenarios: Vec::new(), phases: false },
+            // Of the others, that comes here.
+            Some(_) => Plan { contract: true, scenarios: Vec::new(), phases: false },
         }
     }
 }
@@ -106,16 +104,27 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         let html = cli.page_only().map_err(Stop::Usage)?;
         return files::compare(&compare.before, &compare.after, html).map_err(Stop::Usage);
     }
+    #[cfg(target_os = "linux")]
+    if let Some(Command::Poolmon(options)) = &cli.command {
+        let json = cli.json_only("poolmon measures nothing").map_err(Stop::Usage)?;
+        return crate::poolmon::run(options, json).map_err(Stop::Usage);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(Command::Live) = &cli.command {
+        return crate::poolmon::demo::live().map_err(Stop::Measurement);
+    }
+    let watched = matches!(&cli.command, Some(Command::Replay(Replay { watch: true, .. })));
     let (json, html) = cli.files().map_err(Stop::Usage)?;
     let files = Files::check(json, html).map_err(Stop::Usage)?;
     let plan = Plan::new(cli);
+    let rules = if plan.phases { rules()? } else { String::new() };
     let effort = cli.effort();
     let mut report = Report { schema: SCHEMA, machine: machine(effort)?, ..Report::default() };
     if let Some(Command::Growth(Growth { counts: Some(file) })) = &cli.command {
         report.cpus = files::counts(file).map_err(Stop::Usage)?;
     }
     let (trace, record) = match &cli.command {
-        Some(Command::Replay(Replay { trace, record })) => (trace.as_deref(), record.as_deref()),
+        Some(Command::Replay(Replay { trace, record, .. })) => (trace.as_deref(), record.as_deref()),
         _ => (None, None),
     };
     if let Some(file) = trace {
@@ -133,7 +142,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         terminal::latency(&report);
     }
     if let Some((pool, recorder)) = stage {
-        replay(&mut report, &pool, recorder, effort)?;
+        replay(&mut report, &pool, recorder, effort, watched, &rules)?;
         terminal::replay(&report);
     }
     files.write(&report).map_err(Stop::Usage)?;
@@ -169,6 +178,33 @@ fn measure(
     Ok(())
 }
 
+/// What the replay's verifier watches, as the environment says; empty: nothing.
+fn rules() -> Result<String, Stop> {
+    let wrong = |why: &dyn std::fmt::Display| Stop::Usage(format!("{VERIFY}: {why}"));
+    let rules = match std::env::var(VERIFY) {
+        Ok(rules) => rules,
+        Err(VarError::NotPresent) => String::new(),
+        Err(error) => return Err(wrong(&error)),
+    };
+    for rule in Rule::list(&rules) {
+        let _ = rule.map_err(|error| wrong(&error))?;
+    }
+    Ok(rules)
+}
+
+/// Has the replay's pool verified. Then its times are those of a verified pool.
+#[cfg(target_os = "linux")]
+fn verify(pool: &Pool, rules: &str) -> Result<(), Stop> {
+    pool.on_violation(|violation| eprint!("{}", violation.report()));
+    let verified = pool.verify(rules).map(drop);
+    verified.map_err(|error| Stop::Usage(format!("{VERIFY}: {error}")))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn verify(_: &Pool, _: &str) -> Result<(), Stop> {
+    Err(Stop::Usage(format!("{VERIFY}: verifying needs Linux here")))
+}
+
 /// The replay's pool, and who records its calls. The file is tried before the long work.
 fn stage(record: Option<&Path>) -> Result<(Pool, Option<Recorder>), Stop> {
     let pool =
@@ -177,11 +213,35 @@ fn stage(record: Option<&Path>) -> Result<(Pool, Option<Recorder>), Stop> {
     Ok((pool, recorder))
 }
 
-fn replay(report: &mut Report, pool: &Pool, recorder: Option<Recorder>, effort: Effort) -> Result<(), Stop> {
+fn replay(
+    report: &mut Report,
+    pool: &Pool,
+    recorder: Option<Recorder>,
+    effort: Effort,
+    watched: bool,
+    rules: &str,
+) -> Result<(), Stop> {
+    if !rules.trim().is_empty() {
+        verify(pool, rules)?;
+    }
     let before = pool.snapshot();
-    (report.phases, report.leaks) =
-        with_progress("replaying", |progress| phases::run(pool, recorder.as_ref(), effort, progress))?;
+    let phases =
+        |progress: &mut dyn FnMut(usize, usize, &str)| phases::run(pool, recorder.as_ref(), effort, progress);
+    (report.phases, report.leaks) = with_progress("replaying", |progress| {
+        if watched { watch::while_published(pool, || phases(progress))? } else { phases(progress) }
+    })?;
     report.tags = tags::table(&before, &pool.snapshot());
+    if let Some(verifier) = pool.attached() {
+        verifier.sweep();
+        let (done, found) = (verifier.stats(), pool.snapshot().violations);
+        report.notes.push(format!(
+            "The replay's pool was verified ({}): {} blocks, {} of them guarded; {found} violations. Its times are those \
+             of a verified pool.",
+            rules.trim(),
+            done.verified,
+            done.guarded,
+        ));
+    }
     if let Some(recorder) = recorder {
         report.notes.push(recorder.finish().map_err(Stop::Usage)?);
     }

@@ -67,6 +67,32 @@ fn the_replay_ends_with_the_tag_table() {
 }
 
 #[test]
+fn the_replay_is_verified_as_a_variable_says() {
+    let folder = folder("verified");
+    let verified = |rules: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_storport-pool"));
+        command.current_dir(&folder).args(arguments).env("STORPORT_POOL_VERIFY", rules).output().unwrap()
+    };
+    for (rules, why) in [
+        ("tags=Kept specail", "'specail' is no word of a rule; the words are "),
+        ("canary; tags=Vio*", "the rule does nothing: add a check or low resources to it\n"),
+    ] {
+        let output = verified(rules, &["replay", "--quick"]);
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        assert!(said.starts_with(&format!("error: STORPORT_POOL_VERIFY: {why}")), "{said}");
+    }
+    let output = verified("tags=RamD special; tags=Down canary", &["replay", "--quick"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&folder.join("target/storport-pool/replay.json"));
+    let mut notes = report["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap());
+    let note =
+        notes.find(|note| note.starts_with("The replay's pool was verified (tags=RamD special; tags=Down"));
+    let note = note.unwrap();
+    assert!(note.contains("; 0 violations.") && !note.contains(": 0 blocks"), "{note}");
+}
+
+#[test]
 fn bad_arguments_are_named() {
     let folder = folder("arguments");
     for (arguments, message) in [

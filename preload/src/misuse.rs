@@ -1,9 +1,11 @@
 //! A bad call: what is told, as Windows would have told it, and whether the program goes on.
 
-use core::fmt::Write as _;
+use core::ffi::CStr;
+use core::fmt::{self, Display, Write as _};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use pool::{HookRecord, Violation, ViolationKind};
+use pool::{CallStack, HookRecord, StackKind, VerifierError, Violation, ViolationKind};
 
 use crate::errno;
 use crate::options::Misuse;
@@ -30,12 +32,60 @@ fn is_chosen(misuse: Misuse) -> bool {
 fn hear(violation: &Violation, _: *mut ()) {
     if violation.kind != ViolationKind::FenceRefused {
         let check = violation.bug_check();
-        return tell(check.code, check.parameters, format_args!("{violation}"));
+        return tell(check.code, check.parameters, format_args!("{violation}{}", Stacks(violation)));
     }
     // Nobody's misuse.
     if !is_chosen(Misuse::Ignore) {
         write(format_args!("*** storport-pool: {violation}\n"));
     }
+}
+
+/// Lines for the call stacks that a violation has.
+struct Stacks<'a>(&'a Violation);
+
+impl Display for Stacks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, stack) in [("allocated", &self.0.allocated), ("freed", &self.0.freed)] {
+            match stack.kind() {
+                StackKind::NotTracked => {}
+                StackKind::Taken => {
+                    write!(f, "\n***   {what}:")?;
+                    write_places(f, stack)?;
+                }
+                missing => write!(f, "\n***   {what}: {}", missing.describe())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// "ls+0x12f3 libc.so.6+0x2211": the innermost first, as addr2line takes them.
+fn write_places(f: &mut fmt::Formatter<'_>, stack: &CallStack) -> fmt::Result {
+    for &frame in stack.frames() {
+        let place = core::ptr::without_provenance(frame as usize);
+        let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+        // SAFETY: it writes what it knows of an address. All zero, the structure has no name.
+        let info = unsafe {
+            libc::dladdr(place, info.as_mut_ptr());
+            info.assume_init()
+        };
+        if info.dli_fname.is_null() {
+            write!(f, " {frame:#x}")?;
+            continue;
+        }
+        // SAFETY: a name of the loader's, which is not NULL and stays as long as its file is loaded.
+        let path = unsafe { CStr::from_ptr(info.dli_fname) }.to_bytes();
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        let name = core::str::from_utf8(name).unwrap_or("?");
+        write!(f, " {name}+{:#x}", frame.wrapping_sub(info.dli_fbase.addr() as u64))?;
+    }
+    Ok(())
+}
+
+/// The pool is not verified.
+pub(crate) fn tell_unverified(why: Option<VerifierError>) {
+    let why = why.as_ref().map_or(&"no UTF-8 text" as &dyn Display, |why| why);
+    write(format_args!("*** storport-pool: STORPORT_POOL_VERIFY: {why}; nothing is verified\n"));
 }
 
 /// A free of an address that is nobody's, where there is no pool to refuse it.
@@ -60,7 +110,8 @@ fn tell(code: u32, parameters: [u64; 4], text: core::fmt::Arguments<'_>) {
 }
 
 fn write(line: core::fmt::Arguments<'_>) {
-    let mut text = Text::<512>::new();
+    let mut text = Text::<2048>::new();
+    // A text takes what fits.
     let _ = text.write_fmt(line);
     errno::kept(|| text.write_to(2));
 }

@@ -6,6 +6,7 @@
 //! | `STORPORT_PRELOAD_LARGEST` | the largest request that is a block of the pool | 1M |
 //! | `STORPORT_PRELOAD_MISUSE` | `ignore`, `report` or `abort` | `report` |
 //! | `STORPORT_PRELOAD_REPORT` | where the report goes at exit: a path, a file descriptor's number, or `stderr` | nowhere |
+//! | `STORPORT_POOL_VERIFY` | what the pool's verifier watches: rules as `Pool::verify` takes them. A bad text is told in one line on standard error | nothing |
 //!
 //! They are read when the pool is made, before the program can change them.
 
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) largest: usize,
     pub(crate) misuse: Misuse,
     pub(crate) report: Destination,
+    /// Rules; empty: none.
+    pub(crate) verify: &'static [u8],
 }
 
 /// The largest block that may be asked of a pool: requests have 32 bits there.
@@ -56,6 +59,7 @@ impl Options {
                 Some(b"abort") => Misuse::Abort,
                 _ => Misuse::Report,
             },
+            verify: variable(c"STORPORT_POOL_VERIFY").unwrap_or_default(),
             report: match variable(c"STORPORT_PRELOAD_REPORT") {
                 None | Some(b"") => Destination::Nowhere,
                 Some(b"stderr") => Destination::Descriptor(kept_stderr()),

@@ -19,6 +19,8 @@ extern "C" fn start() {
 
 extern "C" fn end() {
     if let Some(range) = range::get() {
+        // What was written to where it should not, and has not been found yet.
+        range.pool.attached().map(|verifier| verifier.sweep());
         report::write(range);
     }
 }

@@ -104,6 +104,7 @@ fn make_alone() -> Option<Range> {
         let alloc: &'static TaggedAlloc = unsafe { (*ALLOC.0.get()).write(TaggedAlloc::new(TAG, bytes)) };
         if let (Some(pool), Some(adapter)) = (alloc.pool(), alloc.adapter()) {
             pool.set_violation_hook(Some(&misuse::HOOK));
+            verify(pool, options.verify);
             let (base, bytes) = pool.range();
             return Some(Range { pool, adapter, base: base as usize, bytes: bytes as usize, options });
         }
@@ -111,6 +112,17 @@ fn make_alone() -> Option<Range> {
         if bytes < LEAST {
             return None;
         }
+    }
+}
+
+/// Has the pool verified as the rules say. It asks for no memory but the system's.
+fn verify(pool: &'static Pool<Native>, rules: &[u8]) {
+    if rules.is_empty() {
+        return;
+    }
+    let Ok(rules) = core::str::from_utf8(rules) else { return misuse::tell_unverified(None) };
+    if let Err(why) = pool.verify(rules).and_then(|_| pool.explain_faults()) {
+        misuse::tell_unverified(Some(why));
     }
 }
 

@@ -79,6 +79,19 @@ fn describe(range: &Range, text: &mut Text<8192>) -> fmt::Result {
         u32::from(range.pool.fence_refused()),
         usage.violations
     )?;
+    if let Some(verifier) = range.pool.attached() {
+        let done = verifier.stats();
+        writeln!(
+            text,
+            "verifier: verified={} guarded={} unguarded={} refused={} notes_left_out={} stacks_left_out={}",
+            done.verified,
+            done.guarded,
+            done.unguarded,
+            done.refused,
+            done.notes_left_out,
+            done.stacks_left_out
+        )?;
+    }
     // ORDERING: Relaxed, all - statistics.
     let made = mapped::MADE.load(Ordering::Relaxed);
     let given_back = mapped::GIVEN_BACK.load(Ordering::Relaxed);

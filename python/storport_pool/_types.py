@@ -41,6 +41,13 @@ class ViolationKind(enum.IntEnum):
     FREE_AT_IRQL = 12
     FREE_NOT_IMPLEMENTED = 13
     FENCE_REFUSED = 14
+    OVERRUN = 15
+    UNDERRUN = 16
+    WRITE_AFTER_FREE = 17
+    ACCESS_BEYOND = 18
+    ACCESS_FREED = 19
+    ALLOCATE_AT_IRQL = 20
+    OVERWRITTEN = 21
     OTHER = 99
 
     @classmethod

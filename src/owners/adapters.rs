@@ -34,6 +34,18 @@ impl AdapterName {
         AdapterName { bytes }
     }
 
+    /// The name whose bytes these are, as [`to_bytes`](AdapterName::to_bytes) gave them.
+    #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+    pub(crate) const fn from_bytes(bytes: [u8; Self::MAX]) -> AdapterName {
+        AdapterName { bytes }
+    }
+
+    /// The name's bytes, zeros behind them.
+    #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+    pub(crate) const fn to_bytes(self) -> [u8; Self::MAX] {
+        self.bytes
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

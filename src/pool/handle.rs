@@ -462,6 +462,8 @@ impl<P: Platform> fmt::Debug for Pool<P> {
 impl<P: Platform> Drop for Pool<P> {
     fn drop(&mut self) {
         self.meta.report_leaks();
+        #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+        crate::pool::watched::leave(core::ptr::from_ref(self).cast());
         #[cfg(not(storport_pool_loom))]
         if let Some(verifier) = self.meta.verifier()
             && let Some(release) = verifier.release

@@ -37,3 +37,7 @@ pub(crate) mod told;
 pub(crate) mod usage;
 #[cfg(not(storport_pool_loom))]
 pub(crate) mod verifier;
+#[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+pub mod watch;
+#[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
+pub(crate) mod watched;

@@ -8,10 +8,13 @@ use rustix::mm::{MprotectFlags, mprotect};
 
 use crate::contract::verify::host::{Access, VerifierHost};
 use crate::contract::verify::options::VerifierOptions;
+use crate::contract::verify::rule::Rule;
 use crate::percpu::platform::Platform;
 use crate::pool::backing::os;
 use crate::pool::handle::Pool;
 use crate::pool::verifier::{Verifier, VerifierError};
+use crate::pool::watched::{self, Watched};
+use crate::verify::tables::RULES;
 use crate::verify::verifier;
 use core::ptr::NonNull;
 
@@ -149,6 +152,51 @@ impl<P: Platform> Pool<P> {
     }
 }
 
+impl<P: Platform> Pool<P> {
+    /// Verifies as a text says: one rule or more, with `;` between ([`Rule::list`]). For an environment variable or an
+    /// argument, so that a program is verified without being built anew. The verifier is made as by
+    /// [`verifier`](Self::verifier), with default options, if there is none yet. All rules are added, or none.
+    ///
+    /// The library reads no variable by itself: `STORPORT_POOL_VERIFY` is read by its C host, its preload library and its
+    /// replay.
+    ///
+    /// # Errors
+    /// [`VerifierError`]: `Text` with the word that is wrong, `EmptyRule` for a text without a rule, and those of
+    /// [`verifier`](Self::verifier) and [`Verifier::add`].
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// let pool = Pool::new(64 << 20)?;
+    /// pool.verify("tags=Vio* special track; probability=600 after=1000")?;
+    /// let error = pool.verify("tags=Vio* specail").unwrap_err();
+    /// assert!(error.to_string().starts_with("'specail' is no word of a rule"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify(&self, rules: &str) -> Result<Verifier<'_, P>, VerifierError> {
+        let mut none = true;
+        for rule in Rule::list(rules) {
+            none = rule.map(|_| false).map_err(VerifierError::Text)?;
+        }
+        if none {
+            return Err(VerifierError::EmptyRule);
+        }
+        let verifier = self.verifier(VerifierOptions::new())?;
+        let mut added = [None; RULES];
+        for (n, rule) in Rule::list(rules).flatten().enumerate() {
+            let result = verifier.add(rule);
+            if let (Ok(rule), Some(place)) = (result, added.get_mut(n)) {
+                *place = Some(rule);
+                continue;
+            }
+            for rule in added.into_iter().flatten() {
+                let _ = verifier.remove(rule);
+            }
+            return Err(result.err().unwrap_or(VerifierError::TooManyRules));
+        }
+        Ok(verifier)
+    }
+}
+
 /// The verifier's host for a range that is not the process's memory: call stacks alone.
 struct Foreign;
 
@@ -182,17 +230,37 @@ impl<P: Platform> Pool<P> {
     /// The hook runs in a signal handler, of a process that is about to end: it should write one line, or the
     /// [report](crate::Violation::report), which resolves names and so may wait for ever if the fault came in the middle of
     /// the program's allocator. The handler runs on the thread's own stack. So a thread that overflows its stack ends
-    /// the process without the standard library's message. For up to eight pools that live for ever, in statics or leaked.
+    /// the process without the standard library's message. For up to eight pools at once. This one lives for ever, in a
+    /// static or leaked; for others there is [`explain_faults_in_place`](Self::explain_faults_in_place).
     ///
     /// # Errors
-    /// [`VerifierError::Os`]: the system refused the handler, or there are eight pools already (error 28).
+    /// [`VerifierError`]: `Os`, the system refused the handler; `TooManyPools`.
     pub fn explain_faults(&'static self) -> Result<(), VerifierError> {
-        let place = WATCHED.iter().find(|place| {
-            let mine = (core::ptr::from_ref(self).cast_mut().cast(), tell::<P> as Tell);
-            place.set(mine).is_ok()
-        });
-        if place.is_none() {
-            return Err(VerifierError::Os(libc::ENOSPC));
+        // SAFETY: it neither moves nor ends.
+        unsafe { self.explain_faults_in_place() }
+    }
+
+    /// As [`explain_faults`](Self::explain_faults), for a pool that ends: when it is dropped, its place is another pool's.
+    /// PASSIVE.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// The pool stays where it is until it is dropped, and its memory is not given back without that. Nobody touches its
+    /// range while it is dropped.
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// let pool = Box::new(Pool::new(1 << 20)?);
+    /// // SAFETY: it stays in its box, and is dropped there.
+    /// unsafe { pool.explain_faults_in_place()? };
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub unsafe fn explain_faults_in_place(&self) -> Result<(), VerifierError> {
+        let pool = core::ptr::from_ref(self).cast();
+        if !watched::enter(Watched { pool, tell: tell::<P>, range: self.range() }) {
+            return Err(VerifierError::TooManyPools);
         }
         let mut error = None;
         FORMER.get_or_init(|| {
@@ -214,25 +282,8 @@ impl<P: Platform> Pool<P> {
     }
 }
 
-/// Tells a fault: the pool, the address, and the instruction that it came from, if that is known.
-type Tell = fn(*const (), u64, Option<u64>) -> bool;
-
-/// A pool whose faults are told, and how.
-struct Place(OnceLock<(*mut (), Tell)>);
-
-// SAFETY: the pool is Sync, and lives for ever.
-unsafe impl Sync for Place {}
-
-impl Place {
-    fn set(&self, watched: (*mut (), Tell)) -> Result<(), ()> {
-        self.0.set(watched).map_err(|_| ())
-    }
-}
-
-static WATCHED: [Place; 8] = [const { Place(OnceLock::new()) }; 8];
-
 fn tell<P: Platform>(pool: *const (), address: u64, instruction: Option<u64>) -> bool {
-    // SAFETY: `explain_faults` was given a pool that lives for ever.
+    // SAFETY: who entered it promised that it is there as long as its range is used.
     let pool = unsafe { &*pool.cast::<Pool<P>>() };
     let Some(mut violation) = pool.explain_fault(address) else { return false };
     if let Some(instruction) = instruction {
@@ -246,13 +297,7 @@ fn tell<P: Platform>(pool: *const (), address: u64, instruction: Option<u64>) ->
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel's, for this signal.
     let address = unsafe { (*info).si_addr() }.addr() as u64;
-    for place in &WATCHED {
-        if let Some(&(pool, tell)) = place.0.get()
-            && tell(pool, address, instruction_of(context))
-        {
-            break;
-        }
-    }
+    let _ = watched::tell(address, instruction_of(context));
     let former = FORMER.get().map(|former| &former[usize::from(signal == libc::SIGBUS)].0);
     // SAFETY: the former action is one that the process had; a default one is restored, and the access faults again.
     unsafe {

@@ -9,6 +9,7 @@ use crate::contract::verify::host::Access;
 use crate::contract::verify::host::VerifierHost;
 use crate::contract::verify::options::VerifierOptions;
 use crate::contract::verify::rule::Rule;
+use crate::contract::verify::text::RuleError;
 use crate::contract::violation::Violation;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
@@ -18,6 +19,7 @@ use crate::routines::report::Call;
 use crate::routines::verified::{tell_allocate_irql, tell_free_irql, tell_overwritten, verified};
 use crate::routines::ways::Ways;
 use crate::sync::Ordering;
+use crate::verify::tables::RULES;
 use crate::verify::verifier;
 
 /// A rule of a verifier, for [`Verifier::remove`].
@@ -27,14 +29,38 @@ pub struct RuleId {
     version: u64,
 }
 
+impl RuleId {
+    /// It as a number, for C and for tables; never 0.
+    ///
+    /// ```
+    /// # use storport_pool::{Pool, Rule, RuleId, VerifierOptions};
+    /// # let pool = Pool::new(1 << 20)?;
+    /// let rule = pool.verifier(VerifierOptions::new())?.add(Rule::new().track())?;
+    /// assert_eq!(RuleId::from_raw(rule.raw()), rule);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.version * RULES as u64 + self.place as u64
+    }
+
+    /// The rule with this number; a made-up one is of no rule.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> RuleId {
+        RuleId { place: (raw % RULES as u64) as u32, version: raw / RULES as u64 }
+    }
+}
+
 /// Why a verifier does not do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifierError {
     /// The memory is smaller than [`VerifierOptions::bytes`], or not aligned to 4096.
     Memory,
-    /// The operating system did not give the memory; its error number.
+    /// The operating system did not give the memory, or did not take the handler of faults; its error number.
     Os(i32),
+    /// Faults of eight pools are explained already.
+    TooManyPools,
     /// There are 32 rules already.
     TooManyRules,
     /// The rule does nothing: it has neither a check nor low resources.
@@ -45,6 +71,8 @@ pub enum VerifierError {
     UnknownRule,
     /// Another call changes rules, or samples; nothing was done.
     Busy,
+    /// The text is no rule.
+    Text(RuleError),
 }
 
 impl fmt::Display for VerifierError {
@@ -52,12 +80,14 @@ impl fmt::Display for VerifierError {
         f.write_str(match self {
             VerifierError::Memory => "the verifier's memory is too small or not aligned to 4096 bytes",
             VerifierError::Os(code) => {
-                return write!(f, "the operating system refused the verifier's memory (error {code})");
+                return write!(f, "the operating system refused what the verifier needs (error {code})");
             }
+            VerifierError::TooManyPools => "faults of eight pools are explained already",
             VerifierError::TooManyRules => "the verifier has 32 rules already; remove one first",
             VerifierError::EmptyRule => "the rule does nothing: add a check or low resources to it",
             VerifierError::UnknownAdapter => "the rule's adapter is unknown or removed",
             VerifierError::UnknownRule => "there is no such rule",
+            VerifierError::Text(error) => return write!(f, "{error}"),
             VerifierError::Busy => "another call changes the verifier's rules",
         })
     }

@@ -17,6 +17,13 @@ impl Checksum {
         self.sum = (self.sum ^ word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
     }
 
+    /// Adds little-endian words; bytes behind the last whole one are left out.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub(crate) fn add_bytes(&mut self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks::<4>();
+        words.iter().for_each(|word| self.add(u32::from_le_bytes(*word)));
+    }
+
     /// Bytes, filled up with zeros to whole words, and how many they are.
     #[cfg(feature = "std")]
     pub(crate) fn of(bytes: &[u8]) -> u64 {

@@ -1,5 +1,8 @@
 /* A malloc that fails at the n-th call, for each n: calls fail with a reason, and lose nothing. */
+#define _GNU_SOURCE
 #include "check.h"
+
+#include <unistd.h>
 
 void *__libc_malloc(size_t bytes);
 void *__libc_calloc(size_t count, size_t bytes);
@@ -173,6 +176,39 @@ int main(void)
     CHECK(n > 10);
     sp_snapshot_free(snapshot);
     CHECK(given == before);
+
+    /* A watch, and its pictures. */
+    {
+        static char path[64];
+        sp_watch *watch = NULL;
+        int published;
+        sprintf(path, "/tmp/sp-nomem-%ld.watch", (long)getpid());
+        before = given;
+        for (n = 0; watch == NULL; n++) {
+            begin(n);
+            watch = sp_watch_create(path);
+            failed = end();
+            if (watch == NULL)
+                CHECK(failed && strstr(sp_last_error(), "memory") != NULL && given == before && access(path, F_OK) != 0);
+            CHECK(n < 1000);
+        }
+        CHECK(n > 3);
+        before = given;
+        for (n = 0, published = 0; !published; n++) {
+            begin(n);
+            published = sp_watch_publish(watch, pool);
+            failed = end();
+            CHECK((published || failed) && given == before);
+            CHECK(published || strstr(sp_last_error(), "memory") != NULL);
+            CHECK(n < 1000);
+        }
+        CHECK(n > 10);
+        begin(0);
+        sp_watch_close(watch);
+        end();
+        CHECK(access(path, F_OK) != 0);
+        before = given;
+    }
 
     /* Changes of the callback keep nothing. */
     for (n = 0; n < 100000; n++)

@@ -56,7 +56,7 @@ pub(crate) fn grouped(value: u64) -> String {
 }
 
 /// A change, in the parentheses of PoolMon's columns.
-pub(super) fn delta(value: i64) -> String {
+pub(crate) fn delta(value: i64) -> String {
     let sign = if value < 0 { "-" } else { "" };
     format!("({sign}{})", grouped(value.unsigned_abs()))
 }

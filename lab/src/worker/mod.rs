@@ -8,4 +8,4 @@ mod talk;
 
 pub(crate) use client::{Program, Worker};
 pub use serve::{Args, Work, pool_worker};
-pub(crate) use serve::{bulk_worker, masked_worker};
+pub(crate) use serve::{bulk_worker, masked_worker, watched_worker};

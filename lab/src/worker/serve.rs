@@ -17,6 +17,7 @@ use crate::results::Memory;
 use crate::scenarios::{self, About, Bench, Effort, Traced, Turn, Visitor};
 use crate::subjects::{LAB, LabPlatform, ManyOwners, Need, PoolSubject, Subject};
 use crate::traces::plan::Plan;
+use crate::watch;
 
 /// Which work a worker was started for.
 #[derive(Clone, Debug, clap::Args)]
@@ -98,6 +99,15 @@ impl Work {
 pub fn pool_worker(work: Work) -> Result<(), String> {
     let pool = made(options(&work)?.build())?;
     run_pool(work, &pool)
+}
+
+/// Does the work with a pool whose pictures are published meanwhile.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn watched_worker(work: Work) -> Result<(), String> {
+    let pool = made(options(&work)?.build())?;
+    watch::while_published(&pool, || run_pool(work, &pool))?
 }
 
 /// Does the work with a pool on the simulated machine that masks interrupts.

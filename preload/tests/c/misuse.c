@@ -35,6 +35,14 @@ int main(int count, char **arguments) {
         free(large), printf("%s\n", realloc(large, 100) ? "memory" : "NULL");
     else if (!strcmp(what, "usable"))
         free(p), printf("%zu\n", malloc_usable_size(p));
+    else if (!strcmp(what, "overrun"))
+        p[41] = 'X', free(p);
+    else if (!strcmp(what, "late"))
+        free(p), p[8] = 'X';
+    else if (!strcmp(what, "beyond"))
+        p[48] = 'X';
+    else if (!strcmp(what, "freed"))
+        free(p), p[8] = 'X';
     if (strncmp(what, "realloc", 7))
         printf("errno %d\n", errno);
     char *q = malloc(40);

@@ -65,6 +65,7 @@ pub fn program(file: &str) -> Command {
     for variable in ["BYTES", "LARGEST", "MISUSE", "REPORT"] {
         command.env_remove(format!("STORPORT_PRELOAD_{variable}"));
     }
+    command.env_remove("STORPORT_POOL_VERIFY");
     command
 }
 

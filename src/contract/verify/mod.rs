@@ -5,3 +5,4 @@ pub mod host;
 pub mod options;
 pub mod rule;
 pub mod stack;
+pub mod text;

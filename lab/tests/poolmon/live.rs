@@ -1,0 +1,121 @@
+//! Processes that publish, and their end.
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use storport_pool::watch::Reader;
+
+use crate::{command, folder, poolmon, refused, text};
+
+/// A demonstration, killed at the test's end.
+struct Live(Child);
+
+impl Live {
+    fn start(folder: &Path) -> Live {
+        let mut command = command(folder, &["live"]);
+        let live = Live(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+        let watch = folder.join(format!("storport-pool/{}.watch", live.0.id()));
+        for _ in 0..2000 {
+            if Reader::open(&watch)
+                .is_ok_and(|mut reader| reader.read().is_ok_and(|picture| picture.number > 3))
+            {
+                return live;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it published nothing");
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let output = poolmon(folder, &[&["--json"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_process_is_watched_to_its_end() {
+    let folder = folder("live");
+    let mut live = Live::start(&folder);
+    let seen = json(&folder, &["--pid", &live.pid()]);
+    assert_eq!((&seen["process"]["state"], &seen["process"]["pid"]), (&"runs".into(), &live.0.id().into()));
+    assert!(seen["tags"].as_array().unwrap().iter().any(|row| row["tag"] == "ReqT"), "{seen}");
+    // It is the only one.
+    assert_eq!(json(&folder, &[])["process"]["pid"], live.0.id());
+    let other = Live::start(&folder);
+    let error = poolmon(&folder, &["--once"]);
+    refused(&error, "several processes watch a pool, --pid says which: ");
+    assert!([&live, &other].iter().all(|live| text(&error.stderr).contains(&live.pid())));
+    // One that is killed leaves its last picture, and does not count.
+    live.0.kill().unwrap();
+    live.0.wait().unwrap();
+    let output = poolmon(&folder, &["--once", "--pid", &live.pid()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(" has ended; picture "), "{}", text(&output.stdout));
+    assert_eq!(json(&folder, &[])["process"]["pid"], other.0.id());
+    // One that ends by itself takes its watch with it.
+    let mut other = other;
+    drop(other.0.stdin.take());
+    assert!(other.0.wait().unwrap().success());
+    refused(&poolmon(&folder, &["--once", "--pid", &other.pid()]), "watches no pool");
+    refused(&poolmon(&folder, &["--once"]), "no process of yours watches a pool");
+}
+
+#[test]
+fn the_demonstration_needs_nothing_else() {
+    let folder = folder("demo");
+    let seen = json(&folder, &["--demo"]);
+    assert_eq!(seen["process"]["state"], "runs");
+    let left = std::fs::read_dir(folder.join("storport-pool")).unwrap().count();
+    assert_eq!(left, 0, "the demonstration goes on");
+}
+
+/// The replay is watched where it is asked for.
+#[test]
+fn a_replay_is_watched() {
+    let folder = folder("replay");
+    for (arguments, watched) in
+        [(&["replay", "--quick", "--watch"][..], true), (&["replay", "--quick"], false)]
+    {
+        let mut replay =
+            command(&folder, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let watch = folder.join(format!("storport-pool/{}.watch", replay.id()));
+        let mut seen = 0;
+        while replay.try_wait().unwrap().is_none() {
+            let picture = Reader::open(&watch).ok().and_then(|mut reader| reader.read().ok());
+            seen = picture.map_or(seen, |picture| picture.totals.allocs.max(seen));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(replay.wait().unwrap().success());
+        assert_eq!(seen > 0, watched, "{seen} allocations seen");
+        assert!(!watch.exists());
+    }
+}
+
+/// The pool beside itself, watched, in turns of one run.
+#[test]
+fn the_watched_pool_is_measured() {
+    let folder = folder("watched");
+    let arguments =
+        ["latency", "--quick", "--scenario", "remote-100", "--peers", "pool-watched", "--json", "run.json"];
+    let output = command(&folder, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(folder.join("run.json")).unwrap()).unwrap();
+    let allocators = report["scenarios"][0]["allocators"].as_array().unwrap();
+    let names: Vec<_> = allocators.iter().map(|allocator| allocator["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["storport-pool", "pool-watched"]);
+    assert!(allocators.iter().all(|allocator| allocator["free"]["mean"].as_f64().unwrap() > 0.0), "{report}");
+}
