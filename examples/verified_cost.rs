@@ -6,7 +6,9 @@ use storport_pool::{Pool, Rule, Status, VerifierOptions, tag};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(rule), Some(pairs)) = (arguments.next(), arguments.next()) else {
-        return Err("wanted: a rule (none, idle, or as STORPORT_POOL_VERIFY has it), and how many pairs".into());
+        return Err(
+            "wanted: a rule (none, idle, or as STORPORT_POOL_VERIFY has it), and how many pairs".into()
+        );
     };
     let pool = Pool::new(64 << 20)?;
     let disk = pool.add_adapter("disk0")?;

@@ -78,7 +78,7 @@ typedef struct {
 typedef struct {
     /* `sizeof(sp_fail_options)`. */
     size_t size;
-    /* Only allocations of these tags: 1 to 8 characters, `*` for any or none, `?` for one. NULL: all tags. */
+    /* Only allocations of these tags: 1 to 16 characters, `*` for any or none, `?` for one. NULL: all tags. */
     const char *tags;
     /* At most so many runs with a refusal. 0: no limit. */
     uint64_t most;

@@ -19,7 +19,7 @@ use crate::violation::{kind, sp_violation_kind};
 pub struct sp_fail_options {
     /// `sizeof(sp_fail_options)`.
     pub size: usize,
-    /// Only allocations of these tags: 1 to 8 characters, `*` for any or none, `?` for one. NULL: all tags.
+    /// Only allocations of these tags: 1 to 16 characters, `*` for any or none, `?` for one. NULL: all tags.
     pub tags: *const c_char,
     /// At most so many runs with a refusal. 0: no limit.
     pub most: u64,
