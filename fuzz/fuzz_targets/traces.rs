@@ -53,7 +53,7 @@ fuzz_target!(|input: Input<'_>| {
                 TraceItem::Event(TraceEvent {
                     kind: KINDS[usize::from(kind) % 5],
                     status: Status::from_code(
-                        [0, 0xC100_0000 | u32::from(status) % 12 + 1][usize::from(status) % 2],
+                        [0, 0xC100_0000 | (u32::from(status) % 12 + 1)][usize::from(status) % 2],
                     ),
                     time,
                     thread: place % 8,

@@ -54,7 +54,7 @@ pub(super) fn resize_found(meta: Meta, found: Located, bytes: u32) -> Status {
     let spans = |bytes| u64::from(bytes).div_ceil(meta.span_size().bytes().into());
     let fits = match found.class {
         // Around a verified block lie bytes that are checked.
-        _ if found.state.owner().is_left() => u64::from(bytes) <= meta.room_of(found),
+        _ if meta.checked_room(found).is_some() => u64::from(bytes) <= meta.room_of(found),
         LARGE => spans(bytes) * u64::from(meta.span_size().bytes()) == meta.room_of(found),
         _ => u64::from(bytes) <= meta.room_of(found),
     };
@@ -65,15 +65,24 @@ pub(super) fn resize_found(meta: Meta, found: Located, bytes: u32) -> Status {
 }
 
 impl Meta {
+    /// How many bytes a verified block may have: what lies behind them is checked.
+    fn checked_room(&self, found: Located) -> Option<u64> {
+        if !found.state.owner().is_left() {
+            return None;
+        }
+        let note = self.verifier().and_then(|verifier| verifier.note_of(found.start, found.state));
+        let bytes = note.map(|note| note.bytes);
+        // Behind a guarded block lies a page that is not accessible.
+        let guarded = || self.is_guarded(found).then(|| self.record(found.class, found.start).bytes);
+        bytes.or_else(guarded).map(u64::from)
+    }
+
     /// How many bytes a block has. The caller has it, or takes what it gets.
     pub(super) fn room_of(&self, found: Located) -> u64 {
+        if let Some(room) = self.checked_room(found) {
+            return room;
+        }
         match found.class {
-            _ if found.state.owner().is_left() => {
-                let note = self.verifier().and_then(|verifier| verifier.note_of(found.start, found.state));
-                let bytes =
-                    note.map_or_else(|| self.record(found.class, found.start).bytes, |note| note.bytes);
-                bytes.into()
-            }
             LARGE => u64::from(self.run_spans(found.start)) * u64::from(self.span_size().bytes()),
             class => class.bytes().into(),
         }

@@ -18,6 +18,7 @@ pub(crate) struct Ways {
     /// An allocation at a bad IRQL is told, if a rule says so.
     pub(crate) tell_allocate: fn(&Meta, Call, PoolTag, u32),
     /// An allocation whose out pointer held a live block is told, if a rule says so.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "`Caller` wants std"))]
     pub(crate) tell_overwritten: fn(&Meta, Call, PoolTag, u64),
     /// A free at a bad IRQL is told, if a rule says so.
     pub(crate) tell_free: fn(&Meta, Call, u64),

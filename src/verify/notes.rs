@@ -110,6 +110,7 @@ impl Verifier {
     }
 
     /// Takes all notes away. Nobody else uses the verifier.
+    #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
     pub(crate) fn forget_notes(&self) {
         for slot in self.notes() {
             // ORDERING: Relaxed - the caller is alone.
