@@ -45,6 +45,9 @@ typedef struct sp_image sp_image;
 /* A pool. */
 typedef struct sp_pool sp_pool;
 
+/* A recording that goes on. */
+typedef struct sp_recording sp_recording;
+
 /* A picture of a pool's tags, accounts, sizes and CPUs. */
 typedef struct sp_snapshot sp_snapshot;
 
@@ -301,6 +304,14 @@ typedef struct {
     sp_bool owners_settled;
 } sp_check;
 
+/* What a recording has. */
+typedef struct {
+    /* Calls in the file. */
+    uint64_t events;
+    /* Calls that were dropped, since the file's writer could not keep up. The file says where. */
+    uint64_t dropped;
+} sp_recorded;
+
 /* The sums of a tag, or of an adapter's tag. */
 typedef struct {
     /* The tag; of an adapter's row 0 for all tags that found no account of their own. (Tag 0, which is a tag without
@@ -394,7 +405,7 @@ typedef struct {
     size_t size;
     /* Of how many blocks, live and freed, it knows call stacks: 32 bytes each, at least 64. 0: 32,768. */
     uint32_t notes;
-    /* How many distinct call stacks it keeps: 144 bytes each, at least 64. 0: 4096. */
+    /* How many distinct call stacks it keeps: 208 bytes each, at least 64. 0: 4096. */
     uint32_t stacks;
     /* How many freed blocks wait in the quarantine. 0: 256. */
     uint32_t quarantine;
@@ -1013,6 +1024,28 @@ uint8_t sp_raise_irql(uint8_t to);
 /* Lowers the calling thread's IRQL; a higher level than the present one changes nothing. What a host's `irql` says
    is the host's to lower. */
 void sp_lower_irql(uint8_t to);
+
+/* Records the pool's calls in a file, until `sp_record_finish`: the allocations of an adapter (NULL: of all) with tags that
+   match (NULL: all; `*` stands for any characters, `?` for one), and the frees of what they gave. `storport-pool replay`
+   runs the file. The pool has a verifier (`sp_verifier_attach`). One recording at a time. Each call that is recorded takes
+   the slow way. A thread writes the file; it asks for memory, and ends the process where there is none. NULL on failure.
+   PASSIVE.
+
+   The caller promises:
+   `pool` is NULL or a pool that lives until the recording is finished; `extension` is NULL or any pointer; `tags` is NULL or
+   a string; `path` is a string. */
+sp_recording *sp_record_start(const sp_pool *pool,
+                              void *extension,
+                              const char *tags,
+                              const char *path);
+
+/* Ends a recording, and says what it has; `recorded` may be NULL. False: the recording is NULL, or the file could not be
+   written; it is a torn one then. Either way the recording is no more. PASSIVE.
+
+   The caller promises:
+   `recording` is NULL or one that is not finished, whose pool lives; `recorded` is NULL or may be written. */
+sp_bool sp_record_finish(sp_recording *recording,
+                         sp_recorded *recorded);
 
 /* Takes a picture: exact when nothing is in flight, safe at any time. NULL where `pool` is NULL, or without
    memory. PASSIVE; walks the pool. `sp_pool_usage` gives the sums alone, and asks for no memory.

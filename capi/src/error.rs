@@ -67,6 +67,9 @@ pub(crate) enum Why {
     Findings(u64, u64),
     /// Values of n that were not tried.
     LeftOut(u64),
+    NullRecording,
+    /// The system's error number; 0: none.
+    Output(i32),
     NullWatch,
     #[cfg(target_os = "linux")]
     Watch(WatchError),
@@ -125,6 +128,9 @@ impl fmt::Display for Why {
                 return write!(f, "{found} of {runs} runs have findings");
             }
             Why::LeftOut(n) => return write!(f, "{n} values of n were not tried"),
+            Why::NullRecording => "the recording is NULL",
+            Why::Output(0) => "the recording: another one is under way, or its file or rule is refused",
+            Why::Output(code) => return write!(f, "the recording's file: the system's error {code}"),
             Why::NullWatch => "the watch is NULL",
             #[cfg(target_os = "linux")]
             Why::Watch(error) => return write!(f, "{error}"),

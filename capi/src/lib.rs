@@ -31,6 +31,7 @@
 //! | `executive` | functions: the tagged pool's | `types`, `kind`, `system`, `violation` |
 //! | `every` | functions: each allocation refused once | `types`, `error`, `kind`, `registry`, `violation` |
 //! | `snapshot` | functions: snapshots, row by row | `types`, `text`, `memory`, `error`, `kind`, `registry` |
+//! | `recording` | functions: a pool's calls as a trace | `registry`, `types`, `memory`, `error`, `kind` |
 //! | `watch` | functions: pictures for another process | `types`, `memory`, `error`, `kind` |
 //! | `image` | functions: metadata, saved and restored | `types`, `memory`, `error`, `kind`, `registry`, `adapter` |
 //! | `inspect` | functions: where blocks are, and whether all is well | `types`, `text`, `error`, `kind`, `registry`, `adapter` |
@@ -58,6 +59,7 @@ mod kind;
 mod memory;
 mod options;
 mod pin;
+mod recording;
 mod registry;
 mod snapshot;
 mod storport;

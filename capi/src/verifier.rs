@@ -21,7 +21,7 @@ pub struct sp_verifier_options {
     pub size: usize,
     /// Of how many blocks, live and freed, it knows call stacks: 32 bytes each, at least 64. 0: 32,768.
     pub notes: u32,
-    /// How many distinct call stacks it keeps: 144 bytes each, at least 64. 0: 4096.
+    /// How many distinct call stacks it keeps: 208 bytes each, at least 64. 0: 4096.
     pub stacks: u32,
     /// How many freed blocks wait in the quarantine. 0: 256.
     pub quarantine: u32,

@@ -104,6 +104,11 @@ fn each_allocation_fails_once() {
 }
 
 #[test]
+fn calls_recorded_in_a_file() {
+    both_ways("recording");
+}
+
+#[test]
 fn pictures_for_another_process() {
     both_ways("watch");
 }
