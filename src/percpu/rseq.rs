@@ -15,6 +15,7 @@ use crate::layout::meta::{AHEAD, Meta};
 use crate::layout::page_map::{CLASS_SHIFT, FIRST_SHIFT};
 use crate::layout::range::Range;
 use crate::layout::state::{ACCOUNT_SHIFT, LIVE, State};
+use crate::sync::{AtomicU64, Ordering};
 
 const _: () = {
     assert!(CLASS_SHIFT == 8, "`free` finds the class in the entry's second byte");
@@ -349,8 +350,37 @@ pub(crate) fn cpu() -> u32 {
     cpu as u32
 }
 
-/// Where the rseq area of each thread lies from its thread pointer, if this process has it.
+/// Where the rseq area of each thread lies from its thread pointer, if this process has it. Asked once, as a rule before
+/// `main`: the loader's lock is not for handlers, and a pool may be made in one.
 pub(crate) fn area_offset() -> Option<isize> {
+    /// 0: not asked yet; `NONE`: there is none.
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    const NONE: u64 = 1;
+    /// Runs when the program, or the library that the pool is in, is loaded.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static ASK: extern "C" fn() = {
+        extern "C" fn ask() {
+            area_offset();
+        }
+        ask
+    };
+    // Keeps it in whatever is linked with this function.
+    core::hint::black_box(&raw const ASK);
+    // ORDERING: Relaxed, all - a constant of the process; who asks twice gets the same.
+    let known = match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            let asked = ask_for_area().map_or(NONE, |offset| offset as u64);
+            KNOWN.store(asked, Ordering::Relaxed);
+            asked
+        }
+        known => known,
+    };
+    (known != NONE).then_some(known as isize)
+}
+
+/// What the C library says.
+fn ask_for_area() -> Option<isize> {
     use core::ffi::{c_char, c_void};
     unsafe extern "C" {
         fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;

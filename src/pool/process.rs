@@ -75,6 +75,10 @@ impl VerifierHost for Process {
             .unwrap_or(0)
     }
 
+    fn can_protect(&self) -> bool {
+        true
+    }
+
     fn protect(&self, address: u64, bytes: u64, access: Access) -> bool {
         let flags = match access {
             Access::None => MprotectFlags::empty(),
@@ -244,7 +248,7 @@ impl VerifierHost for Foreign {
 }
 
 /// Where faults go that no pool explains.
-static FORMER: OnceLock<[Former; 2]> = OnceLock::new();
+static FORMER: OnceLock<Result<[Former; 2], i32>> = OnceLock::new();
 
 /// A signal's former action.
 struct Former(libc::sigaction);
@@ -295,23 +299,23 @@ impl<P: Platform> Pool<P> {
         if !watched::enter(Watched { pool, tell: tell::<P>, range: self.range() }) {
             return Err(VerifierError::TooManyPools);
         }
-        let mut error = None;
-        FORMER.get_or_init(|| {
-            FAULTS.map(|signal| {
+        let handled = FORMER.get_or_init(|| {
+            let [segv, bus] = FAULTS.map(|signal| {
                 // SAFETY: zeroed, the action is the default one; the handler is fit for a signal's.
                 unsafe {
                     let mut former = core::mem::zeroed::<libc::sigaction>();
                     let mut action = core::mem::zeroed::<libc::sigaction>();
                     action.sa_sigaction = on_fault as *const () as usize;
-                    action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
-                    if libc::sigaction(signal, &action, &mut former) != 0 {
-                        error = std::io::Error::last_os_error().raw_os_error();
+                    action.sa_flags = libc::SA_SIGINFO;
+                    match libc::sigaction(signal, &action, &mut former) {
+                        0 => Ok(Former(former)),
+                        _ => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
                     }
-                    Former(former)
                 }
-            })
+            });
+            Ok([segv?, bus?])
         });
-        error.map_or(Ok(()), |code| Err(VerifierError::Os(code)))
+        handled.as_ref().map(|_| ()).map_err(|&code| VerifierError::Os(code))
     }
 }
 
@@ -329,26 +333,52 @@ fn tell<P: Platform>(pool: *const (), address: u64, instruction: Option<u64>) ->
 
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel's, for this signal.
-    let address = unsafe { (*info).si_addr() }.addr() as u64;
-    let _ = watched::tell(address, instruction_of(context));
-    let former = FORMER.get().map(|former| &former[usize::from(signal == libc::SIGBUS)].0);
-    // SAFETY: the former action is one that the process had; a default one is restored, and the access faults again.
+    let (address, code) = unsafe { ((*info).si_addr().addr() as u64, (*info).si_code) };
+    // Not above 0: another process, or the program itself, has sent it (sigaction(2)).
+    let sent = code <= 0;
+    if !sent {
+        let _ = watched::tell(address, instruction_of(context));
+    }
+    let Some(Ok(formers)) = FORMER.get() else { return };
+    let former = &formers[usize::from(signal == libc::SIGBUS)].0;
+    match former.sa_sigaction {
+        libc::SIG_IGN if sent => {}
+        // SAFETY: the default action is restored. A fault comes again, by its access; what was sent is sent again, and
+        // comes when this handler has returned.
+        libc::SIG_DFL | libc::SIG_IGN => unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            if sent {
+                libc::raise(signal);
+            }
+        },
+        // SAFETY: the action is one that the process had, called as the system would have.
+        _ => unsafe { call_former(former, signal, info, context) },
+    }
+}
+
+/// Calls a handler that the process had before, with the signals blocked that it wanted.
+///
+/// # Safety
+/// The action has a handler, and the rest is the kernel's, of the signal that is being handled.
+unsafe fn call_former(
+    former: &libc::sigaction,
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the caller's promise; a handler's address is one of a function of this kind.
     unsafe {
-        match former {
-            Some(former) if former.sa_sigaction != libc::SIG_DFL && former.sa_sigaction != libc::SIG_IGN => {
-                if former.sa_flags & libc::SA_SIGINFO != 0 {
-                    let action: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
-                        core::mem::transmute(former.sa_sigaction);
-                    action(signal, info, context);
-                } else {
-                    let action: extern "C" fn(libc::c_int) = core::mem::transmute(former.sa_sigaction);
-                    action(signal);
-                }
-            }
-            _ => {
-                libc::signal(signal, libc::SIG_DFL);
-            }
+        let mut before = core::mem::zeroed::<libc::sigset_t>();
+        libc::pthread_sigmask(libc::SIG_BLOCK, &former.sa_mask, &mut before);
+        if former.sa_flags & libc::SA_SIGINFO != 0 {
+            let action: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                core::mem::transmute(former.sa_sigaction);
+            action(signal, info, context);
+        } else {
+            let action: extern "C" fn(libc::c_int) = core::mem::transmute(former.sa_sigaction);
+            action(signal);
         }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut());
     }
 }
 

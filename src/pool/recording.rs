@@ -22,6 +22,8 @@ pub struct Recording<'pool, P: Platform> {
     verifier: Verifier<'pool, P>,
     rule: RuleId,
     thread: Option<TraceThread>,
+    /// A forked child has no thread that writes.
+    process: u32,
 }
 
 impl<'pool, P: Platform> Verifier<'pool, P> {
@@ -55,6 +57,9 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record<W: Write + Send + 'static>(&self, rule: Rule, to: W) -> io::Result<Recording<'pool, P>> {
+        if self.is_recording() {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a recording is under way"));
+        }
         let control = self.pool().meta.control();
         let (_, bytes) = self.pool().range();
         let header = TraceHeader {
@@ -69,12 +74,14 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         let memory = Box::leak(vec![0; TraceRing::words(control.cpus, EVENTS)].into_boxed_slice());
         let (ring, drain) = TraceRing::over(memory, control.cpus).map_err(io::Error::other)?;
         if !self.start_ring(Box::leak(Box::new(ring))) {
-            return Err(io::ErrorKind::ResourceBusy.into());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a recording is under way"));
         }
         let started = TraceThread::spawn(drain, writer, EVERY)
             .and_then(|thread| Ok((self.add(rule.recorded()).map_err(io::Error::other)?, thread)));
         match started {
-            Ok((rule, thread)) => Ok(Recording { verifier: *self, rule, thread: Some(thread) }),
+            Ok((rule, thread)) => {
+                Ok(Recording { verifier: *self, rule, thread: Some(thread), process: std::process::id() })
+            }
             Err(error) => {
                 self.stop_ring();
                 Err(error)
@@ -84,12 +91,17 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
 }
 
 impl<P: Platform> Recording<'_, P> {
-    /// Ends it: how many events the file has, and how many were dropped. Frees that come later are not recorded.
+    /// Ends it: how many events the file has, and how many were dropped. Frees that come later are not recorded. In a forked
+    /// child it ends the child's copy alone, and is an error: the parent writes the file.
     ///
     /// # Errors
     /// What the output said, at any time.
     pub fn finish(mut self) -> io::Result<TraceCounts> {
         self.stop();
+        if std::process::id() != self.process {
+            core::mem::forget(self.thread.take());
+            return Err(io::Error::other("the recording is the parent process's"));
+        }
         self.thread.take().map_or_else(|| Ok(TraceCounts::default()), TraceThread::finish)
     }
 

@@ -5,10 +5,12 @@ use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::violation::{Outstanding, Removed};
 use crate::layout::block::Account;
-use crate::layout::meta::Meta;
+use crate::layout::meta::{Located, Meta};
 use crate::owners::adapters::{AdapterError, AdapterName, Removing};
 use crate::percpu::claim::claim;
 use crate::percpu::platform::Platform;
+use crate::routines::report::Call;
+use crate::routines::ways::ways;
 use crate::stock::put::put_claimed_slow;
 use crate::stock::walk::Live;
 use crate::sync::Ordering;
@@ -166,8 +168,18 @@ impl<P: Platform> Pool<P> {
     fn release(&self, live: Live) -> bool {
         let won = claim(self.meta.state_word(live.class, live.block), live.state);
         if won {
-            // Of the class that its slab has now: the walk, which releases blocks, pins none.
-            let _ = put_claimed_slow(self.meta, &self.platform, live.block);
+            match self.meta.verifier().filter(|_| live.state.owner().is_left()) {
+                Some(verifier) => {
+                    let found =
+                        Located { start: live.block, state: live.state, class: live.class, at_start: true };
+                    let call = Call { caller: live.state.owner().plain(), irql: self.platform.irql() };
+                    let _ = (ways(verifier).put)(self.meta, self.platform.opaque(), found, call);
+                }
+                // Of the class that its slab has now: the walk, which releases blocks, pins none.
+                None => {
+                    let _ = put_claimed_slow(self.meta, &self.platform, live.block);
+                }
+            }
         }
         won
     }

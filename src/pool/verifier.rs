@@ -85,7 +85,7 @@ impl fmt::Display for VerifierError {
                 return write!(f, "the operating system refused what the verifier needs (error {code})");
             }
             VerifierError::TooManyPools => "faults of eight pools are explained already",
-            VerifierError::TooManyRules => "the verifier has 32 rules already; remove one first",
+            VerifierError::TooManyRules => "a verifier has room for 32 rules; no more fit",
             VerifierError::EmptyRule => "the rule does nothing: add a check or low resources to it",
             VerifierError::UnknownAdapter => "the rule's adapter is unknown or removed",
             VerifierError::UnknownRule => "there is no such rule",
@@ -340,6 +340,11 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         Swept { overrun, released: released as u64, written }
     }
 
+    #[cfg(all(feature = "std", not(storport_pool_loom)))]
+    pub(crate) fn is_recording(&self) -> bool {
+        self.verifier.ring().is_some()
+    }
+
     /// Calls under a rule that says so are recorded in this ring from now on. `false`: others are already.
     #[cfg(all(feature = "std", not(storport_pool_loom)))]
     pub(crate) fn start_ring(&self, ring: &'static TraceRing<'static>) -> bool {
@@ -385,6 +390,7 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         if self.verifier.counters.guarded_live.load(Ordering::Relaxed) != 0 {
             let _ = self.verifier.host().protect(address, bytes, Access::ReadWrite);
         }
+        self.verifier.counters.guarded_live.store(0, Ordering::Relaxed);
         self.verifier.sampling.armed.store(0, Ordering::Relaxed);
     }
 

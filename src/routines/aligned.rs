@@ -3,8 +3,9 @@
 use super::allocate::{allocate, allocate_at, check, null_out_slow};
 use super::hand_out::search_and_hand_out;
 use super::refuse::inspect;
-use super::request::{Answer, Request};
+use super::request::{Answer, Request, class_for, place_for};
 use super::resize::resize_found;
+use super::ways::ways;
 use crate::layout::classes::{Class, GRAIN, LARGE, SIZES};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::Key;
@@ -23,6 +24,9 @@ pub(crate) fn allocate_aligned<P: Platform>(
     }
     if alignment <= GRAIN || bytes == 0 {
         return allocate(meta, platform, key, bytes);
+    }
+    if meta.verifier().is_some_and(|verifier| verifier.watches(key.owner(), key.tag())) {
+        return allocate_watched(meta, platform, key, bytes, alignment);
     }
     let aligned = |&&size: &&u32| is_served(&meta, size) && size >= bytes && size.is_multiple_of(alignment);
     let Some(&size) = SIZES.iter().find(aligned) else {
@@ -52,4 +56,22 @@ fn allocate_run<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, ali
     };
     let request = Request { alignment, ..Request::new(key, account, LARGE, bytes) };
     search_and_hand_out(meta, platform, request)
+}
+
+/// Under a verifier's rules, which see the bytes that were asked for.
+#[cold]
+fn allocate_watched<P: Platform>(meta: Meta, platform: &P, key: Key, bytes: u32, alignment: u32) -> Answer {
+    let tag = key.tag();
+    let (account, key) = match check(&meta, platform, key, bytes) {
+        Ok(found) => found,
+        Err(status) => return Answer::refused(status),
+    };
+    let request = Request { alignment, ..Request::new(key, account, class_for(&meta, bytes), bytes) };
+    let answer = meta
+        .verifier()
+        .and_then(|verifier| (ways(verifier).allocate)(meta, platform.opaque(), verifier, request, tag));
+    answer.unwrap_or_else(|| {
+        let place = place_for(&meta, bytes, alignment);
+        search_and_hand_out(meta, platform, Request { place, ..request })
+    })
 }

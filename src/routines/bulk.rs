@@ -127,7 +127,11 @@ fn some<P: Platform>(
 #[cold]
 fn take_back<P: Platform>(meta: Meta, platform: &P, request: Request, blocks: &mut [u64]) {
     for address in blocks {
-        undo(meta, platform, request, BlockId(meta.range().base.place_of(*address) as u32));
+        // A verified block may be of another class, and lie inside of its run. One that was released meanwhile may lie
+        // nowhere.
+        if let Some(found) = meta.range().grain_of(*address).and_then(|grain| meta.locate(grain)) {
+            undo(meta, platform, Request { place: found.class, ..request }, found.start);
+        }
         *address = 0;
     }
 }

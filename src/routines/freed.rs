@@ -29,13 +29,13 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
         address: meta.address_of(found.class, start),
         ..call_event(&meta, platform, verifier, TraceKind::Free, call.caller, PoolTag::from_raw(0))
     });
-    let wrong = around(&meta, verifier, found, &note);
+    let guarded = meta.is_guarded(found);
+    let wrong = around(&meta, verifier, found, &note, guarded);
     // Read before the block goes.
     let violation = wrong.map(|(kind, evidence)| meta.evident(call, kind, found, evidence));
     let stack = if note.checks & checks::TRACK != 0 { verifier.take_stack() } else { StackId::NOT_TRACKED };
     let ticket = verifier.note_freed(start, stack);
     if note.checks & checks::QUARANTINE != 0 {
-        let guarded = meta.is_guarded(found);
         let shut = guarded && meta.shut(verifier, start);
         let filled =
             !guarded && verifier.fill(meta.address_of(found.class, start), record_bytes(&meta, found), FREED);
@@ -45,6 +45,10 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
                 let _ = leave(meta, platform, verifier, Waiting(longest));
             }
         } else {
+            // The host can neither fill nor shut it.
+            if let Some(ticket) = ticket {
+                remember_freed(verifier, start, ticket);
+            }
             let _ = put_claimed_slow(meta, platform, start);
         }
     } else {
@@ -72,6 +76,7 @@ pub(super) fn around(
     verifier: &Verifier,
     found: Located,
     note: &Note,
+    guarded: bool,
 ) -> Option<(ViolationKind, Evidence)> {
     if note.checks & checks::CANARY == 0 {
         return None;
@@ -82,7 +87,7 @@ pub(super) fn around(
     if let Some(evidence) = behind {
         return Some((ViolationKind::Overrun, evidence));
     }
-    if !meta.is_guarded(found) {
+    if !guarded {
         return None;
     }
     let first = meta.range().address(found.start) + u64::from(PAGE);
@@ -101,7 +106,7 @@ pub(crate) fn sweep_live(meta: &Meta, call: Call) -> u64 {
         if meta.is_guarded(found) {
             return;
         }
-        let Some((kind, evidence)) = around(meta, verifier, found, &note) else { return };
+        let Some((kind, evidence)) = around(meta, verifier, found, &note, false) else { return };
         // Neither freed nor given to others meanwhile: what was read lies around it.
         let again = verifier.note_of(found.start, found.state).is_some_and(|now| now.ticket == note.ticket);
         if again && meta.state(found.class, found.start) == found.state {

@@ -101,6 +101,7 @@ pub(crate) fn undo<P: Platform>(meta: Meta, platform: &P, request: Request, bloc
     };
     let orphaned = || claim(word, live.owned_by(request.key.owner().left()));
     if claim(word, live) || orphaned() {
+        meta.forget_note(block);
         let _ = put_claimed_slow(meta, platform, block);
     }
 }

@@ -29,6 +29,15 @@ pub(super) fn class_for(meta: &Meta, bytes: u32) -> Class {
     Class::for_slab_bytes(bytes).at_least(geometry.least_class)
 }
 
+/// The class of the smallest blocks of so many bytes that are all at multiples of `alignment`.
+pub(super) fn place_for(meta: &Meta, bytes: u32, alignment: u32) -> Class {
+    let most = meta.span_size().max_slab_bytes();
+    (class_for(meta, bytes).0..LARGE.0)
+        .map(Class)
+        .find(|class| class.bytes() & (alignment - 1) == 0 && class.bytes() <= most)
+        .unwrap_or(LARGE)
+}
+
 /// What an allocation is, once the contract has been checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {

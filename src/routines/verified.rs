@@ -4,14 +4,14 @@ use super::hand_out::{finish, search};
 use super::quarantine::empty_quarantine;
 use super::refuse::inspect;
 use super::report::{Call, level};
-use super::request::{Answer, Request, class_for};
+use super::request::{Answer, Request, place_for};
 use crate::contract::adapter::AdapterId;
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::rule::checks;
 use crate::contract::violation::ViolationKind;
 use crate::layout::block::BlockId;
-use crate::layout::classes::{Class, LARGE, PAGE};
+use crate::layout::classes::{LARGE, PAGE};
 use crate::layout::meta::Meta;
 use crate::owners::accounts::OWN;
 use crate::percpu::platform::{Platform, Pop};
@@ -138,7 +138,7 @@ fn guarded<P: Platform>(
     request: Request,
     wanted: u32,
 ) -> Option<Made> {
-    if wanted & checks::GUARD == 0 || request.alignment > PAGE {
+    if wanted & checks::GUARD == 0 || request.alignment > PAGE || !verifier.host().can_protect() {
         return None;
     }
     let bytes = run_bytes(request.bytes)?;
@@ -155,7 +155,6 @@ fn guarded<P: Platform>(
     }
     // ORDERING: Relaxed - a statistic.
     verifier.counters.guarded.fetch_add(1, Ordering::Relaxed);
-    verifier.counters.guarded_live.fetch_add(1, Ordering::Relaxed);
     // What lies on the block's pages beside it.
     let first = meta.range().address(block) + u64::from(PAGE);
     let (address, pages) = (meta.address_of(LARGE, block), place.pages.1);
@@ -179,10 +178,7 @@ fn with_canary<P: Platform>(
     }
     let bytes = request.bytes;
     let room = bytes.checked_add(CANARY)?;
-    let place = (class_for(&meta, room).0..LARGE.0)
-        .map(Class)
-        .find(|class| class.bytes() & (request.alignment - 1) == 0 && is_served(&meta, *class))
-        .unwrap_or(LARGE);
+    let place = place_for(&meta, room, request.alignment);
     let request = Request { place, room, ..request };
     let block = take(meta, platform, request)?;
     let has = match place {
@@ -195,16 +191,13 @@ fn with_canary<P: Platform>(
     Some((Request { room: has, ..request }, block, made))
 }
 
-fn is_served(meta: &Meta, class: Class) -> bool {
-    class.bytes() <= meta.span_size().max_slab_bytes()
-}
-
 fn room_in_run(meta: &Meta, block: BlockId) -> u32 {
     meta.run_spans(block).saturating_mul(meta.span_size().bytes())
 }
 
 /// A block as any other, of which the verifier has a note.
 fn plain<P: Platform>(meta: Meta, platform: &P, request: Request, wanted: u32) -> Option<Made> {
+    let request = Request { place: place_for(&meta, request.bytes, request.alignment), ..request };
     let block = take(meta, platform, request)?;
     Some((request, block, wanted & !checks::CANARY))
 }

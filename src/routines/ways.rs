@@ -25,7 +25,7 @@ pub(crate) struct Ways {
 }
 
 /// What the pool's verifier does.
-pub(super) fn ways(verifier: &Verifier) -> &'static Ways {
+pub(crate) fn ways(verifier: &Verifier) -> &'static Ways {
     // SAFETY: `Pool::attach` made the verifier with such a table, of the pool's own platform, which never changes.
     unsafe { &*verifier.ways.cast::<Ways>() }
 }

@@ -5,6 +5,7 @@ use crate::contract::verify::host::Access;
 use crate::layout::block::BlockId;
 use crate::layout::classes::{GRAIN, PAGE};
 use crate::layout::meta::Meta;
+use crate::sync::Ordering;
 
 const PAGE_BYTES: u64 = PAGE as u64;
 
@@ -42,20 +43,27 @@ impl Meta {
         (self.range().address(start), u64::from(self.run_spans(start)) * u64::from(self.span_size().bytes()))
     }
 
-    /// Makes a run in hand one with a guarded block, placed so. `false`: the host cannot protect its pages; all are
-    /// accessible.
+    /// Makes a run in hand one with a guarded block, placed so. `false`: the host cannot protect its pages.
     pub(crate) fn guard(&self, verifier: &Verifier, start: BlockId, placement: Placement) -> bool {
         let (address, bytes) = self.run(start);
         let (at, len) = placement.pages;
-        if !verifier.host().protect(address, bytes, Access::None) {
+        let guarded = verifier.host().protect(address, bytes, Access::None)
+            && verifier.host().protect(address + at, len, Access::ReadWrite);
+        if !guarded {
+            // Some of its pages may be inaccessible. If they stay so, the run is a guarded one, and is opened later.
+            if !self.open(verifier, start) {
+                self.count_guarded(verifier, start, PAGE_BYTES);
+            }
             return false;
         }
-        if !verifier.host().protect(address + at, len, Access::ReadWrite) {
-            self.open(verifier, start);
-            return false;
-        }
-        self.set_guarded(start, placement.block);
+        self.count_guarded(verifier, start, placement.block);
         true
+    }
+
+    fn count_guarded(&self, verifier: &Verifier, start: BlockId, at: u64) {
+        self.set_guarded(start, at);
+        // ORDERING: Relaxed - a statistic.
+        verifier.counters.guarded_live.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes the pages of a guarded run in hand inaccessible: its block is freed.

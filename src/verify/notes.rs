@@ -5,8 +5,9 @@ use super::tables::NoteSlot;
 use super::verifier::Verifier;
 use crate::contract::verify::rule::mix;
 use crate::layout::block::BlockId;
-use crate::layout::state::State;
-use crate::sync::Ordering;
+use crate::layout::meta::Meta;
+use crate::layout::state::{LIVE, State};
+use crate::sync::{Ordering, fence};
 
 /// What a note says.
 #[derive(Clone, Copy)]
@@ -20,6 +21,8 @@ pub(crate) struct Note {
     pub(crate) freed: StackId,
 }
 
+/// In a note's checks: the block was freed since.
+const FREED: u32 = 1 << 31;
 /// Places of a bucket; a block may stand in two buckets.
 const BUCKET: usize = 8;
 
@@ -39,8 +42,8 @@ impl Verifier {
 
     /// Notes a block in hand that will be live with this state. `false`: there is no place; then the block has no note.
     pub(crate) fn note_allocated(&self, block: BlockId, note: Note) -> bool {
-        // ORDERING: Relaxed - any two tickets of a block differ.
-        let ticket = self.counters.tickets.fetch_add(1, Ordering::Relaxed) as u32;
+        // ORDERING: Relaxed - any two tickets of a block differ. Odd: its words are being written.
+        let ticket = (self.counters.tickets.fetch_add(1, Ordering::Relaxed) as u32) << 1;
         let key = halves(block.0 + 1, ticket);
         let of_block = |seen: u64| (seen >> 32) as u32 == block.0 + 1;
         // What it was noted for before, or an empty place. Nobody else makes a note of a block in hand.
@@ -49,7 +52,7 @@ impl Verifier {
             let seen = slot.key.load(Ordering::Relaxed);
             let wanted = of_block(seen) || seen == 0 && n >= 2 * BUCKET;
             // ORDERING: AcqRel - Acquire: who evicted the former note; Release: nothing yet.
-            (wanted && slot.key.compare_exchange(seen, key, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+            (wanted && slot.key.compare_exchange(seen, key | 1, Ordering::AcqRel, Ordering::Relaxed).is_ok())
                 .then_some(slot)
         });
         let Some(slot) = taken else {
@@ -57,10 +60,14 @@ impl Verifier {
             self.counters.notes_left_out.fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        // ORDERING: Relaxed, all - published by the block's state; who reads them earlier sees another ticket or state.
+        // ORDERING: Release - the odd key before the words; pairs with the Acquire fence in `note_of`.
+        fence(Ordering::Release);
+        // ORDERING: Relaxed, all - between the two keys.
         slot.what.store(halves(note.state.0, note.bytes), Ordering::Relaxed);
         slot.how.store(halves(note.checks, note.room), Ordering::Relaxed);
         slot.stacks.store(halves(note.allocated.0, note.freed.0), Ordering::Relaxed);
+        // ORDERING: Release - the words; pairs with the Acquire in `slot_of`.
+        slot.key.store(key, Ordering::Release);
         true
     }
 
@@ -75,9 +82,11 @@ impl Verifier {
     /// What is known of a block whose state is this one, or was before it was freed.
     pub(crate) fn note_of(&self, block: BlockId, state: State) -> Option<Note> {
         let (slot, key) = self.slot_of(block)?;
-        // ORDERING: Acquire, all - before the second look at the key.
+        // ORDERING: Relaxed, all - between the two looks at the key.
         let [what, how, stacks] =
-            [&slot.what, &slot.how, &slot.stacks].map(|word| word.load(Ordering::Acquire));
+            [&slot.what, &slot.how, &slot.stacks].map(|word| word.load(Ordering::Relaxed));
+        // ORDERING: Acquire - the words before the second look; pairs with the Release fence in `note_allocated`.
+        fence(Ordering::Acquire);
         let note = Note {
             ticket: key as u32,
             state: State((what >> 32) as u32),
@@ -87,17 +96,21 @@ impl Verifier {
             allocated: StackId((stacks >> 32) as u32),
             freed: StackId(stacks as u32),
         };
-        // ORDERING: Relaxed - behind the words.
-        let same = slot.key.load(Ordering::Relaxed) == key;
-        (same && note.state.freed() == state.freed()).then_some(note)
+        // ORDERING: Relaxed - behind the fence.
+        let same = key & 1 == 0 && slot.key.load(Ordering::Relaxed) == key;
+        // What was freed, and is live in the same name again, is no verified block: an orphan.
+        let current = note.checks & FREED == 0 || state.0 & LIVE == 0;
+        (same && current && note.state.freed() == state.freed()).then_some(note)
     }
 
     /// Notes where a claimed block was freed. Its ticket.
     pub(crate) fn note_freed(&self, block: BlockId, stack: StackId) -> Option<u32> {
         let (slot, key) = self.slot_of(block)?;
-        // ORDERING: Relaxed, twice - the block is in hand.
+        // ORDERING: Relaxed, all - the block is in hand.
         let stacks = slot.stacks.load(Ordering::Relaxed);
         slot.stacks.store(stacks >> 32 << 32 | u64::from(stack.0), Ordering::Relaxed);
+        let how = slot.how.load(Ordering::Relaxed);
+        slot.how.store(how | u64::from(FREED) << 32, Ordering::Relaxed);
         Some(key as u32)
     }
 
@@ -115,6 +128,16 @@ impl Verifier {
         for slot in self.notes() {
             // ORDERING: Relaxed - the caller is alone.
             slot.key.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Meta {
+    /// A block in hand has no note any more.
+    pub(crate) fn forget_note(&self, block: BlockId) {
+        let noted = self.verifier().and_then(|verifier| Some((verifier, verifier.slot_of(block)?)));
+        if let Some((verifier, (_, key))) = noted {
+            verifier.forget(block, key as u32);
         }
     }
 }

@@ -266,7 +266,7 @@ static void refuses(void)
         CHECK(other != 0 && other != added);
         added = other;
     }
-    CHECK(!sp_verify(pool, "track; canary") && strstr(sp_last_error(), "32 rules already") != NULL);
+    CHECK(!sp_verify(pool, "track; canary") && strstr(sp_last_error(), "room for 32 rules") != NULL);
     CHECK(sp_verify(pool, "track") && sp_verifier_add(pool, &rule) == 0);
     sp_adapter_release(disk, NULL, NULL);
     count = 0;

@@ -60,7 +60,13 @@ pub trait VerifierHost: Sync {
         0
     }
 
-    /// Makes whole pages of the range inaccessible, or accessible again. `false`: it cannot; nothing has changed.
+    /// Whether [`protect`](Self::protect) ever succeeds.
+    fn can_protect(&self) -> bool {
+        false
+    }
+
+    /// Makes whole pages of the range inaccessible, or accessible again. `false`: it cannot, now; some of the pages may have
+    /// changed. Pages that could not be made accessible are tried again before they are used.
     fn protect(&self, address: u64, bytes: u64, access: Access) -> bool {
         let _ = (address, bytes, access);
         false
