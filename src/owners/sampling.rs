@@ -21,7 +21,9 @@ impl Meta {
         let armed = sampling.armed.load(Ordering::Relaxed);
         let count = |account| (0..CLASSES as u8).map(|class| self.count(account, Class(class))).sum::<u64>();
         let total: u64 = self.accounts().chain(self.other_accounts()).map(count).sum();
-        let since = total.saturating_sub(sampling.at.load(Ordering::Relaxed));
+        // A pool that was restored has counted less.
+        sampling.at.fetch_min(total, Ordering::Relaxed);
+        let since = total - sampling.at.load(Ordering::Relaxed);
         if since < every {
             return armed != 0;
         }

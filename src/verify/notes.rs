@@ -46,11 +46,19 @@ impl Verifier {
         let ticket = (self.counters.tickets.fetch_add(1, Ordering::Relaxed) as u32) << 1;
         let key = halves(block.0 + 1, ticket);
         let of_block = |seen: u64| (seen >> 32) as u32 == block.0 + 1;
-        // What it was noted for before, or an empty place. Nobody else makes a note of a block in hand.
-        let taken = self.places(block).chain(self.places(block)).enumerate().find_map(|(n, slot)| {
-            // ORDERING: Relaxed - the exchange decides.
-            let seen = slot.key.load(Ordering::Relaxed);
-            let wanted = of_block(seen) || seen == 0 && n >= 2 * BUCKET;
+        // What it was noted for before, an empty place, or that of a block which was freed. Nobody else makes a note of a
+        // block in hand.
+        let looks = self.places(block).chain(self.places(block)).chain(self.places(block));
+        let taken = looks.enumerate().find_map(|(n, slot)| {
+            // ORDERING: Acquire - before the look at its words; the exchange decides.
+            let seen = slot.key.load(Ordering::Acquire);
+            let wanted = match n / (2 * BUCKET) {
+                _ if of_block(seen) => true,
+                0 => false,
+                1 => seen == 0,
+                // ORDERING: Relaxed - of the note with this key, or the exchange fails.
+                _ => (slot.how.load(Ordering::Relaxed) >> 32) as u32 & FREED != 0,
+            };
             // ORDERING: AcqRel - Acquire: who evicted the former note; Release: nothing yet.
             (wanted && slot.key.compare_exchange(seen, key | 1, Ordering::AcqRel, Ordering::Relaxed).is_ok())
                 .then_some(slot)

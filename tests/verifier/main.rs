@@ -4,4 +4,5 @@
 mod bench;
 mod blocks;
 mod found;
+mod met;
 mod rules;
