@@ -102,7 +102,7 @@ pub use pool::statics::static_metadata_bytes;
 pub use pool::statics::{StaticError, StaticMetadata, StaticPool};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::tagged::TaggedAlloc;
-pub use pool::told::ViolationReport;
+pub use pool::told::{CallStackReport, ViolationReport};
 pub use pool::usage::{TagUsage, Usage};
 #[cfg(not(storport_pool_loom))]
 pub use pool::verifier::{RuleCounts, RuleId, Swept, Verifier, VerifierError, VerifierStats};

@@ -109,9 +109,10 @@ pub(crate) struct Replay {
     /// Records the built-in replay's calls to the pool in this file, and measures no scenarios.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["trace", "peers"])]
     pub(crate) record: Option<PathBuf>,
-    /// The pool's pictures are published ten times a second: `storport-pool poolmon` shows them. The phases' times are
-    /// those of a pool that is watched. (Linux.)
-    #[arg(long)]
+    /// Runs the phases alone, without scenarios, again and again for 30 seconds or until Ctrl-C. The pool's pictures are
+    /// published ten times a second meanwhile: `storport-pool poolmon` shows them. The phases' times are the last round's,
+    /// of a pool that is watched. (Linux.)
+    #[arg(long, conflicts_with_all = ["trace", "record", "peers"])]
     pub(crate) watch: bool,
 }
 

@@ -55,7 +55,7 @@ impl Plan {
             Some(Command::Replay(Replay { trace: Some(_), .. })) => {
                 Plan { contract: false, scenarios: vec![&scenarios::TRACE], phases: false }
             }
-            Some(Command::Replay(Replay { record: Some(_), .. })) => {
+            Some(Command::Replay(Replay { record: Some(_), .. } | Replay { watch: true, .. })) => {
                 Plan { contract: false, scenarios: Vec::new(), phases: true }
             }
             Some(Command::Replay(_)) => Plan {
@@ -228,7 +228,7 @@ fn replay(
     let phases =
         |progress: &mut dyn FnMut(usize, usize, &str)| phases::run(pool, recorder.as_ref(), effort, progress);
     (report.phases, report.leaks) = with_progress("replaying", |progress| {
-        if watched { watch::while_published(pool, || phases(progress))? } else { phases(progress) }
+        if watched { watch::repeated(pool, || phases(&mut |_, _, _| {}), progress) } else { phases(progress) }
     })?;
     report.tags = tags::table(&before, &pool.snapshot());
     if let Some(verifier) = pool.attached() {

@@ -10,7 +10,6 @@ use crate::contract::verify::stack::{CallStack, FRAMES, StackKind};
 use crate::owners::accounts::OTHER_TAG;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
-use crate::pool::told::write_frames;
 use crate::verify::stacks::StackId;
 
 /// Live blocks of one adapter, tag, size and place of allocation.
@@ -124,8 +123,7 @@ impl fmt::Display for LeakReport {
             write!(f, "  {}", row.adapter)?;
             match row.allocated.kind() {
                 StackKind::NotTracked => {}
-                StackKind::Taken => write_frames(f, &row.allocated)?,
-                kind => write!(f, "\n      ({})", kind.describe())?,
+                _ => write!(f, "{}", row.allocated.report())?,
             }
             writeln!(f)?;
         }

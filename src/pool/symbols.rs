@@ -2,13 +2,15 @@
 
 use core::ffi::{CStr, c_void};
 use core::fmt::{self, Write};
+use std::path::Path;
 use std::string::{String, ToString};
 
 use crate::contract::verify::stack::{CallStack, StackKind};
 
 /// Writes a call stack: for each frame a new line, the indent, `function  file:line`. Frames of the pool itself are left
-/// out, and those by which the standard library and the C library start a program or a thread. A frame without a name is
-/// its address, the file that it lies in, and the reason. A stack that was not taken is one line that says why.
+/// out, those of the standard library above the program's first one, and those by which the standard library and the C
+/// library start a program or a thread. A frame without a name is its address, the file that it lies in, and the reason. A
+/// stack that was not taken is one line that says why.
 ///
 /// PASSIVE, not for signal handlers: it reads files, asks the program's allocator for memory, and waits for other threads
 /// that resolve names.
@@ -16,70 +18,82 @@ pub(crate) fn write_stack(f: &mut fmt::Formatter<'_>, stack: &CallStack, indent:
     if stack.kind() != StackKind::Taken {
         return write!(f, "\n{indent}({})", stack.kind().describe());
     }
-    let mut lines = String::new();
-    // Start-up and its glue are told only behind a frame of the program's; `kept` is the text up to that one.
-    let mut kept = 0;
-    for &address in stack.frames() {
-        match write_frame(&mut lines, address, indent)? {
-            Whose::Program => kept = lines.len(),
-            Whose::Glue => {}
-            Whose::Start => break,
+    let mut told = Told { lines: String::new(), indent, over: false };
+    for (n, &address) in stack.frames().iter().enumerate() {
+        // Where a call returns to may be the next function's, or the next line's.
+        let is_return = n > 0 || !stack.is_at_fault();
+        told.frame(address, if is_return { address.saturating_sub(1) } else { address });
+        if told.over {
+            break;
         }
     }
-    if kept == 0 {
+    if told.lines.is_empty() {
         return write!(f, "\n{indent}(no frame outside the pool)");
     }
-    f.write_str(&lines[..kept])
+    f.write_str(&told.lines)
 }
 
-/// Whose a frame is.
+/// Whose a function is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Whose {
     Program,
-    /// The pool's, or of closures' calls: told only if the program's follows, or not at all.
+    /// The standard library's: above the program's first function, they are how that called the pool.
+    Library,
+    /// The pool's, or of closures' calls: not told.
     Glue,
     /// From here on, what starts programs and threads.
     Start,
 }
 
-/// One frame, which is several functions where some were inlined.
-fn write_frame(lines: &mut String, address: u64, indent: &str) -> Result<Whose, fmt::Error> {
-    let mut named = false;
-    let mut result = Ok(Whose::Glue);
-    // Subtracts one by itself: what returns there is the instruction before.
-    backtrace::resolve(core::ptr::without_provenance_mut(address as usize), |symbol| {
-        let (Some(name), Ok(Whose::Program | Whose::Glue)) = (symbol.name(), result) else { return };
-        named = true;
-        let name = without_hash(&name.to_string()).to_string();
-        result = match whose(&name) {
-            Whose::Program => write_symbol(lines, &name, symbol, indent).map(|()| Whose::Program),
-            Whose::Glue => result,
-            Whose::Start => Ok(Whose::Start),
-        };
-    });
-    if named {
-        return result;
-    }
-    match object_of(address) {
-        Some((file, offset)) => {
-            write!(
-                lines,
-                "\n{indent}{address:#x}  {file}+{offset:#x}: no symbol there (built without, or stripped)"
-            )?;
-        }
-        None => write!(lines, "\n{indent}{address:#x}  in no file that is loaded")?,
-    }
-    Ok(Whose::Program)
+/// A call stack's text as it grows, the innermost function first.
+struct Told<'a> {
+    lines: String,
+    indent: &'a str,
+    /// What follows starts programs and threads.
+    over: bool,
 }
 
-fn write_symbol(lines: &mut String, name: &str, symbol: &backtrace::Symbol, indent: &str) -> fmt::Result {
-    write!(lines, "\n{indent}{name}")?;
-    if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
-        let here = std::env::current_dir().ok();
-        let file = here.and_then(|here| file.strip_prefix(here).ok()).unwrap_or(file);
-        write!(lines, "  {}:{line}", file.display())?;
+impl Told<'_> {
+    /// One frame, which is several functions where some were inlined. `at`: an address in the instruction that it stands for.
+    fn frame(&mut self, address: u64, at: u64) {
+        let mut named = false;
+        // It subtracts one by itself.
+        let behind = core::ptr::without_provenance_mut(at as usize + 1);
+        backtrace::resolve(behind, |symbol| {
+            let Some(name) = symbol.name() else { return };
+            named = true;
+            self.function(&name.to_string(), symbol.filename(), symbol.lineno());
+        });
+        if named {
+            return;
+        }
+        let indent = self.indent;
+        // A String takes all.
+        let _ = match object_of(at) {
+            Some((file, offset)) => write!(
+                self.lines,
+                "\n{indent}{address:#x}  {file}+{offset:#x}: no symbol there (built without, or stripped)"
+            ),
+            None => write!(self.lines, "\n{indent}{address:#x}  in no file that is loaded"),
+        };
     }
-    Ok(())
+
+    fn function(&mut self, name: &str, file: Option<&Path>, line: Option<u32>) {
+        let name = without_hash(name);
+        let whose = whose(name, file);
+        self.over |= whose == Whose::Start;
+        let is_told = whose == Whose::Program || whose == Whose::Library && !self.lines.is_empty();
+        if self.over || !is_told {
+            return;
+        }
+        // A String takes all.
+        let _ = write!(self.lines, "\n{}{name}", self.indent);
+        if let (Some(file), Some(line)) = (file, line) {
+            let here = std::env::current_dir().ok();
+            let file = here.and_then(|here| file.strip_prefix(here).ok()).unwrap_or(file);
+            let _ = write!(self.lines, "  {}:{line}", file.display());
+        }
+    }
 }
 
 /// `path::function::h0123456789abcdef` without its last part.
@@ -90,7 +104,7 @@ fn without_hash(name: &str) -> &str {
     }
 }
 
-fn whose(name: &str) -> Whose {
+fn whose(name: &str, file: Option<&Path>) -> Whose {
     const START: [&str; 6] =
         ["__libc_start_call_main", "__libc_start_main", "_start", "start_thread", "clone3", "__clone"];
     if name.contains("__rust_begin_short_backtrace") || START.iter().any(|start| name.starts_with(start)) {
@@ -108,8 +122,26 @@ fn whose(name: &str) -> Whose {
         "__rust_try",
         "std::rt::",
     ];
-    let glue = GLUE.iter().any(|glue| owner.starts_with(glue));
-    if glue { Whose::Glue } else { Whose::Program }
+    if GLUE.iter().any(|glue| owner.starts_with(glue)) || is_of_c(name, file) {
+        return Whose::Glue;
+    }
+    let library = ["core::", "alloc::", "std::"].iter().any(|library| owner.starts_with(library));
+    if library || file.is_some_and(|file| file.starts_with("/rustc/")) {
+        Whose::Library
+    } else {
+        Whose::Program
+    }
+}
+
+/// Whether it is the pool's for C: of its header, or one of its names, which a program with a file of its own may have too.
+fn is_of_c(name: &str, file: Option<&Path>) -> bool {
+    match file {
+        Some(file) => {
+            file.ends_with("storport_pool.h")
+                || name.starts_with("sp_") && file.iter().any(|part| part == "capi")
+        }
+        None => name.starts_with("sp_"),
+    }
 }
 
 /// The loaded file that an address lies in, and how far from its start.
@@ -133,7 +165,6 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::contract::verify::stack::FRAMES;
 
     struct Shown(CallStack);
 
@@ -144,9 +175,60 @@ mod tests {
     }
 
     fn stack(addresses: &[u64]) -> CallStack {
-        let mut frames = [0; FRAMES];
-        frames[..addresses.len()].copy_from_slice(addresses);
-        CallStack::taken(frames, addresses.len())
+        CallStack::from_frames(addresses, false)
+    }
+
+    /// The text of these functions of one frame.
+    fn told(functions: &[(&str, &str)]) -> String {
+        let mut told = Told { lines: String::new(), indent: "  ", over: false };
+        for (name, file) in functions {
+            told.function(name, (!file.is_empty()).then(|| Path::new(file)), Some(7));
+        }
+        told.lines
+    }
+
+    const OPTION: (&str, &str) = ("core::option::Option<T>::map", "/rustc/0123/library/core/src/option.rs");
+
+    #[test]
+    fn what_is_inlined_into_a_threads_start_is_told() {
+        let start = ("std::sys::backtrace::__rust_begin_short_backtrace", "/rustc/0123/backtrace.rs");
+        let behind = ("disk::never", "disk.rs");
+        let lines = told(&[("disk::start::{{closure}}", "disk.rs"), start, behind]);
+        assert_eq!(lines, "\n  disk::start::{{closure}}  disk.rs:7");
+    }
+
+    #[test]
+    fn the_standard_librarys_frames_are_told_behind_the_programs_first_alone() {
+        let lines = told(&[OPTION, ("<alloc::vec::Vec<T>>::push", ""), ("disk::start", "disk.rs"), OPTION]);
+        let option = "core::option::Option<T>::map  /rustc/0123/library/core/src/option.rs:7";
+        assert_eq!(lines, format!("\n  disk::start  disk.rs:7\n  {option}"));
+        // By its file alone, and nothing of the program's.
+        assert_eq!(told(&[("map<T>", "/rustc/0123/library/core/src/option.rs")]), "");
+    }
+
+    #[test]
+    fn names_of_the_interface_for_c_are_the_pools_own() {
+        let header = ("StorPortFreePool", "/usr/include/storport_pool.h");
+        let own = [header, ("sp_free", "capi/src/storport.rs"), ("sp_free", "")];
+        assert_eq!(told(&own), "");
+        assert_eq!(told(&[("sp_mine", "disk.c")]), "\n  sp_mine  disk.c:7");
+    }
+
+    #[test]
+    fn the_instruction_of_a_fault_is_no_return_address() {
+        // A function's first instruction: what lies before is another's.
+        let first = libc::getpid as *const () as u64;
+        let fault = format!("{}", Shown(CallStack::from_frames(&[first], true)));
+        assert!(fault.contains("getpid"), "{fault}");
+        let call = format!("{}", Shown(stack(&[first])));
+        assert!(!call.contains("getpid"), "{call}");
+        // The frames below are return addresses.
+        let below = format!("{}", Shown(CallStack::from_frames(&[first, first], true)));
+        assert_eq!(below.matches("getpid").count(), 1, "{below}");
+        // What lies above is cut off.
+        let cut = CallStack::from_frames(&[1, 2, 3], false).below(2);
+        assert_eq!((cut.frames(), cut.is_at_fault()), (&[2, 3][..], true));
+        assert!(!CallStack::from_frames(&[1, 2, 3], false).below(9).is_at_fault());
     }
 
     #[test]
@@ -165,13 +247,13 @@ mod tests {
     fn the_pools_own_frames_and_start_up_are_left_out() {
         let own = write_stack as *const () as u64 + 1;
         assert_eq!(format!("{}", Shown(stack(&[own]))), "\n  (no frame outside the pool)");
-        assert_eq!(whose("<storport_pool::pool::handle::Pool<P>>::allocate"), Whose::Glue);
-        assert_eq!(whose("<ramdisk::Disk as storport_pool::Host>::read"), Whose::Program);
-        assert_eq!(whose("storport::start"), Whose::Program);
+        assert_eq!(whose("<storport_pool::pool::handle::Pool<P>>::allocate", None), Whose::Glue);
+        assert_eq!(whose("<ramdisk::Disk as storport_pool::Host>::read", None), Whose::Program);
+        assert_eq!(whose("storport::start", None), Whose::Program);
         let caught =
             "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once";
-        assert_eq!(whose(caught), Whose::Glue);
-        assert_eq!(whose("std::sys::backtrace::__rust_begin_short_backtrace"), Whose::Start);
+        assert_eq!(whose(caught, None), Whose::Glue);
+        assert_eq!(whose("std::sys::backtrace::__rust_begin_short_backtrace", None), Whose::Start);
         assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
         assert_eq!(without_hash("a::hello"), "a::hello");
     }

@@ -41,6 +41,39 @@ impl Violation {
     }
 }
 
+/// A call stack with names, a line for each function; see [`CallStack::report`].
+#[derive(Clone, Copy, Debug)]
+pub struct CallStackReport<'a> {
+    stack: &'a CallStack,
+}
+
+impl CallStack {
+    /// Its functions, with files and lines as far as the program has them: for each a newline, six spaces, and
+    /// `function  file:line`. The pool's own are left out. One that was not taken is one such line, which says why.
+    ///
+    /// Names need the feature `verifier` and Linux; else there are addresses. It reads files and asks the program's allocator
+    /// for memory: for PASSIVE, and not for signal handlers. The bound is the debug information's size.
+    ///
+    /// ```
+    /// use storport_pool::CallStack;
+    /// let none = CallStack::default();
+    /// assert_eq!(format!("allocated at{}", none.report()), "allocated at\n      (not tracked)");
+    /// ```
+    #[must_use]
+    pub const fn report(&self) -> CallStackReport<'_> {
+        CallStackReport { stack: self }
+    }
+}
+
+impl fmt::Display for CallStackReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stack.kind() {
+            StackKind::Taken => write_frames(f, self.stack),
+            kind => write!(f, "\n      ({})", kind.describe()),
+        }
+    }
+}
+
 /// How far an address lies from a block.
 struct Place {
     address: u64,
@@ -163,12 +196,12 @@ fn write_call_stack(f: &mut fmt::Formatter<'_>, what: &str, stack: &CallStack) -
 }
 
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
-pub(crate) fn write_frames(f: &mut fmt::Formatter<'_>, stack: &CallStack) -> fmt::Result {
+fn write_frames(f: &mut fmt::Formatter<'_>, stack: &CallStack) -> fmt::Result {
     super::symbols::write_stack(f, stack, "      ")
 }
 
 #[cfg(not(all(feature = "verifier", target_os = "linux", not(storport_pool_loom))))]
-pub(crate) fn write_frames(f: &mut fmt::Formatter<'_>, stack: &CallStack) -> fmt::Result {
+fn write_frames(f: &mut fmt::Formatter<'_>, stack: &CallStack) -> fmt::Result {
     stack.frames().iter().try_for_each(|frame| write!(f, "\n      {frame:#x}"))
 }
 

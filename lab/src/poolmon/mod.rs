@@ -79,8 +79,11 @@ fn reader(options: &Poolmon) -> Result<Reader, String> {
         .collect();
     match running.len() {
         1 => Ok(running.remove(0)),
-        0 => Err("no process of yours watches a pool; `storport-pool poolmon --demo` shows one that does"
-            .to_owned()),
+        0 => Err(
+            "no process of yours watches a pool; `storport-pool poolmon --demo` shows one that does, and \
+                  `storport-pool replay --watch` is one"
+                .to_owned(),
+        ),
         _ => {
             let names: Vec<_> =
                 running.iter().map(|reader| format!("{} ({})", reader.pid(), reader.name())).collect();

@@ -39,23 +39,25 @@ impl StackKind {
     }
 }
 
-/// A call stack: return addresses, the innermost first, at most 24 of them.
+/// A call stack: return addresses, the innermost first, at most 24 of them. One of a fault begins with the address of the
+/// instruction itself ([`is_at_fault`](Self::is_at_fault)).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct CallStack {
     frames: [u64; FRAMES],
     len: u8,
     kind: StackKind,
+    at_fault: bool,
 }
 
 impl CallStack {
     /// None, for this reason.
     pub(crate) const fn none(kind: StackKind) -> CallStack {
-        CallStack { frames: [0; FRAMES], len: 0, kind }
+        CallStack { frames: [0; FRAMES], len: 0, kind, at_fault: false }
     }
 
     pub(crate) const fn taken(frames: [u64; FRAMES], len: usize) -> CallStack {
         let len = if len > FRAMES { FRAMES } else { len };
-        CallStack { frames, len: len as u8, kind: StackKind::Taken }
+        CallStack { frames, len: len as u8, kind: StackKind::Taken, at_fault: false }
     }
 
     /// The return addresses, the innermost first; none if it was not taken.
@@ -64,14 +66,34 @@ impl CallStack {
         &self.frames[..usize::from(self.len)]
     }
 
-    /// Without what lies above this address; as it is, if that is not among its frames.
+    /// The stack with these frames, the innermost first; of more than 24, the first 24. For a host that kept the frames of
+    /// a stack, and wants its [report](Self::report) later. `at_fault`: see [`is_at_fault`](Self::is_at_fault).
+    ///
+    /// ```
+    /// use storport_pool::{CallStack, StackKind};
+    /// let stack = CallStack::from_frames(&[0x1000, 0x2000], false);
+    /// assert_eq!((stack.frames(), stack.kind()), (&[0x1000, 0x2000][..], StackKind::Taken));
+    /// ```
+    #[must_use]
+    pub fn from_frames(frames: &[u64], at_fault: bool) -> CallStack {
+        let len = frames.len().min(FRAMES);
+        let mut kept = [0; FRAMES];
+        kept[..len].copy_from_slice(&frames[..len]);
+        CallStack { at_fault, ..CallStack::taken(kept, len) }
+    }
+
+    /// Whether the first frame is the instruction that faulted. Else it is a return address, as all others are: the call is
+    /// the instruction before.
+    #[must_use]
+    pub const fn is_at_fault(&self) -> bool {
+        self.at_fault
+    }
+
+    /// That of a fault at this instruction: without what lies above it. As it is, if that is not among its frames.
     #[cfg(all(feature = "verifier", not(storport_pool_loom)))]
     pub(crate) fn below(&self, address: u64) -> CallStack {
         let Some(above) = self.frames().iter().position(|&frame| frame == address) else { return *self };
-        let mut frames = [0; FRAMES];
-        let rest = &self.frames()[above..];
-        frames[..rest.len()].copy_from_slice(rest);
-        CallStack::taken(frames, rest.len())
+        CallStack::from_frames(&self.frames()[above..], true)
     }
 
     /// Whether it was taken, or why not.
