@@ -127,6 +127,18 @@ fn threads_hand_blocks_over() {
     assert!(!notes(&report).iter().any(left), "{:?}", notes(&report));
 }
 
+/// Its two frees are in a row, and far apart. It must not hold up the thread that allocates what it waits for.
+#[test]
+fn a_thread_may_free_rarely() {
+    let folder = folder("rare");
+    let mut items = vec![call(Allocate, 0, 1, 0x10), call(Free, 1, 2, 0x10)];
+    items.extend((1..2000).flat_map(|n| [call(Allocate, 2 * n, 1, 0x20), call(Free, 2 * n + 1, 1, 0x20)]));
+    items.extend([call(Allocate, 8000, 1, 0x30), call(Free, 8001, 2, 0x30)]);
+    write(&folder.join("r.trace"), items);
+    let report = replayed(&folder, &["r.trace"]);
+    all_measured(&report, &["storport-pool", "system", "mimalloc"]);
+}
+
 #[test]
 fn what_a_trace_lacks_is_told() {
     let folder = folder("lacks");
