@@ -138,9 +138,13 @@ fn the_live_view_ends_with_its_terminal() {
     let (ours, its) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(its)) };
     // Or the program has it too, and it never hangs up.
     // SAFETY: our own descriptor.
-    assert_eq!(unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&ours), libc::F_SETFD, libc::FD_CLOEXEC) }, 0);
+    assert_eq!(
+        unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&ours), libc::F_SETFD, libc::FD_CLOEXEC) },
+        0
+    );
     let mut view = command(&folder, &["poolmon", "--pid", &live.pid()]);
-    let mut view = Live(view.stdin(its.try_clone().unwrap()).stdout(its).stderr(Stdio::null()).spawn().unwrap());
+    let mut view =
+        Live(view.stdin(its.try_clone().unwrap()).stdout(its).stderr(Stdio::null()).spawn().unwrap());
     let mut ours = File::from(ours);
     let mut seen = Vec::new();
     while !text_of(&seen).contains("ReqT") {
