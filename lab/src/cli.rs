@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Parser, Subcommand, ValueEnum};
 
 use crate::inspect::Inspect;
+use crate::out;
 use crate::peers::Peers;
 #[cfg(target_os = "linux")]
 use crate::poolmon::options::Poolmon;
@@ -111,7 +112,7 @@ pub(crate) struct Replay {
     pub(crate) record: Option<PathBuf>,
     /// The pool's pictures are published ten times a second: `storport-pool poolmon` shows them. The phases' times are
     /// those of a pool that is watched. (Linux.)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "trace")]
     pub(crate) watch: bool,
 }
 
@@ -274,7 +275,7 @@ impl Cli {
         };
         let html = self.output.html.clone().unwrap_or_else(|| json.with_extension("html"));
         if json == html {
-            return Err(format!("--json and --html are both '{}'", json.display()));
+            return Err(format!("--json and --html are both '{}'", out::name(&json)));
         }
         Ok((json, html))
     }

@@ -16,6 +16,7 @@ mod phases;
 mod pinning;
 #[cfg(target_os = "linux")]
 mod poolmon;
+mod regular;
 mod report;
 mod resident;
 mod results;

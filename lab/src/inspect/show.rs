@@ -4,7 +4,7 @@ use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, PoolTag};
 
 use super::source::Source;
 use super::words::{hex, owner};
-use crate::out::say;
+use crate::out::{plain, say};
 
 /// The pool, and PoolMon's table of its tags.
 pub(super) fn summary(source: &Source) {
@@ -21,7 +21,8 @@ pub(super) fn summary(source: &Source) {
         usage.violations
     );
     let names = dump.adapters();
-    let names: Vec<_> = names.iter().map(|(id, name)| format!("{name} ({})", id.raw())).collect();
+    let names: Vec<_> =
+        names.iter().map(|(id, name)| format!("{} ({})", plain(name.as_str()), id.raw())).collect();
     say!("adapters: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
     say!("\n Tag  Type     Allocs            Frees      Diff     Bytes    Per Alloc");
     dump.for_each_tag(|row| {
@@ -66,7 +67,7 @@ pub(super) fn page(dump: &Dump, at: u64, asked: Option<u64>, blocks: &[BlockDeta
             block.bytes,
             tag(block.tag),
             block.state.to_string(),
-            block.owner.map_or("-".to_owned(), |id| owner(dump, id)),
+            block.owner.map_or("-".to_owned(), |id| plain(&owner(dump, id))),
         );
     }
     if blocks.is_empty() {
@@ -78,7 +79,7 @@ pub(super) fn page(dump: &Dump, at: u64, asked: Option<u64>, blocks: &[BlockDeta
 pub(super) fn blocks(dump: &Dump, blocks: &[BlockInfo]) {
     say!(" {:<18} {:>10} {:>10} {:4} owner", "address", "size", "bytes", "tag");
     for block in blocks {
-        let (address, tag, owner) = (hex(block.address), tag(block.tag), owner(dump, block.owner));
+        let (address, tag, owner) = (hex(block.address), tag(block.tag), plain(&owner(dump, block.owner)));
         say!(" {address:<18} {:>10} {:>10} {tag:4} {owner}", block.capacity, block.bytes);
     }
     let bytes: u64 = blocks.iter().map(|block| u64::from(block.bytes)).sum();

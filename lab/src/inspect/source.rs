@@ -8,6 +8,8 @@ use object::read::{ObjectKind, ReadCache};
 use object::{Object, ObjectSegment};
 use storport_pool::{Dump, DumpExtent};
 
+use crate::{out, regular};
+
 /// Metadata begins at a multiple of this.
 const PAGE: u64 = 4096;
 /// Bytes that are looked at in one piece.
@@ -34,9 +36,9 @@ pub(super) struct Source {
 /// # Errors
 /// One line.
 pub(super) fn read(path: &Path, pool: Option<usize>) -> Result<Source, String> {
-    let name = path.display();
+    let name = out::name(path);
     let cannot = |error: std::io::Error| format!("cannot read '{name}': {error}");
-    let mut file = File::open(path).map_err(cannot)?;
+    let mut file = regular::open(path)?;
     let mut magic = Vec::new();
     file.by_ref().take(8).read_to_end(&mut magic).map_err(cannot)?;
     let none = |error| format!("'{name}': {error}");
@@ -87,7 +89,7 @@ fn whole(file: &mut File) -> std::io::Result<Vec<Region>> {
 
 /// The memory that a core file has.
 fn regions(file: &File, path: &Path) -> Result<Vec<Region>, String> {
-    let name = path.display();
+    let name = out::name(path);
     let cache = ReadCache::new(file);
     let core =
         object::File::parse(&cache).map_err(|error| format!("'{name}' is no whole ELF file: {error}"))?;
