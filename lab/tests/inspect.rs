@@ -334,6 +334,33 @@ fn output_that_cannot_be_written_is_told() {
     }
 }
 
+/// Far longer than its header says, though sparse: it is refused before it is read.
+#[test]
+fn an_image_is_no_longer_than_its_header_says() {
+    let folder = folder("long");
+    let (mut pool, _) = pool();
+    let image = pool.save();
+    for (name, bytes) in [
+        ("long", &image[..]),
+        ("geometry", &[&image[..16], &[0xff; 40][..]].concat()[..]),
+        ("short", &image[..20]),
+    ] {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    for name in ["long", "geometry"] {
+        std::fs::OpenOptions::new().write(true).open(folder.join(name)).unwrap().set_len(10 << 30).unwrap();
+    }
+    let program = env!("CARGO_BIN_EXE_storport-pool");
+    for name in ["long", "geometry", "short"] {
+        // With an address space of 2 GiB.
+        let limited = format!("ulimit -v 2097152; exec '{program}' inspect {name}");
+        let output = Command::new("sh").current_dir(&folder).args(["-c", &limited]).output().unwrap();
+        let error = format!("error: '{name}': the image is not whole, or was changed\n");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), error));
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+}
+
 /// A pipe whose other end never comes, and names that would move a terminal.
 #[cfg(target_os = "linux")]
 #[test]
