@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Parser, Subcommand, ValueEnum};
 
 use crate::inspect::Inspect;
+use crate::out;
 use crate::peers::Peers;
 #[cfg(target_os = "linux")]
 use crate::poolmon::options::Poolmon;
@@ -275,7 +276,7 @@ impl Cli {
         };
         let html = self.output.html.clone().unwrap_or_else(|| json.with_extension("html"));
         if json == html {
-            return Err(format!("--json and --html are both '{}'", json.display()));
+            return Err(format!("--json and --html are both '{}'", out::name(&json)));
         }
         Ok((json, html))
     }

@@ -10,11 +10,13 @@ mod latency;
 mod machine;
 mod measure;
 mod meter;
+mod out;
 mod peers;
 mod phases;
 mod pinning;
 #[cfg(target_os = "linux")]
 mod poolmon;
+mod regular;
 mod report;
 mod resident;
 mod results;
@@ -39,16 +41,19 @@ use crate::run::Stop;
 
 /// The program.
 pub fn main() -> ExitCode {
-    match run::run(&cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Stop::Contract | Stop::Faults) => ExitCode::from(1),
-        Err(Stop::Broken(message)) => fail(&message, 1),
-        Err(Stop::Usage(message)) => fail(&message, 2),
-        Err(Stop::Measurement(message)) => fail(&message, 3),
+    let done = run::run(&cli::Cli::parse());
+    match (done, out::outcome()) {
+        // What was to be seen was not.
+        (Ok(()) | Err(Stop::Contract | Stop::Faults), Err(message)) => fail(&message, 2),
+        (Ok(()), Ok(())) => ExitCode::SUCCESS,
+        (Err(Stop::Contract | Stop::Faults), Ok(())) => ExitCode::from(1),
+        (Err(Stop::Broken(message)), _) => fail(&message, 1),
+        (Err(Stop::Usage(message)), _) => fail(&message, 2),
+        (Err(Stop::Measurement(message)), _) => fail(&message, 3),
     }
 }
 
 fn fail(message: &str, status: u8) -> ExitCode {
-    eprintln!("error: {message}");
+    out::complain(message);
     ExitCode::from(status)
 }

@@ -301,3 +301,85 @@ fn bad_files_and_options_are_named() {
         shown(&folder, &["good", "--address", &base.to_string()])
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    use std::process::Stdio;
+
+    let folder = folder("output");
+    let (mut pool, _) = pool();
+    std::fs::write(folder.join("good"), pool.save()).unwrap();
+    let output = |arguments: &[&str], out: Stdio| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_storport-pool"));
+        program.current_dir(&folder).args(arguments).stdin(Stdio::null()).stdout(out).output().unwrap()
+    };
+    for arguments in [
+        &["inspect", "good"][..],
+        &["inspect", "good", "--json"],
+        &["inspect", "good", "--tag", "*"],
+        &["inspect", "good", "--check"],
+        &["contract"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = output(arguments, full.into());
+        let error = text(&full.stderr);
+        assert_eq!((full.status.code(), error.lines().count()), (Some(2), 1), "{arguments:?}: {error}");
+        assert!(error.starts_with("error: cannot write to the standard output: "), "{error}");
+        // Nobody reads on.
+        let (ours, its) = std::io::pipe().unwrap();
+        drop(ours);
+        let closed = output(arguments, its.into());
+        assert_eq!((closed.status.code(), text(&closed.stderr)), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+/// Far longer than its header says, though sparse: it is refused before it is read.
+#[test]
+fn an_image_is_no_longer_than_its_header_says() {
+    let folder = folder("long");
+    let (mut pool, _) = pool();
+    let image = pool.save();
+    for (name, bytes) in [
+        ("long", &image[..]),
+        ("geometry", &[&image[..16], &[0xff; 40][..]].concat()[..]),
+        ("short", &image[..20]),
+    ] {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    for name in ["long", "geometry"] {
+        std::fs::OpenOptions::new().write(true).open(folder.join(name)).unwrap().set_len(10 << 30).unwrap();
+    }
+    let program = env!("CARGO_BIN_EXE_storport-pool");
+    for name in ["long", "geometry", "short"] {
+        // With an address space of 2 GiB.
+        let limited = format!("ulimit -v 2097152; exec '{program}' inspect {name}");
+        let output = Command::new("sh").current_dir(&folder).args(["-c", &limited]).output().unwrap();
+        let error = format!("error: '{name}': the image is not whole, or was changed\n");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), error));
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+}
+
+/// A pipe whose other end never comes, and names that would move a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_and_names_are_harmless() {
+    let folder = folder("names");
+    assert!(Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap().success());
+    assert_eq!(refused(&folder, &["pipe"]), "cannot read 'pipe': this is no regular file");
+    assert_eq!(refused(&folder, &["/dev/null"]), "cannot read '/dev/null': this is no regular file");
+    assert!(
+        refused(&folder, &["a\u{1b}[2J\u{202e}\nb"])
+            .starts_with("cannot read 'a\u{FFFD}[2J\u{FFFD}\u{FFFD}b': ")
+    );
+    let mut pool = PoolOptions::new(1 << 20).build_on(Portable::new(SingleCpu)).unwrap();
+    let disk = pool.add_adapter("\u{1b}[31mred\u{202e}\nx").unwrap();
+    assert!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut 0)).is_success());
+    std::fs::write(folder.join("image"), pool.save()).unwrap();
+    for arguments in [&["image"][..], &["image", "--tag", "*"]] {
+        let shown = shown(&folder, arguments);
+        assert!(shown.contains("\u{FFFD}[31mred\u{FFFD}\u{FFFD}x"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
+    }
+}

@@ -127,6 +127,18 @@ fn threads_hand_blocks_over() {
     assert!(!notes(&report).iter().any(left), "{:?}", notes(&report));
 }
 
+/// Its two frees are in a row, and far apart. It must not hold up the thread that allocates what it waits for.
+#[test]
+fn a_thread_may_free_rarely() {
+    let folder = folder("rare");
+    let mut items = vec![call(Allocate, 0, 1, 0x10), call(Free, 1, 2, 0x10)];
+    items.extend((1..2000).flat_map(|n| [call(Allocate, 2 * n, 1, 0x20), call(Free, 2 * n + 1, 1, 0x20)]));
+    items.extend([call(Allocate, 8000, 1, 0x30), call(Free, 8001, 2, 0x30)]);
+    write(&folder.join("r.trace"), items);
+    let report = replayed(&folder, &["r.trace"]);
+    all_measured(&report, &["storport-pool", "system", "mimalloc"]);
+}
+
 #[test]
 fn what_a_trace_lacks_is_told() {
     let folder = folder("lacks");
@@ -165,6 +177,22 @@ fn a_torn_trace_is_replayed_up_to_where_it_is_whole() {
     all_measured(&report, &["storport-pool", "system", "mimalloc"]);
 }
 
+/// What a trace says of itself is anybody's.
+#[test]
+fn a_header_does_not_move_a_terminal() {
+    let folder = folder("header");
+    let what = "\u{1b}[2J\u{202e}evil\nline";
+    let header = TraceHeader { what: what.into(), pool: "\u{9b}31mred".into(), ..TraceHeader::default() };
+    let mut writer =
+        TraceWriter::new(std::fs::File::create(folder.join("h.trace")).unwrap(), &header).unwrap();
+    (0..100).for_each(|n| writer.push(&call(Allocate, n, 0, 16 * (n + 1))).unwrap());
+    writer.finish().unwrap();
+    let output = run(&folder, &["replay", "--quick", "h.trace"]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success() && !shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{shown}");
+    assert!(shown.contains("\u{FFFD}[2J\u{FFFD}evil\u{FFFD}line (\u{FFFD}31mred)"), "{shown}");
+}
+
 /// One line, status 2, and nothing is done.
 #[test]
 fn bad_files_are_named() {
@@ -189,8 +217,10 @@ fn bad_files_are_named() {
         assert!(error.starts_with(&format!("error: {message}")), "{arguments:?}: {error}");
         assert_eq!((error.lines().count(), output.stdout.len()), (1, 0), "{arguments:?}: {error}");
     }
-    let output = run(&folder, &["replay", "nothing.trace", "--record", "r.trace"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("cannot be used with"));
+    for more in [&["--record", "r.trace"][..], &["--watch"]] {
+        let output = run(&folder, &[&["replay", "nothing.trace"], more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("cannot be used with"));
+    }
     assert!(!folder.join("r.trace").exists());
 }

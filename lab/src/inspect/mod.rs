@@ -13,6 +13,8 @@ use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, TagPattern};
 use source::Source;
 use words::{hex, owner};
 
+use crate::out;
+
 /// What is asked of a file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
@@ -104,11 +106,11 @@ fn page(dump: &Dump, address: u64) -> Result<Page, String> {
 
 fn write(file: &Path, document: &Value) -> Result<(), String> {
     if file == Path::new("-") {
-        println!("{document}");
+        out::write(&format!("{document}\n"));
         return Ok(());
     }
     fs::write(file, format!("{document}\n"))
-        .map_err(|error| format!("cannot write '{}': {error}", file.display()))
+        .map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
 }
 
 fn document(source: &Source, asked: &Inspect, page: Option<&Page>, blocks: Option<&[BlockInfo]>) -> Value {

@@ -4,37 +4,47 @@ use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, PoolTag};
 
 use super::source::Source;
 use super::words::{hex, owner};
+use crate::out::{plain, say};
 
 /// The pool, and PoolMon's table of its tags.
 pub(super) fn summary(source: &Source) {
     let dump = &source.dump;
     let (base, bytes) = dump.range();
     let usage = dump.usage();
-    println!("{} of a pool: {} KiB at {base:#x}", source.kind, bytes >> 10);
-    println!(
+    say!("{} of a pool: {} KiB at {base:#x}", source.kind, bytes >> 10);
+    say!(
         "{} live blocks, {} bytes asked for, {} bytes taken; {} bytes in free spans; {} violations",
-        usage.live, usage.bytes_requested, usage.bytes_occupied, usage.free_bytes, usage.violations
+        usage.live,
+        usage.bytes_requested,
+        usage.bytes_occupied,
+        usage.free_bytes,
+        usage.violations
     );
     let names = dump.adapters();
-    let names: Vec<_> = names.iter().map(|(id, name)| format!("{name} ({})", id.raw())).collect();
-    println!("adapters: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
-    println!("\n Tag  Type     Allocs            Frees      Diff     Bytes    Per Alloc");
+    let names: Vec<_> =
+        names.iter().map(|(id, name)| format!("{} ({})", plain(name.as_str()), id.raw())).collect();
+    say!("adapters: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    say!("\n Tag  Type     Allocs            Frees      Diff     Bytes    Per Alloc");
     dump.for_each_tag(|row| {
         let each = row.bytes_requested.checked_div(row.live).unwrap_or(0);
-        println!(
+        say!(
             " {} Nonp {:10} {:16} {:9} {:9} {each:12}",
-            row.tag, row.allocs, row.frees, row.live, row.bytes_requested
+            row.tag,
+            row.allocs,
+            row.frees,
+            row.live,
+            row.bytes_requested
         );
     });
-    println!();
+    say!("");
     verdict(dump.check());
 }
 
 /// Whether all is well, in one line.
 fn verdict(report: &CheckReport) {
     match report.faults {
-        0 => println!("The metadata is well."),
-        faults => println!("{faults} things are wrong with the metadata: see --check."),
+        0 => say!("The metadata is well."),
+        faults => say!("{faults} things are wrong with the metadata: see --check."),
     }
 }
 
@@ -44,12 +54,12 @@ fn tag(tag: Option<PoolTag>) -> String {
 
 /// The blocks of a page. The one that was asked for has a star, as `!pool` marks it.
 pub(super) fn page(dump: &Dump, at: u64, asked: Option<u64>, blocks: &[BlockDetail]) {
-    println!("page {at:#x}");
-    println!(" {:<18} {:>10} {:>10} {:4} {:22} owner", "address", "size", "bytes", "tag", "state");
+    say!("page {at:#x}");
+    say!(" {:<18} {:>10} {:>10} {:4} {:22} owner", "address", "size", "bytes", "tag", "state");
     for block in blocks {
         let inside =
             asked.is_some_and(|asked| asked >= block.address && asked - block.address < block.capacity);
-        println!(
+        say!(
             "{}{:<18} {:>10} {:>10} {:4} {:22} {}",
             if inside { '*' } else { ' ' },
             hex(block.address),
@@ -57,23 +67,23 @@ pub(super) fn page(dump: &Dump, at: u64, asked: Option<u64>, blocks: &[BlockDeta
             block.bytes,
             tag(block.tag),
             block.state.to_string(),
-            block.owner.map_or("-".to_owned(), |id| owner(dump, id)),
+            block.owner.map_or("-".to_owned(), |id| plain(&owner(dump, id))),
         );
     }
     if blocks.is_empty() {
-        println!(" no block lies here: it is the unused end of a slab");
+        say!(" no block lies here: it is the unused end of a slab");
     }
 }
 
 /// Live blocks.
 pub(super) fn blocks(dump: &Dump, blocks: &[BlockInfo]) {
-    println!(" {:<18} {:>10} {:>10} {:4} owner", "address", "size", "bytes", "tag");
+    say!(" {:<18} {:>10} {:>10} {:4} owner", "address", "size", "bytes", "tag");
     for block in blocks {
-        let (address, tag, owner) = (hex(block.address), tag(block.tag), owner(dump, block.owner));
-        println!(" {address:<18} {:>10} {:>10} {tag:4} {owner}", block.capacity, block.bytes);
+        let (address, tag, owner) = (hex(block.address), tag(block.tag), plain(&owner(dump, block.owner)));
+        say!(" {address:<18} {:>10} {:>10} {tag:4} {owner}", block.capacity, block.bytes);
     }
     let bytes: u64 = blocks.iter().map(|block| u64::from(block.bytes)).sum();
-    println!("{} blocks, {bytes} bytes asked for", blocks.len());
+    say!("{} blocks, {bytes} bytes asked for", blocks.len());
 }
 
 /// Where the blocks and spans are, by name.
@@ -101,22 +111,22 @@ pub(super) fn places(report: &CheckReport) -> [(&'static str, u64); 16] {
 
 /// What is wrong, and where everything is.
 pub(super) fn check(report: &CheckReport) {
-    report.findings.iter().for_each(|finding| println!("{finding}"));
+    report.findings.iter().for_each(|finding| say!("{finding}"));
     let listed = report.findings.len() as u64;
     if report.faults > listed {
-        println!("and {} more", report.faults - listed);
+        say!("and {} more", report.faults - listed);
     }
     for row in places(report).chunks(8) {
         let row: Vec<_> =
             row.iter().map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
-        println!("{}", row.join(", "));
+        say!("{}", row.join(", "));
     }
     if !report.owners_settled {
-        println!("An adapter was being added or removed: adapters and accounts were not judged.");
+        say!("An adapter was being added or removed: adapters and accounts were not judged.");
     }
     match report.faults {
-        0 => println!("The metadata is well."),
-        1 => println!("1 thing is wrong."),
-        faults => println!("{faults} things are wrong."),
+        0 => say!("The metadata is well."),
+        1 => say!("1 thing is wrong."),
+        faults => say!("{faults} things are wrong."),
     }
 }

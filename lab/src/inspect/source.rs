@@ -6,10 +6,14 @@ use std::path::Path;
 
 use object::read::{ObjectKind, ReadCache};
 use object::{Object, ObjectSegment};
-use storport_pool::{Dump, DumpExtent};
+use storport_pool::{Dump, DumpExtent, ImageError};
+
+use crate::{out, regular};
 
 /// Metadata begins at a multiple of this.
 const PAGE: u64 = 4096;
+/// The bytes of an image that tell how long it can be.
+const HEADER: u64 = 56;
 /// Bytes that are looked at in one piece.
 const PIECE: usize = 1 << 20;
 /// Bytes in which a control block has room.
@@ -34,9 +38,9 @@ pub(super) struct Source {
 /// # Errors
 /// One line.
 pub(super) fn read(path: &Path, pool: Option<usize>) -> Result<Source, String> {
-    let name = path.display();
+    let name = out::name(path);
     let cannot = |error: std::io::Error| format!("cannot read '{name}': {error}");
-    let mut file = File::open(path).map_err(cannot)?;
+    let mut file = regular::open(path)?;
     let mut magic = Vec::new();
     file.by_ref().take(8).read_to_end(&mut magic).map_err(cannot)?;
     let none = |error| format!("'{name}': {error}");
@@ -44,12 +48,13 @@ pub(super) fn read(path: &Path, pool: Option<usize>) -> Result<Source, String> {
         if pool.is_some_and(|pool| pool != 1) {
             return Err(format!("'{name}' has one pool: --pool 1 is all there is"));
         }
-        file.rewind().map_err(cannot)?;
-        file.read_to_end({
-            magic.clear();
-            &mut magic
-        })
-        .map_err(cannot)?;
+        file.by_ref().take(HEADER - 8).read_to_end(&mut magic).map_err(cannot)?;
+        let most = Dump::most_image_bytes(&magic).map_err(none)?;
+        if file.metadata().map_err(cannot)?.len() > most {
+            return Err(none(ImageError::Torn));
+        }
+        // It may grow meanwhile.
+        file.take(most - HEADER).read_to_end(&mut magic).map_err(cannot)?;
         return Ok(Source { kind: "image", dump: Dump::of_image(&magic).map_err(none)? });
     }
     let core = magic.starts_with(b"\x7fELF");
@@ -87,7 +92,7 @@ fn whole(file: &mut File) -> std::io::Result<Vec<Region>> {
 
 /// The memory that a core file has.
 fn regions(file: &File, path: &Path) -> Result<Vec<Region>, String> {
-    let name = path.display();
+    let name = out::name(path);
     let cache = ReadCache::new(file);
     let core =
         object::File::parse(&cache).map_err(|error| format!("'{name}' is no whole ELF file: {error}"))?;

@@ -10,7 +10,7 @@ mod rows;
 mod screen;
 
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use self::growth::Growth;
 use self::once::About;
 use self::options::Poolmon;
 use self::screen::state::{Panel, State};
+use crate::out::{self, plain};
 
 /// `--json` without a file.
 const STDOUT: &str = "-";
@@ -50,12 +51,14 @@ pub(crate) fn run(options: &Poolmon, json: Option<&Path>) -> Result<(), String> 
     let text = printed(options, json, &about, &picture);
     match json {
         Some(file) if file != Path::new(STDOUT) => {
-            std::fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", file.display()))
+            std::fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
         }
-        // That nobody reads on (`| head`) is no fault.
-        _ => {
-            let mut out = std::io::stdout().lock();
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        Some(_) => {
+            out::write(&text);
+            Ok(())
+        }
+        None => {
+            out::print(&text);
             Ok(())
         }
     }
@@ -64,7 +67,7 @@ pub(crate) fn run(options: &Poolmon, json: Option<&Path>) -> Result<(), String> 
 /// The watch that is meant: of a file, of a process, or of the only process that has one.
 fn reader(options: &Poolmon) -> Result<Reader, String> {
     if let Some(file) = &options.file {
-        return Reader::open(file).map_err(|error| format!("'{}': {error}", file.display()));
+        return Reader::open(file).map_err(|error| format!("'{}': {error}", out::name(file)));
     }
     if let Some(pid) = options.pid {
         return Reader::of_process(pid).map_err(|error| match error {
@@ -85,8 +88,10 @@ fn reader(options: &Poolmon) -> Result<Reader, String> {
                 .to_owned(),
         ),
         _ => {
-            let names: Vec<_> =
-                running.iter().map(|reader| format!("{} ({})", reader.pid(), reader.name())).collect();
+            let names: Vec<_> = running
+                .iter()
+                .map(|reader| format!("{} ({})", reader.pid(), plain(&reader.name())))
+                .collect();
             Err(format!("several processes watch a pool, --pid says which: {}", names.join(", ")))
         }
     }
@@ -106,7 +111,7 @@ fn first_picture(reader: &mut Reader) -> Result<Picture, String> {
 }
 
 fn about(reader: &Reader) -> About {
-    About { pid: reader.pid(), name: reader.name(), process: reader.process() }
+    About { pid: reader.pid(), name: plain(&reader.name()), process: reader.process() }
 }
 
 fn filter(options: &Poolmon) -> Filter {

@@ -7,6 +7,7 @@ use storport_pool::Totals;
 use storport_pool::watch::Picture;
 
 use super::filter::Filter;
+use crate::out::plain;
 
 /// What rows are sorted by. All but the tag: the most first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -94,11 +95,6 @@ fn before<'a, T>(
     none: &'a Totals,
 ) -> Option<&'a Totals> {
     rows.map(|rows| rows.iter().find(|row| is_it(row)).map_or(none, totals))
-}
-
-/// A name that a terminal can be given: a process may call itself and its adapters anything.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
 /// By tag, over all adapters.

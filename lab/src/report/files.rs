@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::versus::{Run, Versus};
 use super::{json, page, terminal};
 use crate::cli::FOLDER;
+use crate::out;
 use crate::results::{CpuRow, Report};
 use crate::scenarios::grown;
 
@@ -42,8 +43,8 @@ impl Files {
 /// A sentence, when the file cannot be read or is something else.
 pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
     let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", file.display()))?;
-    serde_json::from_str(&text).map_err(|error| format!("'{}' holds no counts: {error}", file.display()))
+        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", out::name(file)))?;
+    serde_json::from_str(&text).map_err(|error| format!("'{}' holds no counts: {error}", out::name(file)))
 }
 
 /// An earlier run.
@@ -52,8 +53,8 @@ pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
 /// A sentence, when the file cannot be read or is none.
 fn read(file: &Path) -> Result<Report, String> {
     let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", file.display()))?;
-    json::parse(&text).map_err(|error| format!("'{}' {error}", file.display()))
+        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", out::name(file)))?;
+    json::parse(&text).map_err(|error| format!("'{}' {error}", out::name(file)))
 }
 
 /// Compares two earlier runs, on the terminal and, if asked, as a page.
@@ -63,18 +64,18 @@ fn read(file: &Path) -> Result<Report, String> {
 pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Result<(), String> {
     if let Some(html) = html {
         if [before, after].contains(&html) {
-            return Err(format!("--html is '{}', which is compared", html.display()));
+            return Err(format!("--html is '{}', which is compared", out::name(html)));
         }
         check(html)?;
     }
     let (a, b) = (read(before)?, read(after)?);
-    let run = |file: &Path, report| Run { file: file.display().to_string(), report };
+    let run = |file: &Path, report| Run { file: out::name(file), report };
     let versus = Versus::new(run(before, &a), run(after, &b));
     if !versus.is_of_something() {
         return Err(format!(
             "'{}' and '{}' have no figure of the pool in common: nothing to compare",
-            before.display(),
-            after.display()
+            out::name(before),
+            out::name(after)
         ));
     }
     terminal::versus(&versus);
@@ -87,22 +88,22 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
 /// A sentence, when the run cannot be read, is none, or is of growth, or the chart cannot be drawn or written.
 pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
     if run == svg {
-        return Err(format!("the chart would replace the run '{}'", run.display()));
+        return Err(format!("the chart would replace the run '{}'", out::name(run)));
     }
     check(svg)?;
     let report = read(run)?;
     if report.scenarios.iter().any(|scenario| grown(&scenario.name).is_some()) {
         return Err(format!(
             "'{}' is a run of `growth`, whose page has its pictures: a chart is of a run of `latency`",
-            run.display()
+            out::name(run)
         ));
     }
-    let drawing = page::chart(&report).map_err(|error| format!("'{}' {error}", run.display()))?;
+    let drawing = page::chart(&report).map_err(|error| format!("'{}' {error}", out::name(run)))?;
     put(svg, &drawing)
 }
 
 fn check(file: &Path) -> Result<(), String> {
-    let refused = |error| format!("cannot write '{}': {error}", file.display());
+    let refused = |error| format!("cannot write '{}': {error}", out::name(file));
     // Another folder than this one is there, or its name is a mistake.
     if file.parent() == Some(Path::new(FOLDER)) {
         fs::create_dir_all(FOLDER).map_err(refused)?;
@@ -117,5 +118,5 @@ fn check(file: &Path) -> Result<(), String> {
 }
 
 fn put(file: &Path, text: &str) -> Result<(), String> {
-    fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", file.display()))
+    fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
 }

@@ -1,6 +1,5 @@
 //! The results on a terminal of 100 to 120 columns.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
@@ -9,15 +8,10 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 use super::sheets::{Sheet, bulk, latency as times, replay as acts};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
 use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};
+use crate::out::{name, print};
 use crate::results::Report;
 
 const WIDTH: u16 = 112;
-
-/// Prints; that nobody reads on (`| head`) is no fault.
-fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
 
 /// Text in lines of the tables' width.
 fn wrapped(text: &str) -> String {
@@ -169,5 +163,5 @@ pub(crate) fn ending(report: &Report, files: [&Path; 2]) {
         print(&wrapped(&format!("Note: {note}")));
     }
     let [json, html] = files;
-    print(&format!("Results: {}\n         {}\n", json.display(), html.display()));
+    print(&format!("Results: {}\n         {}\n", name(json), name(html)));
 }

@@ -26,6 +26,20 @@ struct Stage<'a> {
     ranks: Vec<CachePadded<AtomicU32>>,
 }
 
+/// Calls of one kind in a row: [`BATCH`] at most, and less than [`AHEAD`] calls of all threads apart. A thread announces
+/// the first one's rank alone, so that others wait for it until the batch is done.
+fn batches(ops: &[Op]) -> impl Iterator<Item = &[Op]> {
+    let mut left = ops;
+    std::iter::from_fn(move || {
+        let first = *left.first()?;
+        let near = |op: &&Op| op.free == first.free && op.rank - first.rank < AHEAD as u32;
+        let count = left.iter().take(BATCH).take_while(near).count();
+        let (batch, rest) = left.split_at(count);
+        left = rest;
+        Some(batch)
+    })
+}
+
 /// What is behind the last call.
 const END: u32 = u32::MAX;
 
@@ -35,7 +49,7 @@ impl Stage<'_> {
         let Lane { ops, left, .. } = &self.plan.threads[thread];
         let mut blocks = [std::ptr::null_mut(); BATCH];
         let bytes = |op: Op| self.plan.bytes[op.block as usize];
-        for batch in ops.chunk_by(|a, b| a.free == b.free).flat_map(|row| row.chunks(BATCH)) {
+        for batch in batches(ops) {
             self.wait_for_turn(thread, batch[0].rank);
             if batch[0].free {
                 for (block, op) in blocks.iter_mut().zip(batch) {
@@ -74,8 +88,11 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until no thread is more than [`AHEAD`] calls behind. The one that is furthest behind does not wait, and what
-    /// its frees wait for has been allocated.
+    /// Waits until no thread is more than [`AHEAD`] calls behind.
+    ///
+    /// Nobody waits for ever. The thread that is furthest behind does not wait here. A free of its batch may wait for a
+    /// block, but that block's rank is less than [`AHEAD`] away, since [`batches`] are cut there. So the thread that
+    /// allocates it does not wait here either. That thread may wait for a block itself, but for one of a lower rank.
     fn wait_for_turn(&self, thread: usize, rank: u32) {
         // ORDERING: Relaxed, both - a bound of how far threads get apart; blocks are handed over by their own words.
         self.ranks[thread].store(rank, Ordering::Relaxed);
@@ -148,4 +165,25 @@ impl Bench for Traced<'_> {
     }
 
     fn end<S: Subject>(&self, _: &S, _: bool) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(ops: &[(bool, u32)]) -> Vec<usize> {
+        let ops: Vec<_> = ops.iter().map(|&(free, rank)| Op { free, rank, block: 0 }).collect();
+        batches(&ops).map(<[Op]>::len).collect()
+    }
+
+    /// A thread waits inside of a batch; who allocates what it waits for may not be held up by the batch's first rank.
+    #[test]
+    fn a_batch_is_of_one_kind_and_short_and_its_ranks_are_near() {
+        let ahead = AHEAD as u32;
+        assert_eq!(cut(&[]), [0; 0]);
+        assert_eq!(cut(&[(false, 0), (false, 1), (true, 2), (false, 3)]), [2, 1, 1]);
+        assert_eq!(cut(&[(true, 7), (true, 6 + ahead), (true, 7 + ahead), (true, 9 + 3 * ahead)]), [2, 1, 1]);
+        let row: Vec<_> = (0..2 * BATCH as u32 + 3).map(|rank| (true, rank)).collect();
+        assert_eq!(cut(&row), [BATCH, BATCH, 3]);
+    }
 }

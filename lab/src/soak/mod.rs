@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Soak;
+use crate::out::say;
 use crate::report::text::grouped;
 use done::Done;
 use memory::Memory;
@@ -33,7 +34,7 @@ pub(crate) fn run(options: &Soak) -> Result<(), String> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let total = Duration::try_from_secs_f64(options.minutes * 60.0).map_err(|error| error.to_string())?;
     let mut world = World::new(options.commit.into(), seed)?;
-    println!("soak: seed {seed}, {}, {} workers", world.commit(), world.workers());
+    say!("soak: seed {seed}, {}, {} workers", world.commit(), world.workers());
     let bar = ProgressBar::new(total.as_secs()).with_prefix("soaking");
     if let Ok(style) =
         ProgressStyle::with_template("{prefix} {bar:30} {elapsed} of about {len} s, {wide_msg}")
@@ -58,10 +59,10 @@ pub(crate) fn run(options: &Soak) -> Result<(), String> {
     }
     bar.finish_and_clear();
     drop(world);
-    println!("{rounds} rounds in {} s", start.elapsed().as_secs());
+    say!("{rounds} rounds in {} s", start.elapsed().as_secs());
     for (what, count) in done.rows() {
-        println!("{:>18} {what}", grouped(count));
+        say!("{:>18} {what}", grouped(count));
     }
-    println!("{memory}");
+    say!("{memory}");
     if memory.is_flat() == Some(false) { Err(format!("seed {seed}: memory is not flat")) } else { Ok(()) }
 }

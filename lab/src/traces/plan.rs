@@ -1,10 +1,12 @@
 //! What a trace comes to, to be replayed: by thread, which blocks are allocated and freed in which order.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
 use storport_pool::{TraceEnding, TraceEvent, TraceItem, TraceKind, TraceReader};
+
+use crate::out::{self, plain};
+use crate::regular;
 
 /// Threads that replay, at most. What more threads did is spread over these.
 pub(crate) const THREADS: usize = 64;
@@ -59,8 +61,8 @@ impl Plan {
     /// # Errors
     /// A sentence, when the file cannot be read, is no trace, or has no call that can be replayed.
     pub(crate) fn read(file: &Path) -> Result<Plan, String> {
-        let name = file.display();
-        let open = File::open(file).map_err(|error| format!("cannot read '{name}': {error}"))?;
+        let name = out::name(file);
+        let open = regular::open(file)?;
         let mut reader = TraceReader::new(open).map_err(|error| format!("'{name}' {error}"))?;
         let (mut events, mut dropped) = (Vec::new(), 0_u64);
         for item in reader.by_ref() {
@@ -76,7 +78,10 @@ impl Plan {
         }
         let header = reader.header();
         if !header.what.is_empty() {
-            plan.notes.insert(0, format!("The trace says of itself: {} ({}).", header.what, header.pool));
+            plan.notes.insert(
+                0,
+                format!("The trace says of itself: {} ({}).", plain(&header.what), plain(&header.pool)),
+            );
         }
         if plan.bytes.is_empty() { Err(format!("'{name}' has no allocation to replay")) } else { Ok(plan) }
     }

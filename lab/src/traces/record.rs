@@ -10,6 +10,7 @@ use storport_pool::{
     AdapterId, Irql, Pool, TraceEvent, TraceHeader, TraceKind, TraceRing, TraceThread, TraceWriter,
 };
 
+use crate::out;
 use crate::subjects::{PoolSubject, Subject};
 
 /// Events that a CPU's lane has room for: 16 MiB.
@@ -31,7 +32,7 @@ impl Recorder {
     /// # Errors
     /// A sentence, when the file cannot be written.
     pub(crate) fn start(file: &Path, pool: &Pool) -> Result<Recorder, String> {
-        let cannot = |error| format!("cannot write '{}': {error}", file.display());
+        let cannot = |error| format!("cannot write '{}': {error}", out::name(file));
         let (base, bytes) = pool.range();
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         let header = TraceHeader {
@@ -57,7 +58,7 @@ impl Recorder {
     /// # Errors
     /// A sentence, when the file could not be written.
     pub(crate) fn finish(self) -> Result<String, String> {
-        let file = self.file.display();
+        let file = out::name(&self.file);
         let counts = self.thread.finish().map_err(|error| format!("cannot write '{file}': {error}"))?;
         let dropped = match counts.dropped {
             0 => "none was dropped".to_owned(),

@@ -138,3 +138,50 @@ fn the_watched_pool_is_measured() {
     assert_eq!(names, ["storport-pool", "pool-watched"]);
     assert!(allocators.iter().all(|allocator| allocator["free"]["mean"].as_f64().unwrap() > 0.0), "{report}");
 }
+
+/// The live view on a terminal that goes away. No signal says so: it is not the program's controlling one.
+#[test]
+fn the_live_view_ends_with_its_terminal() {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    let folder = folder("hangup");
+    let live = Live::start(&folder);
+    let (mut ours, mut its) = (-1, -1);
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: it writes the two numbers, and reads the size; it is asked for no name.
+    let opened = unsafe { libc::openpty(&mut ours, &mut its, std::ptr::null_mut(), std::ptr::null(), &size) };
+    assert_eq!(opened, 0);
+    // SAFETY: just opened, nobody else's.
+    let (ours, its) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(its)) };
+    // Or the program has it too, and it never hangs up.
+    // SAFETY: our own descriptor.
+    assert_eq!(
+        unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&ours), libc::F_SETFD, libc::FD_CLOEXEC) },
+        0
+    );
+    let mut view = command(&folder, &["poolmon", "--pid", &live.pid()]);
+    let mut view =
+        Live(view.stdin(its.try_clone().unwrap()).stdout(its).stderr(Stdio::null()).spawn().unwrap());
+    let mut ours = File::from(ours);
+    let mut seen = Vec::new();
+    while !text_of(&seen).contains("ReqT") {
+        let mut some = [0; 4096];
+        let count = ours.read(&mut some).unwrap();
+        seen.extend_from_slice(&some[..count]);
+    }
+    drop(ours);
+    for _ in 0..2000 {
+        if let Some(status) = view.0.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(0));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it goes on without a terminal");
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -5,7 +5,7 @@ use core::mem::{ManuallyDrop, offset_of};
 
 use alloc::vec::Vec;
 
-use super::encoding::{Counters, Decoder};
+use super::encoding::{Counters, Decoder, most_bytes};
 use super::error::ImageError;
 use super::parts::{Scratch, of_span, tables, used};
 use super::{config_for, decoded, report, restore_counters};
@@ -71,6 +71,23 @@ impl Dump {
         let scratch = decoded(&mut decoder, &header)?;
         decoder.ended()?;
         Dump::over(scratch)
+    }
+
+    /// The bytes that an image which begins so can have at most, whatever its pool did: for who has not yet read it all. The
+    /// first 56 bytes are enough. What is longer is no image, and [`of_image`](Dump::of_image) refuses it. O(1).
+    ///
+    /// # Errors
+    /// [`ImageError::NoImage`], [`ImageError::Version`]; [`ImageError::Torn`] of fewer bytes, and of a geometry that no pool
+    /// has.
+    ///
+    /// ```
+    /// use storport_pool::{Dump, Pool};
+    /// let image = Pool::new(1 << 20)?.save();
+    /// assert!(image.len() as u64 <= Dump::most_image_bytes(&image[..56])?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn most_image_bytes(beginning: &[u8]) -> Result<u64, ImageError> {
+        most_bytes(beginning)
     }
 
     /// Reads the first metadata that lies in a piece of memory: of a core file or of a guest's memory, at any multiple of

@@ -5,7 +5,7 @@
 //! | 8 | `SP-IMAGE` |
 //! | 4 | the version, 1 |
 //! | 4 | a number for the layout of the metadata, which other builds may have another one of |
-//! | 44 | the geometry: base and bytes of the range, CPUs, accounts, adapters, smallest block, magazines, flags |
+//! | 40 | the geometry: base and bytes of the range, CPUs, accounts, adapters, smallest block, magazines, flags |
 //! | 8 each | what the control block counts: [`Counters`] |
 //! | any | the words, part by part: how many zeros, how many others, and these; `(0, 0)` at the end |
 //! | 8, 8 | bytes before this, checksum of them |
@@ -15,12 +15,14 @@
 use super::error::ImageError;
 use crate::layout::classes::{CLASSES, SIZES};
 use crate::layout::config::Config;
-use crate::layout::geometry::{CELL_ROW, PAGE_MAP, RECORDS};
+use crate::layout::geometry::{CELL_ROW, Geometry, PAGE_MAP, RECORDS};
 use crate::trace::checksum::Checksum;
 
 const MAGIC: [u8; 8] = *b"SP-IMAGE";
 const VERSION: u32 = 1;
 const LARGE_SPANS: u32 = 1;
+/// Bytes before the counters.
+const HEADER: usize = 56;
 const TRAILER: usize = 16;
 /// Words that are collected before they are written.
 const AT_ONCE: usize = 128;
@@ -161,16 +163,33 @@ pub(super) struct Decoder<'a> {
     others: u32,
 }
 
+/// # Errors
+/// These bytes begin no image of this version.
+fn versioned(bytes: &[u8]) -> Result<(), ImageError> {
+    if !bytes.starts_with(&MAGIC) {
+        return Err(ImageError::NoImage);
+    }
+    let version = bytes.get(8..12).and_then(|version| version.try_into().ok()).map(u32::from_le_bytes);
+    if version.is_some_and(|version| version != VERSION) { Err(ImageError::Version) } else { Ok(()) }
+}
+
+/// The bytes that an image which begins so can have at most. Each of its words may stand in a run of its own, which takes
+/// two more.
+///
+/// # Errors
+/// As [`Decoder::new`], of what stands here; no pool has such a geometry.
+pub(super) fn most_bytes(beginning: &[u8]) -> Result<u64, ImageError> {
+    versioned(beginning)?;
+    let mut decoder = Decoder { words: beginning.chunks_exact(4), zeros: 0, others: 0 };
+    let geometry = Geometry::new(&decoder.config()?).map_err(|_| ImageError::Torn)?;
+    let counters = 8 * (5 + CLASSES);
+    Ok(3 * (geometry.below as u64 + geometry.above as u64) + (HEADER + counters + 8 + TRAILER) as u64)
+}
+
 impl<'a> Decoder<'a> {
     /// Reads the header of a whole image.
     pub(super) fn new(bytes: &'a [u8]) -> Result<(Decoder<'a>, Header), ImageError> {
-        if !bytes.starts_with(&MAGIC) {
-            return Err(ImageError::NoImage);
-        }
-        let version = bytes.get(8..12).and_then(|version| version.try_into().ok()).map(u32::from_le_bytes);
-        if version.is_some_and(|version| version != VERSION) {
-            return Err(ImageError::Version);
-        }
+        versioned(bytes)?;
         let (body, trailer) =
             bytes.split_at_checked(bytes.len().saturating_sub(TRAILER)).unwrap_or((bytes, &[]));
         let mut sum = Checksum::new();
@@ -181,28 +200,34 @@ impl<'a> Decoder<'a> {
             return Err(ImageError::Torn);
         }
         let mut decoder = Decoder { words, zeros: 0, others: 0 };
-        let [_, _, _, layout] = [(); 4].map(|()| decoder.word());
-        if layout? != LAYOUT {
-            return Err(ImageError::Version);
-        }
-        let (base, bytes) = (decoder.wide()?, decoder.wide()?);
-        let mut config = Config::new(base, bytes)
-            .cpus(decoder.word()?)
-            .accounts(decoder.word()?)
-            .adapters(decoder.word()?)
-            .min_block(decoder.word()?)
-            .magazines(decoder.word()?);
-        match decoder.word()? {
-            0 => {}
-            LARGE_SPANS => config = config.large_spans(),
-            _ => return Err(ImageError::Torn),
-        }
+        let config = decoder.config()?;
         let mut counters = Counters::NONE;
         counters.each(|counter| {
             *counter = decoder.wide()?;
             Ok::<(), ImageError>(())
         })?;
         Ok((decoder, Header { config, counters }))
+    }
+
+    /// What stands before the counters, from the first byte on.
+    fn config(&mut self) -> Result<Config, ImageError> {
+        let [_, _, _, layout] = [(); 4].map(|()| self.word());
+        if layout? != LAYOUT {
+            return Err(ImageError::Version);
+        }
+        let (base, bytes) = (self.wide()?, self.wide()?);
+        let mut config = Config::new(base, bytes)
+            .cpus(self.word()?)
+            .accounts(self.word()?)
+            .adapters(self.word()?)
+            .min_block(self.word()?)
+            .magazines(self.word()?);
+        match self.word()? {
+            0 => {}
+            LARGE_SPANS => config = config.large_spans(),
+            _ => return Err(ImageError::Torn),
+        }
+        Ok(config)
     }
 
     fn word(&mut self) -> Result<u32, ImageError> {

@@ -1,7 +1,8 @@
-//! The live view. Each file uses only those before it: `state`, `keys`, `columns`, `panels` and `draw`.
+//! The live view. Each file uses only those before it: `hangup`, `state`, `keys`, `columns`, `panels` and `draw`.
 
 mod columns;
 mod draw;
+mod hangup;
 mod keys;
 mod panels;
 pub(crate) mod state;
@@ -26,7 +27,7 @@ use state::State;
 const NOTICED: Duration = Duration::from_millis(200);
 
 /// Shows the watch until the user has enough. The terminal is as it was afterwards: also after a panic, whose hook
-/// restores it, and after the signals that end a program.
+/// restores it, and after the signals that end a program. When the terminal hangs up, the program ends, with status 0.
 ///
 /// # Errors
 /// A sentence, when there is no terminal to draw on.
@@ -36,9 +37,13 @@ pub(crate) fn run(reader: &mut Reader, mut state: State) -> Result<(), String> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(failed)?;
     }
+    hangup::guard().map_err(failed)?;
     // It sets the panic hook, too.
     let mut terminal = ratatui::try_init().map_err(failed)?;
     let result = show(&mut terminal, reader, &mut state, &ended);
+    if result.is_err() && hangup::hung_up(Duration::ZERO) {
+        return Ok(());
+    }
     ratatui::restore();
     result.map_err(failed)
 }

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Soak;
+use crate::out::say;
 use crate::report::text::grouped;
 use actors::{Round, Tally};
 use scenes::Scene;
@@ -65,7 +66,7 @@ pub(super) fn run(options: &Soak) -> Result<(), String> {
         let round = Round::new(scene, options.commit.into(), handlers, seed ^ (rounds as u64) << 32)?;
         if rounds == 0 {
             commit = round.commit();
-            println!("soak at the edge: seed {seed}, {commit}");
+            say!("soak at the edge: seed {seed}, {commit}");
         }
         let began = Instant::now();
         let tally =
@@ -81,9 +82,9 @@ pub(super) fn run(options: &Soak) -> Result<(), String> {
         bar.set_message(format!("round {rounds}, {} allocations", grouped(all.allocs)));
     }
     bar.finish_and_clear();
-    println!("{rounds} rounds in {} s", start.elapsed().as_secs());
+    say!("{rounds} rounds in {} s", start.elapsed().as_secs());
     for (scene, (seconds, tally)) in scenes.iter().zip(&rows) {
-        println!(
+        say!(
             "{:>14} allocations, {:>5.2} M/s, {:>11} right refusals, {} wrong: {scene}",
             grouped(tally.allocs),
             tally.allocs as f64 / seconds / 1e6,
@@ -92,12 +93,9 @@ pub(super) fn run(options: &Soak) -> Result<(), String> {
         );
     }
     for (what, count) in all.rows() {
-        println!("{:>18} {what}", grouped(count));
+        say!("{:>18} {what}", grouped(count));
     }
-    println!(
-        "{:>18.3} refusals in a million allocations, {commit}",
-        all.right as f64 * 1e6 / all.allocs as f64
-    );
+    say!("{:>18.3} refusals in a million allocations, {commit}", all.right as f64 * 1e6 / all.allocs as f64);
     match first_wrong {
         None => Ok(()),
         Some(first) => Err(format!(
