@@ -138,7 +138,12 @@ fn guarded<P: Platform>(
     request: Request,
     wanted: u32,
 ) -> Option<Made> {
-    if wanted & checks::GUARD == 0 || request.alignment > PAGE || !verifier.host().can_protect() {
+    if wanted & checks::GUARD == 0 || request.alignment > PAGE {
+        return None;
+    }
+    if !verifier.host().can_protect() {
+        // ORDERING: Relaxed - a statistic.
+        verifier.counters.unguarded.fetch_add(1, Ordering::Relaxed);
         return None;
     }
     let bytes = run_bytes(request.bytes)?;

@@ -42,8 +42,8 @@ impl Verifier {
 
     /// Notes a block in hand that will be live with this state. `false`: there is no place; then the block has no note.
     pub(crate) fn note_allocated(&self, block: BlockId, note: Note) -> bool {
-        // ORDERING: Relaxed - any two tickets of a block differ. Odd: its words are being written.
-        let ticket = (self.counters.tickets.fetch_add(1, Ordering::Relaxed) as u32) << 1;
+        // ORDERING: Relaxed - any two tickets of a block differ. In a key, odd: its words are being written.
+        let ticket = self.counters.tickets.fetch_add(2, Ordering::Relaxed) as u32;
         let key = halves(block.0 + 1, ticket);
         let of_block = |seen: u64| (seen >> 32) as u32 == block.0 + 1;
         // What it was noted for before, an empty place, or that of a block which was freed. Nobody else makes a note of a
