@@ -64,6 +64,33 @@ fn a_forked_child_writes_nothing() {
     assert!(!path.exists() && !other.exists());
 }
 
+/// The process is the same after exec, with the same id, and its watch is left behind.
+#[test]
+fn a_process_that_calls_exec_may_watch_again() {
+    const TEST: &str = "processes::a_process_that_calls_exec_may_watch_again";
+    use std::os::unix::process::CommandExt;
+
+    let pool = Pool::new(1 << 20).unwrap();
+    match its_stage() {
+        None => runs_well(stage(TEST, "before", &path("exec"))),
+        Some((before, path)) if before == "before" => {
+            let mut watch = Watch::create(&path).unwrap();
+            (0..3).for_each(|_| watch.publish(&pool).unwrap());
+            assert_eq!(Watch::create(&path).unwrap_err(), WatchError::InUse(std::process::id()));
+            panic!("{}", stage(TEST, "after", &path).exec());
+        }
+        Some((_, path)) => {
+            let mut left = Reader::open(&path).unwrap();
+            assert_eq!((left.pid(), left.process()), (std::process::id(), Process::Runs));
+            let mut watch = Watch::create(&path).unwrap();
+            watch.publish(&pool).unwrap();
+            assert_eq!(Watch::create(&path).unwrap_err(), WatchError::InUse(std::process::id()));
+            assert_eq!(Reader::open(&path).unwrap().read().unwrap().number, 1);
+            assert_eq!(left.read().unwrap().number, 3);
+        }
+    }
+}
+
 fn started(mut command: Command, path: &Path) -> (Child, Reader) {
     let mut child =
         command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::piped()).spawn().unwrap();

@@ -144,7 +144,7 @@ fn the_watched_pool_is_measured() {
 fn the_live_view_ends_with_its_terminal() {
     use std::fs::File;
     use std::io::Read;
-    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
     let folder = folder("hangup");
     let live = Live::start(&folder);
@@ -157,10 +157,8 @@ fn the_live_view_ends_with_its_terminal() {
     let (ours, its) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(its)) };
     // Or the program has it too, and it never hangs up.
     // SAFETY: our own descriptor.
-    assert_eq!(
-        unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&ours), libc::F_SETFD, libc::FD_CLOEXEC) },
-        0
-    );
+    let closes = unsafe { libc::fcntl(ours.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    assert_eq!(closes, 0);
     let mut view = command(&folder, &["poolmon", "--pid", &live.pid()]);
     let mut view =
         Live(view.stdin(its.try_clone().unwrap()).stdout(its).stderr(Stdio::null()).spawn().unwrap());

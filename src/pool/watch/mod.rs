@@ -38,6 +38,9 @@
 //!   ([`Picture::left_out`]); its sums count them all the same.
 //! * A forked child does not publish: [`WatchError::Forked`]. It is told by its process id. A child in another pid
 //!   namespace may have its parent's id there; such a child must not publish.
+//! * A process that calls exec without dropping its watch leaves the file behind. Its readers see a process that runs and
+//!   publishes no more. The next watch with that path replaces it, if the process still has that id and no forked child
+//!   holds the file open; else it is [`WatchError::InUse`], as it is where the file system has no locks (`flock`).
 //! * The file is for the same user's eyes: its mode is 0600. It is no seal: who may write the file may write a picture
 //!   that is not true. A reader never comes to harm by it.
 //! * Linux only.

@@ -1,5 +1,5 @@
 //! Where watches lie, and how their files come and go. Nothing follows a link of somebody else's, and no file is
-//! overwritten but the watch of a process that has ended.
+//! overwritten but the watch of a process that has ended, or of what this process was before it called exec.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -12,15 +12,15 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fallocate, fstat, mkdirat, openat, renameat_with,
-    unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, fallocate, flock, fstat, mkdirat,
+    openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::error::{ReadError, WatchError};
 use super::format::HEADER_AND_STATE;
-use super::process::{Header, Process, own_pid};
+use super::process::{Header, Identity, Process, own_pid};
 
 const FOLDER: &str = "storport-pool";
 const ENDING: &str = ".watch";
@@ -188,7 +188,10 @@ impl Place {
             return Err(WatchError::Limit(bytes));
         }
         let (name, file) = self.unnamed()?;
-        let shown = write(&file, header, bytes).and_then(|()| self.show(&name));
+        // As long as a program of this process has it open, and no longer: exec closes it. Where no file is locked, what
+        // exec left stays in use.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let shown = write(&file, header, bytes).and_then(|()| self.show(&name, &header.identity));
         if shown.is_err() {
             // It is nobody's by now.
             let _ = unlinkat(self.folder(), &name, AtFlags::empty());
@@ -210,15 +213,15 @@ impl Place {
         Err(WatchError::Exists)
     }
 
-    /// Gives the new file its name, and takes it from an ended process's watch.
-    fn show(&self, new: &CStr) -> Result<(), WatchError> {
+    /// Gives the new file its name, and takes it from an ended process's watch, or an ended program's of this process.
+    fn show(&self, new: &CStr, own: &Identity) -> Result<(), WatchError> {
         for _ in 0..ATTEMPTS {
             match renameat_with(self.folder(), new, self.folder(), &self.name, RenameFlags::NOREPLACE) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(os("naming the watch")(error)),
             }
-            self.may_be_replaced()?;
+            self.may_be_replaced(own)?;
             match unlinkat(self.folder(), &self.name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(os("removing an ended process's watch")(error)),
@@ -227,8 +230,8 @@ impl Place {
         Err(WatchError::Exists)
     }
 
-    /// Whether nothing is there, or an ended process's watch.
-    fn may_be_replaced(&self) -> Result<(), WatchError> {
+    /// Whether nothing is there, or an ended process's watch, or one that this process left behind by exec.
+    fn may_be_replaced(&self, own: &Identity) -> Result<(), WatchError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let found = match openat(self.folder(), &self.name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(()),
@@ -240,6 +243,13 @@ impl Place {
         let identity = header.ok_or(WatchError::Exists)?.identity;
         match identity.look() {
             Process::Ended => Ok(()),
+            // It is this process. Whoever publishes there has the file locked.
+            Process::Runs
+                if (identity.pid, identity.began) == (own.pid, own.began)
+                    && flock(&found, FlockOperation::NonBlockingLockShared).is_ok() =>
+            {
+                Ok(())
+            }
             Process::Runs => Err(WatchError::InUse(identity.pid)),
             _ => Err(WatchError::Exists),
         }

@@ -83,7 +83,7 @@ impl WatchOptions {
 /// A file in which another process sees a pool. See the [module](super) for what it costs, and for what does not hold.
 ///
 /// It ends when it is dropped: the file says so and is removed. A process that is killed leaves its file, from which the
-/// last picture can be read; the next watch with this path takes its place.
+/// last picture can be read; the next watch with this path takes its place. So does a process that calls exec.
 #[derive(Debug)]
 pub struct Watch {
     place: Place,
@@ -102,7 +102,8 @@ impl Watch {
     /// PASSIVE.
     ///
     /// # Errors
-    /// [`WatchError`]; nothing is left behind. What was there is kept, unless it is the watch of a process that has ended.
+    /// [`WatchError`]; nothing is left behind. What was there is kept, unless it is the watch of a process that has ended,
+    /// or what this process left there before it called exec.
     ///
     /// ```
     /// use storport_pool::{Pool, watch::Watch};
