@@ -13,6 +13,8 @@
 #![no_std]
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A model has no verifier: its tables are raw memory.
+#![cfg_attr(storport_pool_loom, allow(dead_code, unused_imports))]
 
 #[cfg(any(not(all(target_pointer_width = "64", target_has_atomic = "64")), storport_pool_unsuited))]
 compile_error!("storport-pool needs a target with 64-bit pointers and 64-bit atomics");

@@ -41,10 +41,10 @@ pub(crate) struct RuleSlot {
 }
 
 impl RuleSlot {
-    pub(crate) const fn new() -> RuleSlot {
+    pub(crate) fn new() -> RuleSlot {
         RuleSlot {
             version: AtomicU64::new(0),
-            words: [const { AtomicU64::new(0) }; 8],
+            words: core::array::from_fn(|_| AtomicU64::new(0)),
             seen: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }

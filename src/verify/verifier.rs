@@ -121,7 +121,7 @@ impl Verifier {
                 ways,
                 describe: Verifier::describe_block,
                 release,
-                rules: [const { RuleSlot::new() }; RULES],
+                rules: core::array::from_fn(|_| RuleSlot::new()),
                 claim: AtomicU32::new(0),
                 sampling: Sampling {
                     every: AtomicU64::new(0),
