@@ -22,8 +22,10 @@ impl Meta {
         let count = |account| (0..CLASSES as u8).map(|class| self.count(account, Class(class))).sum::<u64>();
         let total: u64 = self.accounts().chain(self.other_accounts()).map(count).sum();
         // A pool that was restored has counted less.
-        sampling.at.fetch_min(total, Ordering::Relaxed);
-        let since = total - sampling.at.load(Ordering::Relaxed);
+        if sampling.at.load(Ordering::Relaxed) > total {
+            sampling.at.store(total, Ordering::Relaxed);
+        }
+        let since = total.saturating_sub(sampling.at.load(Ordering::Relaxed));
         if since < every {
             return armed != 0;
         }
