@@ -95,8 +95,9 @@ impl Saved<'_> {
             let loaded = Cursor(word.load(Ordering::Relaxed));
             if loaded.is_magazine() && serves {
                 self.magazine(class, loaded, BlockState::Loaded { cpu })?;
-            } else if serves && (loaded.is_claimed() || loaded.is_stopped()) {
-                // Whoever did that is no more.
+            } else if cpu < meta.control().cpus && (loaded.is_claimed() || loaded.is_stopped()) {
+                // Whoever did that is no more. (Where spans are pages, the twin looks at the cursor of a class that has no
+                // blocks first.)
                 word.store(Cursor::NONE.0, Ordering::Relaxed);
             } else {
                 self.findings.ensure(loaded == Cursor::NONE, Proof::Word, || {
