@@ -42,7 +42,9 @@ fn refuse<P: Platform>(meta: Meta, platform: &P, owner: AdapterId, address: u64)
     }
     let (kind, found) = match inspect(&meta, owner, address) {
         Ok(found) if claim(meta.state_word(found.class, found.start), found.state) => {
-            if let Some(verifier) = meta.verifier().filter(|_| found.state.owner().is_left()) {
+            if found.state.owner().is_left()
+                && let Some(verifier) = meta.verifier()
+            {
                 return (ways(verifier).put)(meta, platform.opaque(), found, call);
             }
             return put_claimed_slow(meta, platform, found.start);
