@@ -164,6 +164,6 @@ fn little_thread_local_memory() {
     let bytes = line.split_whitespace().nth(5).unwrap().trim_start_matches("0x");
     let bytes = u64::from_str_radix(bytes, 16).unwrap();
     // What is not optimized has more of Rust's own.
-    let most = if given_libraries().is_some() { 72 } else { 127 };
+    let most = if given_libraries().is_some() { 192 } else { 384 };
     assert!((1..=most).contains(&bytes), "{bytes} bytes of thread-local memory");
 }
