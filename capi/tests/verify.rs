@@ -231,7 +231,7 @@ fn rules_that_are_none() {
         assert_eq!((said.lines().count(), status.code()), (1, Some(2)), "{said}");
     }
     let (said, status) = run("none", "", &["nonsense"]);
-    assert_eq!(said, "'nonsense' is no argument; there are suspicions and strict\n");
+    assert_eq!(said, "nonsense: no such argument; the beginning of host/miniport/main.c has them all\n");
     assert_eq!(status.code(), Some(2));
     // An empty variable is none.
     let (said, status) = run("none", "", &[]);
