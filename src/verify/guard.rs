@@ -39,13 +39,13 @@ pub(crate) const fn placement(bytes: u32, alignment: u32, before: bool) -> Place
 
 impl Meta {
     /// The address and bytes of a run.
-    fn run(&self, start: BlockId) -> (u64, u64) {
+    fn extent(&self, start: BlockId) -> (u64, u64) {
         (self.range().address(start), u64::from(self.run_spans(start)) * u64::from(self.span_size().bytes()))
     }
 
     /// Makes a run in hand one with a guarded block, placed so. `false`: the host cannot protect its pages.
     pub(crate) fn guard(&self, verifier: &Verifier, start: BlockId, placement: Placement) -> bool {
-        let (address, bytes) = self.run(start);
+        let (address, bytes) = self.extent(start);
         let (at, len) = placement.pages;
         let guarded = verifier.host().protect(address, bytes, Access::None)
             && verifier.host().protect(address + at, len, Access::ReadWrite);
@@ -68,14 +68,14 @@ impl Meta {
 
     /// Makes the pages of a guarded run in hand inaccessible: its block is freed.
     pub(crate) fn shut(&self, verifier: &Verifier, start: BlockId) -> bool {
-        let (address, bytes) = self.run(start);
+        let (address, bytes) = self.extent(start);
         verifier.host().protect(address, bytes, Access::None)
     }
 
     /// Makes all pages of a run in hand accessible. `false`: the host cannot. (Linux limits how many pieces of different
     /// protection a process has.)
     pub(crate) fn open(&self, verifier: &Verifier, start: BlockId) -> bool {
-        let (address, bytes) = self.run(start);
+        let (address, bytes) = self.extent(start);
         verifier.host().protect(address, bytes, Access::ReadWrite)
     }
 }
