@@ -132,7 +132,7 @@ pub use trace::{
 struct Readme;
 
 /// The page for those who debug, compiled.
-#[cfg(all(doctest, feature = "std", target_os = "linux"))]
+#[cfg(all(doctest, feature = "verifier", target_os = "linux"))]
 #[doc = include_str!("../docs/DEBUGGING.md")]
 struct Debugging;
 

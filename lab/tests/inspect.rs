@@ -1,29 +1,20 @@
 //! `storport-pool inspect`: a pool's metadata in a file, as the pool itself knows it.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 use std::process::{Command, Output};
 use std::ptr::NonNull;
 
+use common::{folder, text};
 use serde_json::Value;
 use storport_pool::{
     Config, Image, ImageError, Platform, Pool, PoolOptions, Portable, SingleCpu, TagPattern, tag,
 };
 
-/// An empty folder of the test's own, where the program runs.
-fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("inspect-{test}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_storport-pool"));
     program.current_dir(folder).arg("inspect").args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// What the program shows, when all is well.

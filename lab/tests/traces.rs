@@ -1,26 +1,12 @@
 //! Traces as a user of the program meets them: recorded, replayed, torn, and bad ones.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
+use std::path::Path;
+
+use common::{folder, run, text};
 use serde_json::Value;
 use storport_pool::{TraceEvent, TraceHeader, TraceItem, TraceKind, TraceReader, TraceWriter};
-
-/// An empty folder of the test's own, where the program runs.
-fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("traces-{test}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_storport-pool")).current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
 
 /// The report of a replay that must succeed.
 fn replayed(folder: &Path, arguments: &[&str]) -> Value {

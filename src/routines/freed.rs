@@ -35,21 +35,16 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
     let violation = wrong.map(|(kind, evidence)| meta.evident(call, kind, found, evidence));
     let stack = if note.checks & checks::TRACK != 0 { verifier.take_stack() } else { StackId::NOT_TRACKED };
     let ticket = verifier.note_freed(start, stack);
-    if note.checks & checks::QUARANTINE != 0 {
-        let shut = guarded && meta.shut(verifier, start);
-        let filled =
-            !guarded && verifier.fill(meta.address_of(found.class, start), record_bytes(&meta, found), FREED);
-        if shut || filled {
-            let longest = verifier.quarantine().put(Waiting::new(start, filled).0);
-            if longest != 0 {
-                let _ = leave(meta, platform, verifier, Waiting(longest));
-            }
-        } else {
-            // The host can neither fill nor shut it.
-            if let Some(ticket) = ticket {
-                remember_freed(verifier, start, ticket);
-            }
-            let _ = put_claimed_slow(meta, platform, start);
+    let wanted = note.checks & checks::QUARANTINE != 0;
+    let shut = wanted && guarded && meta.shut(verifier, start);
+    let filled = wanted && !guarded && {
+        let bytes = meta.record(found.class, start).bytes;
+        verifier.fill(meta.address_of(found.class, start), bytes.into(), FREED)
+    };
+    if shut || filled {
+        let longest = verifier.quarantine().put(Waiting::new(start, filled).0);
+        if longest != 0 {
+            let _ = leave(meta, platform, verifier, Waiting(longest));
         }
     } else {
         if let Some(ticket) = ticket {
@@ -64,10 +59,6 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
         meta.report(&violation);
     }
     Status::SUCCESS
-}
-
-fn record_bytes(meta: &Meta, found: Located) -> u64 {
-    meta.record(found.class, found.start).bytes.into()
 }
 
 /// What is wrong behind a block, or before a guarded one. The caller has it, or looks at its note again.

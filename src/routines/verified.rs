@@ -60,11 +60,9 @@ pub(crate) fn verified<P: Platform>(
     if plan.checks & checks::BLOCK == 0 {
         return None;
     }
-    let stack = match plan.stack {
-        Some(stack) => stack,
-        None if plan.checks & checks::TRACK != 0 => verifier.take_stack(),
-        None => StackId::NOT_TRACKED,
-    };
+    let tracked = plan.checks & checks::TRACK != 0;
+    let stack =
+        plan.stack.unwrap_or_else(|| if tracked { verifier.take_stack() } else { StackId::NOT_TRACKED });
     let request = Request { set_aside: true, ..request };
     let (request, block, made) = guarded(meta, platform, verifier, request, plan.checks)
         .or_else(|| with_canary(meta, platform, verifier, request, plan.checks))

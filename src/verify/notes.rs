@@ -40,8 +40,8 @@ impl Verifier {
         [first, second].into_iter().flat_map(move |bucket| &notes[bucket * BUCKET..(bucket + 1) * BUCKET])
     }
 
-    /// Notes a block in hand that will be live with this state. `false`: there is no place; then the block has no note.
-    pub(crate) fn note_allocated(&self, block: BlockId, note: Note) -> bool {
+    /// Notes a block in hand that will be live with this state. Without a place the block has no note.
+    pub(crate) fn note_allocated(&self, block: BlockId, note: Note) {
         // ORDERING: Relaxed - any two tickets of a block differ. In a key, odd: its words are being written.
         let ticket = self.counters.tickets.fetch_add(2, Ordering::Relaxed) as u32;
         let key = halves(block.0 + 1, ticket);
@@ -66,7 +66,7 @@ impl Verifier {
         let Some(slot) = taken else {
             // ORDERING: Relaxed - a statistic.
             self.counters.notes_left_out.fetch_add(1, Ordering::Relaxed);
-            return false;
+            return;
         };
         // ORDERING: Release - the odd key before the words; pairs with the Acquire fence in `note_of`.
         fence(Ordering::Release);
@@ -76,7 +76,6 @@ impl Verifier {
         slot.stacks.store(halves(note.allocated.0, note.freed.0), Ordering::Relaxed);
         // ORDERING: Release - the words; pairs with the Acquire in `slot_of`.
         slot.key.store(key, Ordering::Release);
-        true
     }
 
     fn slot_of(&self, block: BlockId) -> Option<(&NoteSlot, u64)> {

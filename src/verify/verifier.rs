@@ -82,7 +82,7 @@ unsafe impl Sync for Verifier {}
 /// A table's memory, cut off what is left.
 ///
 /// # Safety
-/// So many zeroed bytes lie behind `at`, aligned to 16, and are nobody else's.
+/// So many zeroed values lie behind `at`, aligned as they must be, and are nobody else's.
 #[cfg(not(storport_pool_loom))]
 unsafe fn table<T>(at: &mut NonNull<u8>, count: usize) -> NonNull<[T]> {
     let start = at.cast::<T>();

@@ -1,23 +1,19 @@
 //! `poolmon` as a user meets it, on a watch that is always the same, and on processes that live and end.
 #![cfg(target_os = "linux")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod golden;
 mod live;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::{folder, text};
+
 /// The files that outputs are compared with.
 fn here(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/poolmon").join(file)
-}
-
-/// An empty folder of the test's own, where the program runs and looks for watches.
-fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("poolmon-{test}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
@@ -28,10 +24,6 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 
 fn poolmon(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, &[&["poolmon"], arguments].concat()).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// One line, and exit status 2.
