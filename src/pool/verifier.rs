@@ -35,10 +35,12 @@ impl RuleId {
     /// It as a number, for C and for tables; never 0.
     ///
     /// ```
+    /// # #[cfg(feature = "verifier")] {
     /// # use storport_pool::{Pool, Rule, RuleId, VerifierOptions};
     /// # let pool = Pool::new(1 << 20)?;
     /// let rule = pool.verifier(VerifierOptions::new())?.add(Rule::new().track())?;
     /// assert_eq!(RuleId::from_raw(rule.raw()), rule);
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

@@ -136,6 +136,7 @@ pub(crate) mod checks {
 /// What the verifier watches, and what it does there. All that match an allocation apply together.
 ///
 /// ```
+/// # #[cfg(feature = "verifier")] {
 /// use storport_pool::{Guard, LowResources, Pool, Rule, TagPattern, VerifierOptions};
 /// let pool = Pool::new(64 << 20)?;
 /// let disk = pool.add_adapter("disk0")?;
@@ -146,6 +147,7 @@ pub(crate) mod checks {
 /// let few = Rule::new().adapter(disk).tags(TagPattern::new("Srb?")?);
 /// verifier.add(few.low_resources(LowResources::new().probability(100)))?;
 /// verifier.remove(all)?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
