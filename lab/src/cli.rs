@@ -66,9 +66,13 @@ pub(crate) enum Command {
     /// the same program differ by more.) Writes a page with --html, and nothing else.
     #[command(after_help = EXIT, args = hidden(&["json", "peers", "quick"]))]
     Compare(Compare),
-    /// Draws a run's JSON file as one picture: the pool's time to free over each other allocator's, by scenario.
-    #[command(after_help = EXIT, args = hidden(&["json", "html", "peers", "quick"]))]
+    /// Draws a run's JSON file as one picture (SVG): the time to free on some other allocators over the pool's, by
+    /// scenario. Shows mimalloc, rpmalloc, jemalloc and snmalloc-check, as far as the run has them.
+    #[command(after_help = EXIT, args = chart())]
     Chart(Chart),
+    /// Writes the page of a run anew from its JSON file: as one HTML file, or as Markdown with its pictures beside it.
+    #[command(after_help = EXIT, args = hidden(&["json", "html", "peers", "quick"]))]
+    Page(Page),
     /// Runs all kinds of traffic at once for a long time, and checks after each round that nothing was
     /// lost, doubled or miscounted, and at the end that memory is flat. Writes no files.
     #[command(after_help = EXIT, args = hidden(&["json", "html", "peers", "quick"]))]
@@ -97,9 +101,19 @@ pub(crate) struct Chart {
     /// The run.
     #[arg(value_name = "RUN.JSON")]
     pub(crate) run: PathBuf,
-    /// Where the picture goes.
+    /// Where the picture goes; - is the standard output.
     #[arg(value_name = "OUT.SVG")]
     pub(crate) svg: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Page {
+    /// The run, of any command.
+    #[arg(value_name = "RUN.JSON")]
+    pub(crate) run: PathBuf,
+    /// Where the page goes: its name ends in .html or .md; - is the standard output, for HTML.
+    #[arg(value_name = "OUT.HTML|OUT.MD")]
+    pub(crate) page: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -212,6 +226,15 @@ fn poolmon() -> Vec<Arg> {
     options.map(|option| if option.get_id() == "json" { json(option) } else { option }).collect()
 }
 
+/// [`Output`]'s options as `chart` has them: `--peers` chooses among those of the run.
+fn chart() -> Vec<Arg> {
+    let chosen = |option: Arg| {
+        option.hide(false).help("Whom it shows instead: names with commas between, or all that the run has")
+    };
+    let options = hidden(&["json", "html", "peers", "quick"]).into_iter();
+    options.map(|option| if option.get_id() == "peers" { chosen(option) } else { option }).collect()
+}
+
 impl Cli {
     pub(crate) fn effort(&self) -> Effort {
         if self.output.quick { Effort::Quick } else { Effort::Full }
@@ -231,6 +254,18 @@ impl Cli {
             return Err(format!("{why}: --json, --html, --peers and --quick have no use"));
         }
         Ok(())
+    }
+
+    /// For a command that takes peers alone: whom.
+    ///
+    /// # Errors
+    /// `why`, when more is asked for.
+    pub(crate) fn peers_only(&self, why: &str) -> Result<Peers, String> {
+        let Output { json, html, quick, .. } = &self.output;
+        if json.is_some() || html.is_some() || *quick {
+            return Err(format!("{why}: --json, --html and --quick have no use"));
+        }
+        Ok(self.peers())
     }
 
     /// For a command that writes JSON alone: where to, if it does.

@@ -50,6 +50,12 @@ const ALL: [(&str, Home); 16] = [
     ("snmalloc-check", Home::Checking),
 ];
 
+/// All of their names, the pool's first.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
+
 /// Whether it is the pool, built or run in whatever way.
 pub(crate) fn is_the_pool(name: &str) -> bool {
     name == ALL[0].0 || name.starts_with("pool-")

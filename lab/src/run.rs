@@ -98,8 +98,12 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
         return measure::work(args.clone()).map_err(Stop::Measurement);
     }
     if let Some(Command::Chart(chart)) = &cli.command {
-        cli.takes_no_output("the chart goes where the second argument says").map_err(Stop::Usage)?;
-        return files::chart(&chart.run, &chart.svg).map_err(Stop::Usage);
+        let peers = cli.peers_only("the chart goes where the second argument says").map_err(Stop::Usage)?;
+        return files::chart(&chart.run, &chart.svg, &peers).map_err(Stop::Usage);
+    }
+    if let Some(Command::Page(page)) = &cli.command {
+        cli.takes_no_output("the page goes where the second argument says").map_err(Stop::Usage)?;
+        return files::redraw(&page.run, &page.page).map_err(Stop::Usage);
     }
     if let Some(Command::Compare(compare)) = &cli.command {
         let html = cli.page_only().map_err(Stop::Usage)?;

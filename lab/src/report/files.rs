@@ -4,8 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::versus::{Run, Versus};
-use super::{json, page, terminal};
+use super::markdown::{self, Written};
+use super::standing::standings;
+use super::{chapters, json, page, terminal};
 use crate::cli::FOLDER;
+use crate::peers::Peers;
 use crate::out;
 use crate::results::{CpuRow, Report};
 use crate::scenarios::grown;
@@ -33,7 +36,7 @@ impl Files {
     /// A sentence, when one cannot be written after all.
     pub(crate) fn write(&self, report: &Report) -> Result<(), String> {
         put(&self.json, &json::render(report)?)?;
-        put(&self.html, &page::render(report)?)
+        put(&self.html, &html(report))
     }
 }
 
@@ -79,18 +82,65 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
         ));
     }
     terminal::versus(&versus);
-    html.map_or(Ok(()), |html| put(html, &page::render_versus(&versus)))
+    html.map_or(Ok(()), |html| put(html, &page::render(&chapters::versus(&versus))))
 }
 
-/// Draws an earlier run's ratios of free.
+/// A run as one page.
+fn html(report: &Report) -> String {
+    page::render(&chapters::run(report, &standings(report)))
+}
+
+/// Writes the page of an earlier run anew: as HTML, or where the file's name ends in `.md` as Markdown, with its drawings
+/// beside it.
 ///
 /// # Errors
-/// A sentence, when the run cannot be read, is none, or is of growth, or the chart cannot be drawn or written.
-pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
-    if run == svg {
+/// A sentence, when the run cannot be read or is none, or the page cannot be written.
+pub(crate) fn redraw(run: &Path, out: &Path) -> Result<(), String> {
+    let named = |end: &str| out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(end));
+    if out == Path::new(STDOUT) {
+        out::write(&html(&read(run)?));
+        return Ok(());
+    }
+    if same(run, out) {
+        return Err(format!("the page would replace the run '{}'", out::name(run)));
+    }
+    if !named("md") && !named("html") && !named("htm") {
+        return Err(format!("'{}' ends neither in .html nor in .md", out::name(out)));
+    }
+    check(out)?;
+    let report = read(run)?;
+    if !named("md") {
+        return put(out, &html(&report));
+    }
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    let made = format!("storport-pool page {} {}", out::name(run), out::name(out));
+    let Written { text, files } =
+        markdown::render(&chapters::run(&report, &standings(&report)), &stem, &made);
+    for (name, drawing) in files {
+        put(&out.with_file_name(name), &drawing)?;
+    }
+    put(out, &text)
+}
+
+/// What stands for the standard output where a file may be named.
+const STDOUT: &str = "-";
+
+/// How wide the picture is, where there is room.
+const WIDE: i32 = 610;
+
+/// Draws an earlier run's ratios of free, against some of the others.
+///
+/// # Errors
+/// A sentence, when the run cannot be read, is none, or is of growth, has none of the others, or when the picture cannot
+/// be written.
+pub(crate) fn chart(run: &Path, svg: &Path, peers: &Peers) -> Result<(), String> {
+    let out = svg != Path::new(STDOUT);
+    if out && same(run, svg) {
         return Err(format!("the chart would replace the run '{}'", out::name(run)));
     }
-    check(svg)?;
+    if out {
+        check(svg)?;
+    }
     let report = read(run)?;
     if report.scenarios.iter().any(|scenario| grown(&scenario.name).is_some()) {
         return Err(format!(
@@ -98,8 +148,36 @@ pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
             out::name(run)
         ));
     }
-    let drawing = page::chart(&report).map_err(|error| format!("'{}' {error}", out::name(run)))?;
-    put(svg, &drawing)
+    let drawing = picture(&report, peers).map_err(|error| format!("'{}' {error}", out::name(run)))?;
+    if out {
+        return put(svg, &drawing);
+    }
+    out::write(&drawing);
+    Ok(())
+}
+
+/// # Errors
+/// The end of a sentence that begins with the file's name.
+fn picture(report: &Report, peers: &Peers) -> Result<String, String> {
+    let grids = standings(report);
+    let grid = grids.first().ok_or("has no ratios to draw")?;
+    let there = |name: &str| grid.columns.iter().any(|column| column == name);
+    let whom: Vec<&str> = match peers {
+        Peers::Default => chapters::pictured(report),
+        Peers::All => grid.columns.iter().map(String::as_str).collect(),
+        Peers::Named(names) => names.clone(),
+    };
+    if let Some(absent) = whom.iter().find(|name| !there(name)) {
+        return Err(format!("has no {absent}; it has {}", grid.columns.join(", ")));
+    }
+    let drawing = chapters::picture(grid, &whom).ok_or("has no ratios to draw")?;
+    Ok(drawing.alone(WIDE))
+}
+
+/// Whether both are one file.
+fn same(a: &Path, b: &Path) -> bool {
+    let found = |file: &Path| file.canonicalize().ok();
+    a == b || found(a).is_some_and(|a| Some(a) == found(b))
 }
 
 fn check(file: &Path) -> Result<(), String> {

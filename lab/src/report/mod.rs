@@ -1,17 +1,21 @@
 //! What a run found: on the terminal, as JSON, and as a page. Each line uses only those above it:
 //!
-//! * `text`, `stats`, `bars`: numbers, what is sure about them, and small drawings of them;
+//! * `text`, `stats`, `bars`: numbers, what is sure about them, and small drawings of them; `whom`: who is compared;
 //! * `ratio`: how two times relate; `grid`: all ratios of a measure; `standing`: what they come to; `versus`: two runs;
-//! * `sheets`: tables; `charts`: drawings;
-//! * `terminal`, `page`, `json`: where they are shown; `files`.
+//! * `sheets`: tables; `charts`: drawings; `document`: what a page is;
+//! * `chapters`: what is told of a run;
+//! * `terminal`, `page`, `markdown`, `json`: where it is shown; `files`.
 
 mod bars;
+mod chapters;
 mod charts;
+mod document;
 pub(crate) mod files;
 mod grid;
 mod json;
 #[cfg(test)]
 mod made_up;
+mod markdown;
 mod page;
 mod ratio;
 mod sheets;
@@ -20,3 +24,4 @@ mod stats;
 pub(crate) mod terminal;
 pub(crate) mod text;
 mod versus;
+mod whom;

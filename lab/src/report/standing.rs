@@ -58,14 +58,18 @@ pub(super) fn verdict(grid: &Grid) -> Vec<String> {
     lines.push(format!(
         "Of {all} comparisons {faster} say faster, {slower} slower, {unclear} are too noisy to tell."
     ));
-    let sure = |found: &&Found<'_>| !matches!(found.compared.ratio.verdict, Verdict::Unclear(_));
-    let all = || hardest.iter();
     if ratios.len() > 1
-        && let Some(worst) = worst(all().filter(sure)).or_else(|| worst(all()))
+        && let Some(worst) = worst_row(&hardest)
     {
-        lines.push(format!("Worst row: {}.", describe(worst)));
+        lines.push(format!("Worst row: {worst}."));
     }
     lines
+}
+
+/// The row in which the pool does worst, of those that tell, or if none does, of all.
+pub(super) fn worst_row(hardest: &[Found<'_>]) -> Option<String> {
+    let sure = |found: &&Found<'_>| !matches!(found.compared.ratio.verdict, Verdict::Unclear(_));
+    worst(hardest.iter().filter(sure)).or_else(|| worst(hardest.iter())).map(describe)
 }
 
 fn worst<'a>(found: impl Iterator<Item = &'a Found<'a>>) -> Option<&'a Found<'a>> {

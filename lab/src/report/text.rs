@@ -55,6 +55,21 @@ pub(crate) fn grouped(value: u64) -> String {
     out
 }
 
+/// A text in lines of at most so many characters, where its words allow it.
+pub(super) fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A change, in the parentheses of PoolMon's columns.
 pub(crate) fn delta(value: i64) -> String {
     let sign = if value < 0 { "-" } else { "" };
@@ -78,6 +93,8 @@ mod tests {
         assert_eq!(mib(3 << 19), "1.5");
         let short = [4.26, 150.4, 999.6, 1234.0, 35e6, 2e9, 0.0].map(short);
         assert_eq!(short, ["4.3", "150", "1.0µ", "1.2µ", "35m", "2.0s", "-"]);
+        assert_eq!(lines("one  two three\nfour", 8), ["one two", "three", "four"]);
+        assert_eq!(lines("", 8), Vec::<String>::new());
         let ratios = [0.0012, 0.051, 1.0, 9.999, 12.34, 1234.5, f64::INFINITY].map(ratio);
         assert_eq!(ratios, ["<.01", "0.05", "1.00", "10.0", "12.3", "1,235", "-"]);
     }

@@ -233,6 +233,11 @@ pub(crate) fn growth(effort: Effort) -> Vec<&'static About> {
     GROWTH.iter().filter(|about| effort == Effort::Full || !takes_long(about.name)).collect()
 }
 
+/// Scenarios whose latency over time is drawn: one CPU, two, and more threads than CPUs.
+pub(crate) fn over_time(name: &str) -> bool {
+    ["hot", "remote-100", "oversubscribed"].contains(&name)
+}
+
 /// A scenario by its name.
 pub(crate) fn find(name: &str) -> Option<&'static About> {
     ALL.iter().chain(&GROWTH).chain([&TRACE]).find(|about| about.name == name)

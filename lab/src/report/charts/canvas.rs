@@ -1,18 +1,14 @@
-//! An area to draw on in the data's own units.
+//! An area to draw on in the data's own units. What is drawn is SVG whose colours are classes of the style sheet, so that
+//! one drawing serves light and dark.
 
+use std::fmt::Write;
 use std::ops::Range;
 
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use maud::{Markup, PreEscaped, html};
 
-use super::{TIMER_DASHES, colour, dashes};
+use super::{PALETTE, class, style};
 
-type Failure = Box<dyn std::error::Error>;
-pub(super) type Drawn = Result<(), Failure>;
-
-/// Who draws. Stands in an SVG as a colour that the page's own replaces, so that one drawing serves light
-/// and dark.
+/// Who draws: a class of the style sheet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pen {
     Ink,
@@ -20,51 +16,25 @@ pub(super) enum Pen {
     Timer,
     /// An allocator, by its place.
     Allocator(usize),
+    Faster,
+    Slower,
 }
 
 impl Pen {
-    fn stand_in(self) -> RGBColor {
+    fn class(self) -> String {
         match self {
-            Pen::Ink => RGBColor(1, 1, 1),
-            Pen::Grid => RGBColor(1, 1, 2),
-            Pen::Timer => RGBColor(1, 1, 3),
-            Pen::Allocator(place) => RGBColor(1, 2, u8::try_from(place).unwrap_or(u8::MAX)),
+            Pen::Ink => "ink".to_owned(),
+            Pen::Grid => "grid".to_owned(),
+            Pen::Timer => "timer".to_owned(),
+            Pen::Allocator(place) => class(place),
+            Pen::Faster => "faster".to_owned(),
+            Pen::Slower => "slower".to_owned(),
         }
-    }
-
-    fn colour(self) -> String {
-        match self {
-            Pen::Ink => "currentColor".to_owned(),
-            Pen::Grid => "var(--grid)".to_owned(),
-            Pen::Timer => "var(--timer)".to_owned(),
-            Pen::Allocator(place) => colour(place),
-        }
-    }
-
-    fn dashes(self) -> &'static str {
-        match self {
-            Pen::Ink | Pen::Grid => "",
-            Pen::Timer => TIMER_DASHES,
-            Pen::Allocator(place) => dashes(place),
-        }
-    }
-
-    /// Puts the page's colours, and dashes, into a drawing.
-    fn dip(self, svg: &str) -> String {
-        let RGBColor(r, g, b) = self.stand_in();
-        let stand_in = format!("#{r:02X}{g:02X}{b:02X}");
-        let (colour, dashes) = (self.colour(), self.dashes());
-        let stroke = match dashes {
-            "" => format!("stroke=\"{colour}\""),
-            dashes => format!("stroke=\"{colour}\" stroke-dasharray=\"{dashes}\""),
-        };
-        svg.replace(&format!("stroke=\"{stand_in}\""), &stroke)
-            .replace(&format!("fill=\"{stand_in}\""), &format!("fill=\"{colour}\""))
     }
 }
 
-/// Size of all writing.
-pub(super) const LABEL: i32 = 15;
+/// Size of all writing, as the style sheet has it.
+pub(super) const LABEL: i32 = 12;
 
 /// Which end of a text stands at its point.
 #[derive(Clone, Copy)]
@@ -72,6 +42,14 @@ pub(super) enum Side {
     Left,
     Middle,
     Right,
+}
+
+/// How a text is written.
+#[derive(Clone, Copy)]
+pub(super) enum Face {
+    Plain,
+    Bold,
+    Dim,
 }
 
 /// Where the data goes on a drawing, in its own units on both axes.
@@ -106,92 +84,225 @@ impl Plot {
     }
 }
 
-/// A drawing.
-pub(super) struct Canvas<'a> {
-    area: DrawingArea<SVGBackend<'a>, Shift>,
+/// What was drawn, and how large it is.
+pub(in super::super) struct Drawing {
+    pub(in super::super) size: (i32, i32),
+    /// What it shows, for who does not see it.
+    pub(in super::super) label: String,
+    pub(in super::super) body: Markup,
 }
 
-impl Canvas<'_> {
-    pub(super) fn line(&self, points: impl IntoIterator<Item = (i32, i32)>, pen: Pen, width: u32) -> Drawn {
-        let points: Vec<_> = points.into_iter().collect();
-        Ok(self.area.draw(&PathElement::new(points, pen.stand_in().stroke_width(width)))?)
+impl Drawing {
+    /// In a page, whose style sheet it takes. Without a fixed size it fits its column.
+    pub(in super::super) fn inline(&self) -> Markup {
+        let (width, height) = self.size;
+        html! { svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.label) { (self.body) } }
     }
 
-    pub(super) fn bar(&self, corners: [(i32, i32); 2], pen: Pen, strength: f64) -> Drawn {
-        Ok(self.area.draw(&Rectangle::new(corners, pen.stand_in().mix(strength).filled()))?)
+    /// As a file of its own that brings its colours; a picture of this width, where there is room.
+    pub(in super::super) fn alone(&self, wide: i32) -> String {
+        let (width, height) = self.size;
+        let style = [PALETTE, &style()].concat();
+        let drawing = html! {
+            svg xmlns="http://www.w3.org/2000/svg" width=(wide) height=(height * wide / width)
+                viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.label) {
+                style { (PreEscaped(style)) }
+                rect class="paper" width=(width) height=(height) {}
+                (self.body)
+            }
+        };
+        drawing.into_string() + "\n"
     }
 
-    pub(super) fn dot(&self, at: (i32, i32), radius: i32, pen: Pen) -> Drawn {
-        Ok(self.area.draw(&Circle::new(at, radius, pen.stand_in().filled()))?)
+    /// Several in one, side by side where there is more than one column, each under its name.
+    pub(in super::super) fn many<'a>(
+        label: &str,
+        shared: Option<&Markup>,
+        all: impl Iterator<Item = (&'a str, &'a Drawing)>,
+        columns: usize,
+    ) -> Drawing {
+        let mut canvas = Canvas::default();
+        if let Some(shared) = shared {
+            canvas.add(&html! { defs { (shared) } });
+        }
+        let all: Vec<_> = all.collect();
+        let (mut top, mut widest) = (0, 0);
+        for row in all.chunks(columns.max(1)) {
+            let (mut left, mut tallest) = (0, 0);
+            for (name, drawing) in row {
+                let (width, height) = drawing.size;
+                canvas.text(name, (left + APART, top + APART), Side::Left, Face::Bold);
+                canvas.add(&html! {
+                    svg x=(left + APART) y=(top + 2 * APART) width=(width) height=(height) { (drawing.body) }
+                });
+                left += width + APART;
+                tallest = tallest.max(height);
+            }
+            top += tallest + 3 * APART;
+            widest = widest.max(left);
+        }
+        canvas.done((widest + APART, top), label.to_owned())
+    }
+}
+
+/// Between drawings.
+const APART: i32 = 14;
+
+/// A drawing that is made.
+#[derive(Default)]
+pub(super) struct Canvas {
+    body: String,
+}
+
+impl Canvas {
+    fn add(&mut self, markup: &Markup) {
+        self.body.push_str(&markup.0);
     }
 
-    /// A stick up to each point.
-    pub(super) fn sticks(&self, plot: &Plot, points: impl Iterator<Item = (i32, i32)>, pen: Pen) -> Drawn {
+    pub(super) fn done(self, size: (i32, i32), label: String) -> Drawing {
+        Drawing { size, label, body: PreEscaped(self.body) }
+    }
+
+    /// What is drawn so far, to be drawn again by [`Canvas::again`] in each drawing of a page.
+    pub(super) fn shared(self, id: &str) -> Markup {
+        html! { g id=(id) { (PreEscaped(self.body)) } }
+    }
+
+    pub(super) fn again(&mut self, id: &str) {
+        self.add(&html! { use href=(format!("#{id}")) {} });
+    }
+
+    pub(super) fn line(&mut self, points: impl IntoIterator<Item = (i32, i32)>, pen: Pen) {
+        self.path(&path(points), &pen.class());
+    }
+
+    /// The same, as thin as the grid.
+    pub(super) fn thin(&mut self, points: impl IntoIterator<Item = (i32, i32)>, pen: Pen) {
+        self.path(&path(points), &format!("{} thin", pen.class()));
+    }
+
+    fn path(&mut self, data: &str, class: &str) {
+        self.add(&html! { path class=(class) d=(data) {} });
+    }
+
+    /// A bar between two corners, of this strength: 3, 2 or 1.
+    pub(super) fn bar(&mut self, [(left, top), (right, bottom)]: [(i32, i32); 2], pen: Pen, strength: u8) {
+        let class = match strength {
+            3.. => pen.class(),
+            2 => format!("{} half", pen.class()),
+            _ => format!("{} third", pen.class()),
+        };
+        self.add(&html! {
+            rect class=(class) x=(left) y=(top) width=((right - left).max(1)) height=(bottom - top) {}
+        });
+    }
+
+    /// Steps from point to point, filled down to the plot's bottom.
+    pub(super) fn steps(&mut self, plot: &Plot, points: impl Iterator<Item = (i32, i32)>, pen: Pen) {
         let bottom = plot.bottom();
-        let stick = |(x, y): (i32, i32)| {
-            let top = y.min(bottom - 1);
-            [(x - 1, bottom), (x - 1, top), (x + 1, top), (x + 1, bottom)]
-        };
-        let corners: Vec<_> = points.flat_map(stick).collect();
-        Ok(self.area.draw(&Polygon::new(corners, pen.stand_in().filled()))?)
+        let mut outline = vec![(plot.left, bottom)];
+        for (x, y) in points {
+            let before = outline.last().map_or(bottom, |&(_, y)| y);
+            outline.extend([(x, before), (x, y.min(bottom - 1))]);
+        }
+        let last = outline.last().map_or(bottom, |&(_, y)| y);
+        outline.extend([(plot.right(), last), (plot.right(), bottom)]);
+        let class = format!("{} fill", pen.class());
+        self.path(&path(outline), &class);
     }
 
-    pub(super) fn text(&self, text: &str, at: (i32, i32), side: Side, bold: bool) -> Drawn {
+    pub(super) fn text(&mut self, text: &str, (x, y): (i32, i32), side: Side, face: Face) {
         let side = match side {
-            Side::Left => HPos::Left,
-            Side::Middle => HPos::Center,
-            Side::Right => HPos::Right,
+            Side::Left => "",
+            Side::Middle => "mid",
+            Side::Right => "end",
         };
-        let weight = if bold { FontStyle::Bold } else { FontStyle::Normal };
-        let ink = Pen::Ink.stand_in();
-        let style = TextStyle::from(("sans-serif", LABEL, weight).into_font())
-            .color(&ink)
-            .pos(Pos::new(side, VPos::Center));
-        Ok(self.area.draw(&Text::new(text.to_owned(), at, style))?)
+        let face = match face {
+            Face::Plain => "",
+            Face::Bold => "bold",
+            Face::Dim => "pale",
+        };
+        let class = [side, face].join(" ");
+        let class = Some(class.trim()).filter(|class| !class.is_empty());
+        self.add(&html! { text x=(x) y=(y) class=[class] { (text) } });
     }
 
     /// Grid lines across, each with its label on the left.
-    pub(super) fn across(&self, plot: &Plot, ticks: impl IntoIterator<Item = (f64, String)>) -> Drawn {
+    pub(super) fn across(&mut self, plot: &Plot, ticks: impl IntoIterator<Item = (f64, String)>) {
         for (value, label) in ticks {
             let (_, y) = plot.at(plot.x.start, value);
-            self.line([(plot.left, y), (plot.right(), y)], Pen::Grid, 1)?;
-            self.text(&label, (plot.left - 6, y), Side::Right, false)?;
+            self.line([(plot.left, y), (plot.right(), y)], Pen::Grid);
+            self.text(&label, (plot.left - 5, y), Side::Right, Face::Plain);
         }
-        Ok(())
     }
 
     /// Grid lines up, each with its label below.
-    pub(super) fn up(&self, plot: &Plot, ticks: impl IntoIterator<Item = (f64, String)>) -> Drawn {
+    pub(super) fn up(&mut self, plot: &Plot, ticks: impl IntoIterator<Item = (f64, String)>) {
         for (value, label) in ticks {
             let (x, _) = plot.at(value, plot.y.start);
-            self.line([(x, plot.top), (x, plot.bottom())], Pen::Grid, 1)?;
-            self.text(&label, (x, plot.bottom() + 12), Side::Middle, false)?;
+            self.line([(x, plot.top), (x, plot.bottom())], Pen::Grid);
+            if !label.is_empty() {
+                self.text(&label, (x, plot.bottom() + LABEL), Side::Middle, Face::Plain);
+            }
         }
-        Ok(())
     }
 }
 
-/// Draws an SVG and hands it over to the page. `allocators` places are in use.
-pub(super) fn svg(
-    (width, height): (i32, i32),
-    label: &str,
-    allocators: usize,
-    draw: impl FnOnce(&Canvas<'_>) -> Drawn,
-) -> Result<String, String> {
-    let size = (width.unsigned_abs(), height.unsigned_abs());
-    let mut text = String::new();
-    {
-        let canvas = Canvas { area: SVGBackend::with_string(&mut text, size).into_drawing_area() };
-        draw(&canvas)
-            .and_then(|()| Ok(canvas.area.present()?))
-            .map_err(|error| format!("the chart '{label}': {error}"))?;
+/// A line through points, in as few characters as it needs: a point between two others on one straight way says nothing.
+fn path(points: impl IntoIterator<Item = (i32, i32)>) -> String {
+    let mut kept: Vec<(i32, i32)> = Vec::new();
+    for point in points {
+        while let [.., before, last] = kept.as_slice() {
+            let (way, on) = ((last.0 - before.0, last.1 - before.1), (point.0 - last.0, point.1 - last.1));
+            let straight = way.0 * on.1 == way.1 * on.0 && way.0 * on.0 + way.1 * on.1 >= 0;
+            if !straight {
+                break;
+            }
+            kept.pop();
+        }
+        if kept.last() != Some(&point) {
+            kept.push(point);
+        }
     }
-    let pens = [Pen::Ink, Pen::Grid, Pen::Timer].into_iter().chain((0..allocators).map(Pen::Allocator));
-    for pen in pens {
-        text = pen.dip(&text);
+    let mut data = String::new();
+    let mut at: Option<(i32, i32)> = None;
+    let mut lines = false;
+    for (x, y) in kept {
+        // Writing to a string does not fail.
+        let _ = match at {
+            None => write!(data, "M{x} {y}"),
+            Some((_, from)) if from == y => write!(data, "h{}", x - at.unwrap_or_default().0),
+            Some((from, _)) if from == x => write!(data, "v{}", y - at.unwrap_or_default().1),
+            Some(from) => {
+                let (right, down) = (x - from.0, y - from.1);
+                let letter = match lines {
+                    false => "l",
+                    true if right < 0 => "",
+                    true => " ",
+                };
+                let gap = if down < 0 { "" } else { " " };
+                write!(data, "{letter}{right}{gap}{down}")
+            }
+        };
+        lines = at.is_some_and(|from| from.0 != x && from.1 != y);
+        at = Some((x, y));
     }
-    // Without a fixed size it fits its column.
-    let fixed = format!("<svg width=\"{}\" height=\"{}\" ", size.0, size.1);
-    let label = label.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
-    Ok(text.replacen(&fixed, &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1))
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_short_and_go_where_they_should() {
+        assert_eq!(path([]), "");
+        assert_eq!(path([(1, 2)]), "M1 2");
+        assert_eq!(path([(0, 5), (10, 5), (20, 5), (20, 0), (30, 2), (40, 1)]), "M0 5h20v-5l10 2 10-1");
+        assert_eq!(path([(0, 0), (1, 1), (2, 2), (4, 4), (3, 3)]), "M0 0l4 4-1-1");
+        assert_eq!(path([(3, 3), (3, 3), (3, 3)]), "M3 3");
+        assert_eq!(path([(0, 0), (5, 5), (9, 5), (12, 6)]), "M0 0l5 5h4l3 1");
+        // There and back again is no straight way.
+        assert_eq!(path([(0, 0), (9, 0), (4, 0)]), "M0 0h9h-5");
+    }
 }

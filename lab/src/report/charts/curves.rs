@@ -2,21 +2,28 @@
 
 use std::ops::Range;
 
-use super::canvas::{Canvas, Drawn, LABEL, Pen, Plot, Side, svg};
-use super::{charted, scaled};
+use maud::Markup;
+
+use super::canvas::{Canvas, Face, LABEL, Pen, Plot, Side};
+use super::{Drawing, charted, scaled};
 use crate::results::{Latency, Report, Scenario};
 
-const SIZE: (i32, i32) = (600, 400);
+const SIZE: (i32, i32) = (440, 330);
+/// Room for the names at the lines' ends.
+pub(super) const NAMES: i32 = 124;
+/// Each share, and its name where there is room for one.
 const SHARES: [(f64, &str); 8] = [
     (0.5, "p50"),
     (0.9, "p90"),
     (0.99, "p99"),
     (0.999, "p99.9"),
     (0.9999, "p99.99"),
-    (0.99999, "p99.999"),
+    (0.99999, ""),
     (0.999999, "p99.9999"),
-    (0.9999999, "p99.99999"),
+    (0.9999999, ""),
 ];
+/// What the frame of all charts is called where they share it.
+const FRAME: &str = "frame";
 
 /// What all charts of a page have in common: both axes' ranges, as decimal logarithms.
 pub(in super::super) struct Axes {
@@ -42,16 +49,38 @@ impl Axes {
         let low = curves.iter().map(|(_, y)| *y).fold(f64::MAX, f64::min).min(1.0);
         Axes { x: 0.0..most(&|(x, _)| *x), y: low.floor()..most(&|(_, y)| *y).ceil() }
     }
+
+    fn plot(&self) -> Plot {
+        Plot {
+            left: 52,
+            top: 8,
+            width: SIZE.0 - 52 - NAMES,
+            height: SIZE.1 - 30,
+            x: self.x.clone(),
+            y: self.y.clone(),
+        }
+    }
+
+    /// What is the same in all charts, to be drawn once.
+    pub(in super::super) fn frame(&self) -> Markup {
+        let (mut canvas, plot) = (Canvas::default(), self.plot());
+        let ticks =
+            (self.y.start as i32..=self.y.end as i32).map(|decade| (f64::from(decade), scaled(decade)));
+        canvas.across(&plot, ticks);
+        let shares = SHARES.iter().map(|&(share, name)| (decades(share), name.to_owned()));
+        canvas.up(&plot, shares.filter(|(x, _)| *x <= self.x.end));
+        canvas.shared(FRAME)
+    }
 }
 
-/// Free in one scenario, the empty timer below it. `names` are all allocators of the page, in their places.
-/// `None` when nothing was measured.
+/// Free in one scenario, the empty timer below it, in the frame that all share. `names` are all allocators of the page,
+/// in their places. `None` when nothing was measured.
 pub(in super::super) fn draw(
     scenario: &Scenario,
     timer: &Latency,
     names: &[&str],
     axes: &Axes,
-) -> Result<Option<String>, String> {
+) -> Option<Drawing> {
     let mut curves: Vec<(Pen, &str, &Latency)> = vec![(Pen::Timer, "empty timer", timer)];
     for measured in &scenario.allocators {
         let place = names.iter().position(|name| *name == measured.name).unwrap_or_default();
@@ -60,54 +89,40 @@ pub(in super::super) fn draw(
         }
     }
     if curves.len() == 1 {
-        return Ok(None);
+        return None;
     }
     curves.retain(|(_, _, latency)| !latency.curve.is_empty());
     // The pool is drawn last, above the others.
     curves.sort_by_key(|(pen, _, _)| *pen == Pen::Allocator(0));
-    let plot = Plot {
-        left: 64,
-        top: 10,
-        width: SIZE.0 - 64 - 150,
-        height: SIZE.1 - 36,
-        x: axes.x.clone(),
-        y: axes.y.clone(),
-    };
-    let label = format!("percentiles of free in {}", scenario.name);
-    let draw = |canvas: &Canvas<'_>| {
-        let ticks =
-            (axes.y.start as i32..=axes.y.end as i32).map(|decade| (f64::from(decade), scaled(decade)));
-        canvas.across(&plot, ticks)?;
-        let shares = SHARES.iter().map(|&(share, name)| (decades(share), name.to_owned()));
-        canvas.up(&plot, shares.filter(|(x, _)| *x <= axes.x.end))?;
-        for (pen, _, latency) in &curves {
-            let width = if *pen == Pen::Allocator(0) { 3 } else { 2 };
-            canvas.line(points(latency).map(|(x, y)| plot.at(x, y)), *pen, width)?;
-        }
-        let ends = curves.iter().filter_map(|(pen, name, latency)| {
-            let (x, y) = points(latency).last()?;
-            Some((plot.at(x, y), *pen, *name))
-        });
-        names_at_the_ends(canvas, &plot, ends.collect())
-    };
-    svg(SIZE, &label, names.len(), draw).map(Some)
+    let plot = axes.plot();
+    let mut canvas = Canvas::default();
+    canvas.again(FRAME);
+    for (pen, _, latency) in &curves {
+        canvas.line(points(latency).map(|(x, y)| plot.at(x, y)), *pen);
+    }
+    let ends = curves.iter().filter_map(|(pen, name, latency)| {
+        let (x, y) = points(latency).last()?;
+        Some((plot.at(x, y), *pen, *name))
+    });
+    names_at_the_ends(&mut canvas, &plot, ends.collect());
+    Some(canvas.done(SIZE, format!("percentiles of free in {}", scenario.name)))
 }
 
 /// Each curve's name beside its end, apart from each other.
 pub(super) fn names_at_the_ends(
-    canvas: &Canvas<'_>,
+    canvas: &mut Canvas,
     plot: &Plot,
     mut ends: Vec<((i32, i32), Pen, &str)>,
-) -> Drawn {
+) {
     ends.sort_by_key(|&((_, y), _, _)| y);
     let wanted: Vec<_> = ends.iter().map(|&((_, y), _, _)| y).collect();
     for ((end, pen, name), y) in ends.into_iter().zip(apart(&wanted, LABEL + 2, plot.top + 4, plot.bottom()))
     {
         let x = plot.right();
-        canvas.line([(end.0 + 2, end.1), (x + 8, y), (x + 22, y)], pen, 1)?;
-        canvas.text(name, (x + 27, y), Side::Left, pen == Pen::Allocator(0))?;
+        canvas.thin([(end.0 + 2, end.1), (x + 6, y), (x + 16, y)], pen);
+        let face = if pen == Pen::Allocator(0) { Face::Bold } else { Face::Plain };
+        canvas.text(name, (x + 19, y), Side::Left, face);
     }
-    Ok(())
 }
 
 /// Moves sorted positions so that each has `room`, as little as possible, and within the bounds where there

@@ -1,10 +1,10 @@
 //! What a call costs as something grows: a line for each allocator, or kind of traffic.
 
-use super::canvas::{Canvas, Pen, Plot, svg};
-use super::curves::names_at_the_ends;
-use super::scaled;
+use super::canvas::{Canvas, Pen, Plot};
+use super::curves::{NAMES, names_at_the_ends};
+use super::{Drawing, scaled};
 
-const SIZE: (i32, i32) = (600, 340);
+const SIZE: (i32, i32) = (440, 290);
 
 /// A line: its place among the page's allocators, its name, and (how much there is, what a call costs).
 pub(in super::super) type Line<'a> = (usize, &'a str, Vec<(f64, f64)>);
@@ -19,7 +19,7 @@ pub(in super::super) enum Unit {
 }
 
 /// The lines over a logarithmic x axis.
-pub(in super::super) fn draw(label: &str, lines: &[Line<'_>], unit: Unit) -> Result<String, String> {
+pub(in super::super) fn draw(label: &str, lines: &[Line<'_>], unit: Unit) -> Drawing {
     let height = |value: f64| if unit == Unit::Ns { value.max(1.0).log10() } else { value };
     let most = |pick: &dyn Fn(&(f64, f64)) -> f64| {
         lines.iter().flat_map(|(_, _, points)| points).map(pick).fold(1.0, f64::max)
@@ -29,38 +29,35 @@ pub(in super::super) fn draw(label: &str, lines: &[Line<'_>], unit: Unit) -> Res
     let (widest, tallest) = (most(&|(x, _)| x.log10()), most(&|(_, y)| height(*y)));
     let top = if unit == Unit::Ns { tallest.ceil() } else { tallest * 1.15 };
     let plot = Plot {
-        left: 64,
-        top: 10,
-        width: SIZE.0 - 64 - 150,
-        height: SIZE.1 - 36,
+        left: 52,
+        top: 8,
+        width: SIZE.0 - 52 - NAMES,
+        height: SIZE.1 - 30,
         x: least.min(widest)..widest,
         y: 0.0..top,
     };
-    let draw = |canvas: &Canvas<'_>| {
-        match unit {
-            Unit::Ns => {
-                canvas.across(&plot, (0..=top as i32).map(|decade| (f64::from(decade), scaled(decade))))?;
-            }
-            Unit::Count => {
-                let step = if top > 6.0 { 2.0 } else { 0.5 };
-                let ticks = (0..=20).map(|tick| f64::from(tick) * step).filter(|value| *value <= top);
-                canvas.across(&plot, ticks.map(|value| (value, value.to_string())))?;
-            }
+    let mut canvas = Canvas::default();
+    match unit {
+        Unit::Ns => canvas.across(&plot, (0..=top as i32).map(|decade| (f64::from(decade), scaled(decade)))),
+        Unit::Count => {
+            let step = if top > 6.0 { 2.0 } else { 0.5 };
+            let ticks = (0..=20).map(|tick| f64::from(tick) * step).filter(|value| *value <= top);
+            canvas.across(&plot, ticks.map(|value| (value, value.to_string())));
         }
-        let mut marks: Vec<f64> = lines.iter().flat_map(|(_, _, points)| points).map(|(x, _)| *x).collect();
-        marks.sort_by(f64::total_cmp);
-        marks.dedup();
-        canvas.up(&plot, marks.into_iter().map(|x| (x.log10(), count(x))))?;
-        let mut ends = Vec::new();
-        for &(place, name, ref points) in lines.iter().rev() {
-            let pen = Pen::Allocator(place);
-            let drawn: Vec<_> = points.iter().map(|&(x, y)| plot.at(x.log10(), height(y))).collect();
-            ends.extend(drawn.last().map(|&end| (end, pen, name)));
-            canvas.line(drawn, pen, if place == 0 { 3 } else { 2 })?;
-        }
-        names_at_the_ends(canvas, &plot, ends)
-    };
-    svg(SIZE, label, lines.iter().map(|(place, _, _)| place + 1).max().unwrap_or(0), draw)
+    }
+    let mut marks: Vec<f64> = lines.iter().flat_map(|(_, _, points)| points).map(|(x, _)| *x).collect();
+    marks.sort_by(f64::total_cmp);
+    marks.dedup();
+    canvas.up(&plot, marks.into_iter().map(|x| (x.log10(), count(x))));
+    let mut ends = Vec::new();
+    for &(place, name, ref points) in lines.iter().rev() {
+        let pen = Pen::Allocator(place);
+        let drawn: Vec<_> = points.iter().map(|&(x, y)| plot.at(x.log10(), height(y))).collect();
+        ends.extend(drawn.last().map(|&end| (end, pen, name)));
+        canvas.line(drawn, pen);
+    }
+    names_at_the_ends(&mut canvas, &plot, ends);
+    canvas.done(SIZE, label.to_owned())
 }
 
 /// A count, short: "10k", "1M".

@@ -1,198 +1,174 @@
-//! The results as one self-contained page: no script, nothing from the network.
+//! A document as one self-contained page: no script, nothing from the network.
 
-mod drawn;
 mod heat;
-mod markup;
 
-use super::charts::ratios as ratios_chart;
-use super::grid::{Grid, allocators};
-use super::ratio::Measure;
-use super::sheets::{bulk, latency, replay};
-use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
-use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};
-use crate::results::Report;
-use markup::{dim, escape, heading, list, paragraph, section};
+use std::collections::HashSet;
 
-const PALETTE: &str = include_str!("palette.css");
-const STYLE: &str = concat!(include_str!("palette.css"), include_str!("page.css"));
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The page of a run.
-///
-/// # Errors
-/// A sentence, when a chart could not be drawn.
-pub(super) fn render(report: &Report) -> Result<String, String> {
-    let grids = standings(report);
-    let mut body = headline(report, &grids);
-    body += &ratios(report, &grids)?;
-    if !report.scenarios.is_empty() {
-        body += &drawn::growth(report)?;
-        body += &drawn::cpus(report)?;
-        body += &drawn::percentiles(report)?;
-        body += &drawn::over_time(report)?;
-        body += &drawn::resident_bytes(report)?;
-        body += &section(&latency::memory(report));
-        body += &losses(&grids);
-        body += &section(&bulk::calls(report));
-        body += &section(&latency::scenarios(report));
-    }
-    let mut sheets = vec![replay::phases(report), replay::leaks(report), replay::tags(report)];
-    sheets.extend(replay::contract(report));
-    sheets.extend(Measure::ALL.map(|measure| latency::percentiles(report, measure)));
-    body.extend(sheets.iter().map(section));
-    body += &notes(report);
-    Ok(markup::page("storport-pool: results", STYLE, &body))
-}
+use super::charts::{self, PALETTE};
+use super::document::{Document, Figures, Kind, Part, Section, Term, anchor};
+use super::sheets::{Cell, Row, Sheet, Tone};
 
-/// The page of two runs.
-pub(super) fn render_versus(versus: &Versus<'_>) -> String {
-    let mut body = String::from("<h1>storport-pool: b against a</h1>\n");
-    for line in versus.runs() {
-        body += &paragraph(&line);
-    }
-    body += "<div class=\"headline\">\n";
-    for line in versus.summary().iter().chain(&versus.warnings()) {
-        body += &paragraph(line);
-    }
-    body += "</div>\n";
-    let changed = versus.changed();
-    body += &section(&latency::found(CHANGED, FURTHEST, ["b, ns", "a, ns"], &changed));
-    if !versus.grids.is_empty() {
-        body += &(heading("All ratios", CHANGES) + &heat::key());
-    }
-    body += &heats(&versus.grids, ["b", "a"]);
-    markup::page("storport-pool: b against a", STYLE, &body)
-}
+const STYLE: &str = include_str!("page.css");
 
-fn heats(grids: &[Grid], between: [&str; 2]) -> String {
-    let heat = |grid| {
-        format!("<div>\n<h3>{}</h3>\n{}</div>\n", escape(&Grid::name(grid)), heat::table(grid, between))
-    };
-    format!("<div class=\"heats\">\n{}</div>\n", grids.iter().map(heat).collect::<String>())
-}
+/// Figures that are wider than a chart of a grid.
+const ALONE: usize = 1;
 
-fn headline(report: &Report, grids: &[Grid]) -> String {
-    let mut out = String::from(
-        "<h1>storport-pool</h1>\n<p class=\"dim\">StorPortAllocatePool and StorPortFreePool outside Windows: \
-         the contract checked live, Storport workloads replayed, latency beside other allocators.</p>\n\
-         <div class=\"headline\">\n",
-    );
-    if !report.contract.is_empty() {
-        out += &paragraph(&format!("Contract: {}.", contract_summary(report)));
-    }
-    for grid in grids {
-        let lines = verdict(grid);
-        if let Some((first, rest)) = lines.split_first() {
-            out += &format!("<p><b>{}</b> {}</p>\n", escape(first), escape(&rest.join(" ")));
-        }
-    }
-    if !report.leaks.is_empty() {
-        let blocks: u64 = report.leaks.iter().map(|leak| leak.blocks).sum();
-        out += &paragraph(&format!(
-            "Removing the leaking adapter named all {blocks} blocks it had left, by tag."
-        ));
-    }
-    if report.machine.quick {
-        out += &paragraph("A quick run: the numbers are rough.");
-    }
-    out + "</div>\n" + &dim(&format!("{}.", standing::run(&report.machine)))
-}
-
-fn ratios(report: &Report, grids: &[Grid]) -> Result<String, String> {
-    let Some(first) = grids.first() else { return Ok(String::new()) };
-    let chart = drawn::ratios(report, first)?;
-    Ok(heading("The pool's time over the others'", RATIOS)
-        + &chart
-        + &heat::key()
-        + &heats(grids, ["pool", "other"]))
-}
-
-/// The ratios of free by themselves, as an SVG that brings its colours.
-///
-/// # Errors
-/// A sentence, when the run has none, or the chart could not be drawn.
-pub(super) fn chart(report: &Report) -> Result<String, String> {
-    let grids = standings(report);
-    let drawing = match grids.first() {
-        Some(grid) => ratios_chart::draw(grid, &allocators(report))?,
-        None => None,
-    };
-    let drawing = drawing.ok_or("has no ratios to draw")?;
-    let style =
-        format!("<style>\n{PALETTE}svg {{ background: var(--paper); color: var(--ink); }}\n</style>\n");
-    // The first tag's end.
-    let (tag, rest) = drawing.split_once('>').ok_or("makes no drawing")?;
-    Ok(format!("{tag}>\n{style}{rest}"))
-}
-
-/// Where the pool is slower.
-fn losses(grids: &[Grid]) -> String {
-    let slower = slower(grids);
-    if grids.is_empty() {
-        String::new()
-    } else if slower.is_empty() {
-        heading(SLOWER, nowhere(grids))
-    } else {
-        section(&latency::found(SLOWER, "All such rows, the worst first.", ["pool, ns", "its, ns"], &slower))
-    }
-}
-
-fn notes(report: &Report) -> String {
-    let mut lines = report.notes.clone();
-    if !report.scenarios.is_empty() {
-        let pinned =
-            if report.machine.pinned { "Threads were pinned to CPUs." } else { "Threads were not pinned." };
-        lines.push(pinned.to_owned());
-    }
-    if lines.is_empty() { String::new() } else { format!("<h2>Notes</h2>\n{}", list(&lines)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::made_up;
-    use super::*;
-
-    #[test]
-    fn every_shape_makes_a_page_that_stands_alone() {
-        for report in made_up::shapes() {
-            let page = render(&report).unwrap();
-            for wrong in [
-                "<script",
-                "<link",
-                "src=",
-                "url(",
-                "NaN",
-                "inf ",
-                "peer <",
-                "#010",
-                "stroke-dasharray=\"\" ",
-            ] {
-                assert!(!page.contains(wrong), "{wrong} in {page}");
+/// The page.
+pub(super) fn render(told: &Document<'_>) -> String {
+    let known = Known::of(told);
+    let style = [PALETTE, &charts::style(), STYLE].concat();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (told.title) }
+                style { (PreEscaped(style)) }
             }
-            assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+            body {
+                header {
+                    h1 { (told.title) }
+                    p.dim { (told.lead) }
+                    @for line in &told.under { p.dim { (line) } }
+                }
+                (contents(&told.sections))
+                div.headline {
+                    @for (point, rest) in &told.summary {
+                        p { @if !point.is_empty() { b { (point) } " " } (rest) }
+                    }
+                }
+                (terms(&told.words))
+                @for section in &told.sections { (section_told(section, &known)) }
+            }
         }
+    };
+    page.into_string() + "\n"
+}
+
+/// The words that the page explains: only to these can it link.
+struct Known(HashSet<String>);
+
+impl Known {
+    fn of(told: &Document<'_>) -> Known {
+        let parts = told.sections.iter().flat_map(|section| &section.parts);
+        let terms = parts.filter_map(|part| if let Part::Terms(terms) = part { Some(terms) } else { None });
+        Known(terms.flatten().map(Term::anchor).collect())
     }
 
-    #[test]
-    fn the_chart_brings_its_colours() {
-        let shapes = made_up::shapes();
-        let drawing = chart(&shapes[6]).unwrap();
-        assert!(drawing.starts_with("<svg ") && drawing.contains("--hue-6: #"), "{drawing}");
-        // One mark for each of 13 others, in the legend, in its row, and for the mean.
-        assert_eq!(drawing.matches("<circle").count(), 3 * 7);
-        for part in ["\nhot\n", "\ngeometric mean\n", "\nthe pool is faster\n", "\npeer &lt;1&gt;\n"] {
-            assert!(drawing.contains(part), "no {part} in {drawing}");
+    /// A name, with a link to what is said of it.
+    fn name(&self, kind: Kind, name: &str) -> Markup {
+        let anchor = anchor(kind, name);
+        html! {
+            @if self.0.contains(&anchor) { a href=(format!("#{anchor}")) { (name) } } @else { (name) }
         }
-        assert!(chart(&shapes[0]).unwrap_err().contains("no ratios"));
     }
+}
 
-    #[test]
-    fn many_allocators_are_all_named_beside_their_curves() {
-        let report = &made_up::shapes()[6];
-        let page = render(report).unwrap();
-        assert!(page.contains("heat upright") && page.contains("x &lt; y"));
-        for peer in 0..14 {
-            // Legend, grids, curve, memory bars, tables.
-            assert!(page.matches(&format!("peer &lt;{peer}&gt;")).count() >= 5, "{peer}");
+fn contents(sections: &[Section<'_>]) -> Markup {
+    html! {
+        @if sections.len() > 1 {
+            nav aria-label="Contents" {
+                b { "Contents" }
+                ol {
+                    @for section in sections {
+                        li { a href=(format!("#{}", section.anchor())) { (section.title) } }
+                    }
+                }
+            }
         }
     }
+}
+
+fn section_told(section: &Section<'_>, known: &Known) -> Markup {
+    html! {
+        section id=(section.anchor()) {
+            h2 { (section.title) }
+            @for (place, part) in section.parts.iter().enumerate() {
+                @match part {
+                    // What a section begins with tells what it is about.
+                    Part::Text(text) if place == 0 => { p.dim { (text) } }
+                    Part::Text(text) => { p { (text) } }
+                    Part::List(items) => { ul { @for item in items { li { (item) } } } }
+                    Part::Terms(all) => { (terms(all)) }
+                    Part::Ratios { grid, between } => { h3 { (grid.name()) } (heat::table(grid, *between, known)) }
+                    Part::Key => { (heat::key()) }
+                    Part::Table(sheet) => { (table(sheet)) }
+                    Part::Figures(figures) => { (figures_told(figures)) }
+                }
+            }
+        }
+    }
+}
+
+fn terms(all: &[Term]) -> Markup {
+    html! {
+        @if !all.is_empty() {
+            dl {
+                @for term in all { dt id=(term.anchor()) { (term.name) } dd { (term.about) } }
+            }
+        }
+    }
+}
+
+fn figures_told(figures: &Figures) -> Markup {
+    let class = if figures.all.len() == ALONE { "alone" } else { "charts" };
+    html! {
+        @if let Some(shared) = &figures.shared {
+            svg.defs width="0" height="0" aria-hidden="true" { defs { (shared) } }
+        }
+        div class=(class) {
+            @for figure in &figures.all {
+                figure {
+                    @if !figure.name.is_empty() { figcaption { b { (figure.name) } " " (figure.about) } }
+                    (figure.drawing.inline())
+                }
+            }
+        }
+    }
+}
+
+/// More rows than these are set in columns when they are printed.
+const LONG: usize = 60;
+
+fn table(sheet: &Sheet) -> Markup {
+    let long = if sheet.rows.len() > LONG { " long" } else { "" };
+    html! {
+        div class=(format!("scroll{long}")) {
+            // Which columns hold numbers, the class says.
+            table class=(format!("words{}", sheet.words)) {
+                thead { tr { @for column in &sheet.columns { th { (column) } } } }
+                tbody { @for row in &sheet.rows { (row_told(row)) } }
+            }
+        }
+        (footnotes(&sheet.footnotes))
+    }
+}
+
+fn row_told(row: &Row) -> Markup {
+    html! {
+        tr.first[row.first] {
+            @for cell in &row.cells { td class=[tone(cell)] { (lines(&cell.text)) } }
+        }
+    }
+}
+
+fn tone(cell: &Cell) -> Option<&'static str> {
+    match cell.tone {
+        Tone::Plain => None,
+        Tone::Good => Some("good"),
+        Tone::Bad => Some("bad"),
+    }
+}
+
+fn lines(text: &str) -> Markup {
+    html! {
+        @for (place, line) in text.split('\n').enumerate() { @if place > 0 { br; } (line) }
+    }
+}
+
+fn footnotes(notes: &[String]) -> Markup {
+    html! { @for note in notes { p.footnote { (note) } } }
 }

@@ -171,21 +171,14 @@ pub(in super::super) fn found(
     between: [&str; 2],
     found: &[(&Grid, Found<'_>)],
 ) -> Sheet {
-    let columns = ["scenario", "measure", "allocator", between[0], between[1], "ratio", "interval"];
+    let columns = ["scenario", "measure", "allocator", "ratio", between[0], between[1], "interval"];
     let mut sheet = Sheet::new(heading, about, &columns, 3);
     for (grid, found) in found {
         let compared = found.compared;
-        let mut cells = [
-            found.scenario.to_owned(),
-            grid.name(),
-            found.allocator.to_owned(),
-            ns(compared.first),
-            ns(compared.other),
-        ]
-        .map(Cell::from)
-        .into_iter()
-        .collect::<Vec<_>>();
+        let whose = [found.scenario.to_owned(), grid.name(), found.allocator.to_owned()];
+        let mut cells = Vec::from(whose.map(Cell::from));
         cells.push(marked(compared.ratio.value, compared.ratio.verdict));
+        cells.extend([compared.first, compared.other].map(|time| Cell::from(ns(time))));
         cells.push(Cell::from(compared.ratio.interval.map(span).unwrap_or_default()));
         sheet.row(false, cells);
     }

@@ -1,69 +1,61 @@
 //! The charts of a page.
 
 use super::super::charts::growth::{self, Line, Unit};
-use super::super::charts::{self, TIMER_DASHES, curves, memory, ratios, timelines};
-use super::super::grid::{Grid, allocators};
-use super::super::sheets::latency::resident;
+use super::super::charts::{Drawing, curves, memory, timelines};
+use super::super::document::{Document, Figure, Figures, Part};
+use super::super::grid::allocators;
+use super::super::sheets::latency::{self, resident};
 use super::super::text::ns;
-use super::markup::{escape, figure, heading};
-use crate::results::{Count, CpuRow, Latency, Measured, Report};
-use crate::scenarios::grown;
+use crate::results::{Count, CpuRow, Latency, Measured, Report, Scenario};
+use crate::scenarios::{grown, over_time as drawn_over_time};
 
-/// Scenarios whose latency over time is shown: one CPU, two, and more threads than CPUs.
-const OVER_TIME: [&str; 3] = ["hot", "remote-100", "oversubscribed"];
-
-/// Percentile curves, a chart for each scenario.
-pub(super) fn percentiles(report: &Report) -> Result<String, String> {
-    let (names, axes) = (allocators(report), curves::Axes::of(report));
-    let mut figures = String::new();
-    for scenario in &report.scenarios {
-        if let Some(chart) = curves::draw(scenario, &report.timer, &names, &axes)? {
-            figures += &figure(&scenario.name, &scenario.about, &chart);
-        }
-    }
-    let about = "How many of the frees took at most how long, each timed alone, the timer included; both axes are \
-                 logarithmic and the same in all charts. The far end is one operation out of all and holds whatever \
-                 interrupted it. Where free is not timed by itself, allocate and free together are shown.";
-    Ok(grid("The tail of free", about, &legend(&names, true), &figures))
+/// A scenario's drawing.
+fn figure(scenario: &Scenario, drawing: Drawing) -> Figure {
+    Figure { name: scenario.name.clone(), about: scenario.about.clone(), drawing }
 }
 
-/// All ratios of a measure.
-pub(super) fn ratios(report: &Report, grid: &Grid) -> Result<String, String> {
-    let about =
-        "Each mark is another allocator; left of the line the pool is faster. The axis is logarithmic.";
-    let chart = ratios::draw(grid, &allocators(report))?;
-    Ok(chart.map(|chart| figure(&grid.name(), about, &chart)).unwrap_or_default())
+fn figures<'a>(name: &'static str, all: Vec<Figure>) -> Part<'a> {
+    Part::Figures(Figures { name, shared: None, all })
+}
+
+/// Percentile curves, a chart for each scenario.
+pub(super) fn percentiles(told: &mut Document<'_>, report: &Report) {
+    let (names, axes) = (allocators(report), curves::Axes::of(report));
+    let drawn = |scenario| Some(figure(scenario, curves::draw(scenario, &report.timer, &names, &axes)?));
+    let all = report.scenarios.iter().filter_map(drawn).collect();
+    let about = "How many of the frees took at most how long, each timed alone, the timer included. p99.9: of 1000 frees, 999 \
+                 took no longer. Both axes are logarithmic and the same in all charts. The far end is one operation out of \
+                 all and holds whatever interrupted it. Where free is not timed by itself, allocate and free together are \
+                 shown. A name stands beside the end of its line.";
+    let curves = Part::Figures(Figures { name: "percentiles", shared: Some(axes.frame()), all });
+    told.section("The tail of free", vec![Part::Text(about.to_owned()), curves]);
 }
 
 /// The slowest operations over time.
-pub(super) fn over_time(report: &Report) -> Result<String, String> {
+pub(super) fn over_time(told: &mut Document<'_>, report: &Report) {
     let names = allocators(report);
-    let mut figures = String::new();
-    for scenario in report.scenarios.iter().filter(|scenario| OVER_TIME.contains(&scenario.name.as_str())) {
-        if let Some(chart) = timelines::draw(scenario, &names)? {
-            figures += &figure(&scenario.name, &scenario.about, &chart);
-        }
-    }
+    let all = report.scenarios.iter().filter(|scenario| drawn_over_time(&scenario.name));
+    let all = all.filter_map(|scenario| Some(figure(scenario, timelines::draw(scenario, &names)?))).collect();
     let about = "The slowest free in each stretch of the last turn. The allocators' turns followed each other, so a \
                  neighbour's noise may be in one and not in the next.";
-    Ok(grid("Free over time", about, "", &figures))
+    told.section("Free over time", vec![Part::Text(about.to_owned()), figures("over-time", all)]);
 }
 
 /// What is resident, where the scenario knows how much was asked for.
-pub(super) fn resident_bytes(report: &Report) -> Result<String, String> {
+pub(super) fn resident_bytes(told: &mut Document<'_>, report: &Report) {
     let names = allocators(report);
-    let mut figures = String::new();
+    let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
+    let mut all = Vec::new();
     for scenario in &report.scenarios {
-        let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
         let groups: Vec<_> = resident(scenario).map(|(name, memory)| (place(name), name, memory)).collect();
         if !groups.is_empty() {
-            let chart = memory::draw(&scenario.name, &groups, names.len())?;
-            figures += &figure(&scenario.name, &scenario.about, &chart);
+            all.push(figure(scenario, memory::draw(&scenario.name, &groups)));
         }
     }
     let about = "Resident bytes, beyond what the process had before, for each byte asked for: at the peak, after all \
                  was freed, after the allocator was asked to give back what it can. The line is what was asked for.";
-    Ok(grid("Memory", about, "", &figures))
+    told.section("Memory", vec![Part::Text(about.to_owned()), figures("memory", all)]);
+    told.table(latency::memory(report));
 }
 
 type Call = fn(&Measured) -> Option<&Latency>;
@@ -107,9 +99,9 @@ fn ends(report: &Report, what: &str) -> String {
 }
 
 /// What a call costs as live blocks, adapters and tags grow.
-pub(super) fn growth(report: &Report) -> Result<String, String> {
+pub(super) fn growth(told: &mut Document<'_>, report: &Report) {
     let names = allocators(report);
-    let mut figures = String::new();
+    let mut all = Vec::new();
     for what in ["live", "adapters", "tags"] {
         for (call, latency) in CALLS {
             let mut lines: Vec<Line<'_>> = Vec::new();
@@ -119,9 +111,10 @@ pub(super) fn growth(report: &Report) -> Result<String, String> {
             }
             lines.retain(|line| !line.2.is_empty());
             if !lines.is_empty() {
-                let chart = growth::draw(&format!("{call} by {what}"), &lines, Unit::Ns)?;
+                let drawing = growth::draw(&format!("{call} by {what}"), &lines, Unit::Ns);
                 let what = if what == "live" { "live blocks" } else { what };
-                figures += &figure(&format!("{call} by {what}"), "mean of the best batch", &chart);
+                let about = "Mean of the best batch.".to_owned();
+                all.push(Figure { name: format!("{call} by {what}"), about, drawing });
             }
         }
     }
@@ -131,11 +124,11 @@ pub(super) fn growth(report: &Report) -> Result<String, String> {
         ends(report, "adapters"),
         ends(report, "tags")
     );
-    Ok(grid("Growth", &about, &legend(&names, false), &figures))
+    told.section("Growth", vec![Part::Text(about), figures("calls", all)]);
 }
 
 /// What a call costs as CPUs grow, counted.
-pub(super) fn cpus(report: &Report) -> Result<String, String> {
+pub(super) fn cpus(told: &mut Document<'_>, report: &Report) {
     const TRAFFIC: [(&str, &str); 4] = [
         ("Own", "its own"),
         ("Neighbour", "its neighbour's"),
@@ -148,7 +141,7 @@ pub(super) fn cpus(report: &Report) -> Result<String, String> {
         ("locked operations", |count| count.locked),
         ("cache lines from another CPU", |count| count.lines),
     ];
-    let mut figures = String::new();
+    let mut all = Vec::new();
     for platform in ["portable", "masked"] {
         for (what, count) in counted {
             let line = |(place, &(traffic, name)): (usize, &(&'static str, &'static str))| {
@@ -159,42 +152,16 @@ pub(super) fn cpus(report: &Report) -> Result<String, String> {
             let lines: Vec<_> =
                 TRAFFIC.iter().enumerate().map(line).filter(|line| !line.2.is_empty()).collect();
             if !lines.is_empty() {
-                let title = format!("{what} of a free, {platform}");
-                let chart = growth::draw(&format!("{title}, by CPUs"), &lines, Unit::Count)?;
-                figures += &figure(&title, "mean, on simulated machines of so many CPUs", &chart);
+                let name = format!("{what} of a free, {platform}");
+                let drawing = growth::draw(&format!("{name}, by CPUs"), &lines, Unit::Count);
+                let about = "Mean, on simulated machines of so many CPUs.".to_owned();
+                all.push(Figure { name, about, drawing });
             }
         }
     }
     let about = "Counted in the shipped code, on simulated machines: which CPU frees what another one allocated is \
                  each line's name. Counts repeat; they are no times.";
-    Ok(grid("Growth by CPUs", about, "", &figures))
-}
-
-fn grid(title: &str, about: &str, legend: &str, figures: &str) -> String {
-    if figures.is_empty() {
-        return String::new();
-    }
-    format!("{}{legend}<div class=\"grid\">\n{figures}</div>\n", heading(title, about))
-}
-
-/// The allocators' lines; the same in all charts.
-fn legend(names: &[&str], timer: bool) -> String {
-    let sample = |colour: &str, dashes: &str, width: u32, name: &str| {
-        format!(
-            "<span><svg viewBox=\"0 0 34 10\" aria-hidden=\"true\"><path d=\"M0 5H34\" stroke=\"{colour}\" \
-             stroke-width=\"{width}\" stroke-dasharray=\"{dashes}\"/></svg>{}</span>",
-            escape(name)
-        )
-    };
-    let mut out = String::from("<div class=\"legend\">");
-    for (place, name) in names.iter().enumerate() {
-        let width = if place == 0 { 4 } else { 2 };
-        out += &sample(&charts::colour(place), charts::dashes(place), width, name);
-    }
-    if timer {
-        out += &sample("var(--timer)", TIMER_DASHES, 2, "empty timer");
-    }
-    out + "</div>\n"
+    told.section("Growth by CPUs", vec![Part::Text(about.to_owned()), figures("cpus", all)]);
 }
 
 #[cfg(test)]
@@ -221,7 +188,11 @@ mod tests {
              allocate goes from 27.0 to 54.0 ns (median 30.0 to 60.0)."
         );
         assert_eq!(ends(&report, "tags"), "", "one point goes nowhere");
-        let page = growth(&report).unwrap();
-        assert!(page.contains("9.0 to 18.0 ns") && !page.contains("cost nothing"), "{page}");
+        let grids = Vec::new();
+        let mut told = super::super::run(&report, &grids);
+        told.sections.clear();
+        growth(&mut told, &report);
+        let Part::Text(about) = &told.sections[0].parts[0] else { panic!("no text") };
+        assert!(about.contains("9.0 to 18.0 ns") && !about.contains("cost nothing"), "{about}");
     }
 }

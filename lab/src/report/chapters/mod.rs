@@ -1,0 +1,150 @@
+//! What is told of a run, or of two, in the order of the page.
+
+mod drawn;
+mod summary;
+
+use super::charts::{Drawing, panels};
+use super::document::{Document, Figure, Figures, Kind, Part, Term};
+use super::grid::{Grid, allocators};
+use super::ratio::Measure;
+use super::sheets::{bulk, latency, replay};
+use super::standing::{self, ASSUMPTION, RATIOS, SLOWER, nowhere, slower, verdict};
+use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};
+use super::whom;
+use crate::peers;
+use crate::results::Report;
+
+const LEAD: &str = "StorPortAllocatePool and StorPortFreePool outside Windows: the contract checked live, Storport workloads \
+    replayed, latency beside other allocators.";
+
+/// What a run found. `grids` are its standings.
+pub(super) fn run<'a>(report: &'a Report, grids: &'a [Grid]) -> Document<'a> {
+    let mut told = Document {
+        title: "storport-pool: results".to_owned(),
+        lead: LEAD.to_owned(),
+        summary: summary::of(report, grids),
+        words: if grids.is_empty() { Vec::new() } else { summary::words() },
+        under: vec![format!("{}.", standing::run(&report.machine))],
+        sections: Vec::new(),
+    };
+    if !report.scenarios.is_empty() {
+        told.section("Who is compared", vec![Part::Terms(allocators_told(report))]);
+        told.section("The scenarios", vec![Part::Text(ASSUMPTION.to_owned()), Part::Terms(scenarios_told(report))]);
+    }
+    ratios(&mut told, report, grids);
+    if !report.scenarios.is_empty() {
+        losses(&mut told, grids);
+        drawn::growth(&mut told, report);
+        drawn::cpus(&mut told, report);
+        drawn::percentiles(&mut told, report);
+        drawn::over_time(&mut told, report);
+        drawn::resident_bytes(&mut told, report);
+        told.table(bulk::calls(report));
+    }
+    for sheet in [replay::phases(report), replay::leaks(report), replay::tags(report)] {
+        told.table(sheet);
+    }
+    for sheet in replay::contract(report) {
+        told.table(sheet);
+    }
+    for measure in Measure::ALL {
+        told.table(latency::percentiles(report, measure));
+    }
+    told.section("Notes", vec![Part::List(notes(report))]);
+    told
+}
+
+/// How two runs differ.
+pub(super) fn versus<'a>(versus: &'a Versus<'_>) -> Document<'a> {
+    let said = versus.summary().into_iter().chain(versus.warnings());
+    let mut told = Document {
+        title: "storport-pool: b against a".to_owned(),
+        lead: "Two runs of the program, the later one over the earlier one.".to_owned(),
+        summary: said.map(|line| (String::new(), line)).collect(),
+        words: Vec::new(),
+        under: versus.runs().into(),
+        sections: Vec::new(),
+    };
+    told.table(latency::found(CHANGED, FURTHEST, ["b, ns", "a, ns"], &versus.changed()));
+    let grids = versus.grids.iter().map(|grid| Part::Ratios { grid, between: ["b", "a"] });
+    told.section("All ratios", [Part::Text(CHANGES.to_owned()), Part::Key].into_iter().chain(grids).collect());
+    told
+}
+
+fn allocators_told(report: &Report) -> Vec<Term> {
+    let told = |name: &str| Term {
+        kind: Kind::Allocator,
+        name: name.to_owned(),
+        about: whom::about(name).unwrap_or_else(|| "Not known to this program.".to_owned()),
+    };
+    allocators(report).into_iter().map(told).collect()
+}
+
+fn scenarios_told(report: &Report) -> Vec<Term> {
+    let told = |name: &String, about: &String| Term {
+        kind: Kind::Scenario,
+        name: name.clone(),
+        about: about.clone(),
+    };
+    report.scenarios.iter().map(|scenario| told(&scenario.name, &scenario.about)).collect()
+}
+
+fn ratios<'a>(told: &mut Document<'a>, report: &Report, grids: &'a [Grid]) {
+    let mut parts = vec![Part::Text(RATIOS.to_owned())];
+    if let Some(grid) = grids.first()
+        && let Some(drawing) = picture(grid, &pictured(report))
+    {
+        let figure = Figure { name: String::new(), about: String::new(), drawing };
+        parts.push(Part::Figures(Figures { name: "picture", shared: None, all: vec![figure] }));
+    }
+    parts.push(Part::Key);
+    for grid in grids {
+        parts.push(Part::Ratios { grid, between: ["pool", "other"] });
+        let lines = verdict(grid);
+        if !lines.is_empty() {
+            parts.push(Part::Text(lines.join(" ")));
+        }
+    }
+    told.section("The pool's time over the others'", parts);
+}
+
+/// Whom a picture shows that nobody chose for: all but the pool's ways, in a run that has none of the usual ones.
+pub(super) fn pictured(report: &Report) -> Vec<&str> {
+    let all = allocators(report);
+    let usual: Vec<_> = whom::PICTURED.into_iter().filter(|name| all.contains(name)).collect();
+    if usual.is_empty() {
+        all.into_iter().skip(1).filter(|name| !peers::is_the_pool(name)).collect()
+    } else {
+        usual
+    }
+}
+
+/// The ratios of a measure, for some allocators. `None`: there are none.
+pub(super) fn picture(grid: &Grid, whom: &[&str]) -> Option<Drawing> {
+    let check: Vec<_> = whom.iter().copied().filter(|name| whom::checks(name)).collect();
+    panels::draw(grid, whom, &check)
+}
+
+/// Where the pool is slower.
+fn losses(told: &mut Document<'_>, grids: &[Grid]) {
+    let slower = slower(grids);
+    if grids.is_empty() {
+        return;
+    }
+    if slower.is_empty() {
+        told.section(SLOWER, vec![Part::List(vec![nowhere(grids).to_owned()])]);
+    } else {
+        let about = "All such rows, the worst first.";
+        told.table(latency::found(SLOWER, about, ["pool, ns", "its, ns"], &slower));
+    }
+}
+
+fn notes(report: &Report) -> Vec<String> {
+    let mut lines = report.notes.clone();
+    if !report.scenarios.is_empty() {
+        let pinned =
+            if report.machine.pinned { "Threads were pinned to CPUs." } else { "Threads were not pinned." };
+        lines.push(pinned.to_owned());
+    }
+    lines
+}

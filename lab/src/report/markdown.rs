@@ -1,0 +1,149 @@
+//! A document as Markdown, for who reads it where a repository is shown; its drawings are files beside it.
+
+use super::charts::Drawing;
+use super::document::{Document, Figure, Figures, Part, Term};
+use super::grid::Grid;
+use super::sheets::{Row, Sheet, Tone, latency};
+
+/// The text, and the files that belong to it.
+pub(super) struct Written {
+    pub(super) text: String,
+    pub(super) files: Vec<(String, String)>,
+}
+
+/// How wide a drawing is shown, by the drawings beside each other in it.
+const WIDE: [i32; 2] = [610, 900];
+
+/// More rows than these are folded.
+const LONG: usize = 200;
+
+/// `stem` begins the files' names, `made` is the command that makes the text anew.
+pub(super) fn render(told: &Document<'_>, stem: &str, made: &str) -> Written {
+    let mut out = Written { text: format!("# {}\n\n", escape(&told.title)), files: Vec::new() };
+    out.paragraph(&told.lead);
+    for (point, rest) in &told.summary {
+        let point = if point.is_empty() { String::new() } else { format!("**{}** ", escape(point)) };
+        out.text += &format!("* {point}{}\n", escape(rest));
+    }
+    out.text += "\n";
+    out.terms(&told.words);
+    for line in &told.under {
+        out.paragraph(line);
+    }
+    out.text += &format!("Made by `{made}`.\n\n");
+    out.text += "## Contents\n\n";
+    for section in &told.sections {
+        out.text += &format!("* [{}](#{})\n", escape(&section.title), section.anchor());
+    }
+    for section in &told.sections {
+        out.text += &format!("\n## {}\n\n", escape(&section.title));
+        for part in &section.parts {
+            match part {
+                Part::Text(text) => out.paragraph(text),
+                Part::List(items) => out.list(items),
+                Part::Terms(all) => out.terms(all),
+                Part::Ratios { grid, .. } => out.ratios(grid),
+                Part::Key => {
+                    out.text += "**Bold**: the other is faster, beyond noise. A ~ stands before what is too noisy to tell.\n\n";
+                }
+                Part::Table(sheet) => out.table(sheet),
+                Part::Figures(figures) => out.figures(figures, stem),
+            }
+        }
+    }
+    out.text.truncate(out.text.trim_end().len());
+    out.text.push('\n');
+    out
+}
+
+impl Written {
+    fn paragraph(&mut self, text: &str) {
+        self.text += &format!("{}\n\n", escape(text));
+    }
+
+    fn list(&mut self, items: &[String]) {
+        for item in items {
+            self.text += &format!("* {}\n", escape(item));
+        }
+        self.text += "\n";
+    }
+
+    fn terms(&mut self, all: &[Term]) {
+        if all.is_empty() {
+            return;
+        }
+        self.text += "| | |\n|---|---|\n";
+        for term in all {
+            self.text += &format!("| **{}** | {} |\n", escape(&term.name), escape(&term.about));
+        }
+        self.text += "\n";
+    }
+
+    fn ratios(&mut self, grid: &Grid) {
+        self.text += &format!("### {}\n\n", escape(&grid.name()));
+        self.table(&latency::ratios(grid, "", ""));
+    }
+
+    fn table(&mut self, sheet: &Sheet) {
+        let long = sheet.rows.len() > LONG;
+        if long {
+            self.text += &format!("<details><summary>{} rows</summary>\n\n", sheet.rows.len());
+        }
+        let columns: Vec<_> = sheet.columns.iter().map(|column| escape(column)).collect();
+        let sides = (0..columns.len()).map(|place| if place < sheet.words { "---" } else { "--:" });
+        self.text += &format!("|{}|\n|{}|\n", columns.join("|"), sides.collect::<Vec<_>>().join("|"));
+        for row in &sheet.rows {
+            self.row(row);
+        }
+        self.text += "\n";
+        for note in &sheet.footnotes {
+            self.paragraph(note);
+        }
+        if long {
+            self.text += "</details>\n\n";
+        }
+    }
+
+    fn row(&mut self, row: &Row) {
+        for cell in &row.cells {
+            let text = escape(&cell.text);
+            self.text += &if cell.tone == Tone::Bad { format!("|**{text}**") } else { format!("|{text}") };
+        }
+        self.text += "|\n";
+    }
+
+    /// All of them in one file: one picture, or side by side.
+    fn figures(&mut self, figures: &Figures, stem: &str) {
+        let file = format!("{stem}-{}.svg", figures.name);
+        let named = |figure: &Figure| figure.name.clone();
+        let label = figures.all.iter().map(named).collect::<Vec<_>>().join(", ");
+        let drawing = match figures.all.as_slice() {
+            [one] if one.name.is_empty() => {
+                self.text += &format!("![{}]({file})\n\n", escape(&one.drawing.label));
+                one.drawing.alone(WIDE[0])
+            }
+            all => {
+                let each = all.iter().map(|figure| (figure.name.as_str(), &figure.drawing));
+                self.text += &format!("![{}]({file})\n\n", escape(&label));
+                let columns = all.len().min(WIDE.len());
+                Drawing::many(&label, figures.shared.as_ref(), each, columns).alone(WIDE[columns - 1])
+            }
+        };
+        self.files.push((file, drawing));
+    }
+}
+
+/// Text as it may stand in Markdown, in a table too.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '\n' => out += "<br>",
+            '\\' | '|' | '*' | '_' | '`' | '~' | '[' | ']' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
