@@ -13,13 +13,13 @@ const SIZE: (i32, i32) = (440, 330);
 pub(super) const NAMES: i32 = 124;
 /// Each share, and its name where there is room for one.
 const SHARES: [(f64, &str); 8] = [
-    (0.5, "p50"),
+    (0.5, ""),
     (0.9, "p90"),
-    (0.99, "p99"),
+    (0.99, ""),
     (0.999, "p99.9"),
-    (0.9999, "p99.99"),
-    (0.99999, ""),
-    (0.999999, "p99.9999"),
+    (0.9999, ""),
+    (0.99999, "p99.999"),
+    (0.999999, ""),
     (0.9999999, ""),
 ];
 /// What the frame of all charts is called where they share it.

@@ -114,7 +114,7 @@ pub(super) fn key() -> Markup {
             span.even.unclear { "1.02" }
             b { "too noisy to tell" }
         }
-        p.dim {
+        p.dim.hover {
             "A cell under the pointer shows both times, the ratio's interval, and the ratio of the best batches."
         }
     }
