@@ -67,7 +67,7 @@ pub(crate) enum Command {
     #[command(after_help = EXIT, args = hidden(&["json", "peers", "quick"]))]
     Compare(Compare),
     /// Draws a run's JSON file as one picture (SVG): the time to free on some other allocators over the pool's, by
-    /// scenario. Shows mimalloc, rpmalloc, jemalloc and snmalloc-check, as far as the run has them.
+    /// scenario. Shows mimalloc, rpmalloc, jemalloc and snmalloc-check; where the run has not all of them, others of it.
     #[command(after_help = EXIT, args = chart())]
     Chart(Chart),
     /// Writes the page of a run anew from its JSON file: as one HTML file, or as Markdown with its pictures beside it.

@@ -154,7 +154,7 @@ fn every_command_explains_itself() {
         }
     }
     // These list no option that they refuse.
-    for (command, html) in [("compare", true), ("chart", false), ("soak", false)] {
+    for (command, html) in [("compare", true), ("chart", false), ("page", false), ("soak", false)] {
         let output = run(&folder, &[command, "--help"]);
         let shown = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{command}");
@@ -163,7 +163,8 @@ fn every_command_explains_itself() {
         let options = shown.split("\nOptions:\n").nth(1).unwrap();
         assert_eq!(options.contains("--html"), html, "{shown}");
         for option in ["--json", "--quick", "--peers"] {
-            assert!(!options.contains(option), "{command}: {option} in {shown}");
+            let chosen = (command, option) == ("chart", "--peers");
+            assert_eq!(options.contains(option), chosen, "{command}: {option} in {shown}");
         }
     }
 }
@@ -205,8 +206,12 @@ fn latency_writes_what_it_measured() {
                             "{name}: {key} of {measure}: {allocator}"
                         );
                     }
-                    for key in ["curve", "turns", "timeline"] {
-                        assert!(!latency[key].as_array().unwrap().is_empty(), "{name}: {key} of {measure}");
+                    // What no page shows is not written.
+                    let charted = measure != "alloc";
+                    let over_time = charted && ["hot", "remote-100", "oversubscribed"].contains(&name);
+                    for (key, there) in [("turns", true), ("curve", charted), ("timeline", over_time)] {
+                        let some = !latency[key].as_array().unwrap().is_empty();
+                        assert_eq!(some, there, "{name}: {key} of {measure}");
                     }
                 }
             }

@@ -30,7 +30,10 @@ pub(super) enum Part<'a> {
     List(Vec<String>),
     Terms(Vec<Term>),
     /// All ratios of a measure. `between` says whose times they are.
-    Ratios { grid: &'a Grid, between: [&'static str; 2] },
+    Ratios {
+        grid: &'a Grid,
+        between: [&'static str; 2],
+    },
     /// How such ratios are marked.
     Key,
     Table(Sheet),

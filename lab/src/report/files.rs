@@ -3,13 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use super::versus::{Run, Versus};
 use super::markdown::{self, Written};
 use super::standing::standings;
+use super::versus::{Run, Versus};
 use super::{chapters, json, page, terminal};
 use crate::cli::FOLDER;
-use crate::peers::Peers;
 use crate::out;
+use crate::peers::Peers;
 use crate::results::{CpuRow, Report};
 use crate::scenarios::grown;
 

@@ -147,3 +147,56 @@ fn escape(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::chapters;
+    use super::super::made_up;
+    use super::super::standing::standings;
+    use super::*;
+
+    #[test]
+    fn what_is_marked_up_is_plain() {
+        assert_eq!(
+            escape("a | b*c_d <e> & `f`\ng ~ [h]"),
+            "a \\| b\\*c\\_d &lt;e> &amp; \\`f\\`<br>g \\~ \\[h\\]"
+        );
+    }
+
+    /// Each link of the contents has its heading, each picture its file, each row as many cells as its table.
+    #[test]
+    fn every_shape_makes_a_whole_text() {
+        for report in made_up::shapes() {
+            let grids = standings(&report);
+            let told = chapters::run(&report, &grids);
+            let Written { text, files } = render(&told, "run", "storport-pool page run.json run.md");
+            assert!(text.starts_with("# storport-pool: results\n") && text.ends_with('\n'), "{text}");
+            assert!(text.contains("Made by `storport-pool page run.json run.md`."), "{text}");
+            assert!(!text.contains("NaN"), "{text}");
+            let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+            assert_eq!(headings.count(), 1 + told.sections.len());
+            for section in &told.sections {
+                assert!(text.contains(&format!("](#{})", section.anchor())), "{text}");
+            }
+            for (file, drawing) in &files {
+                assert!(file.starts_with("run-") && text.contains(&format!("]({file})")), "{file}");
+                roxmltree::Document::parse(drawing).unwrap_or_else(|error| panic!("{error}: {drawing}"));
+            }
+            assert_eq!(text.matches(".svg)").count(), files.len());
+            let names: HashSet<_> = files.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), files.len(), "{names:?}");
+            let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+            let lines: Vec<_> = text.lines().collect();
+            for pair in lines.windows(2) {
+                if let [above, below] = pair
+                    && above.starts_with('|')
+                    && below.starts_with('|')
+                {
+                    assert_eq!(cells(above), cells(below), "{above}\n{below}");
+                }
+            }
+        }
+    }
+}

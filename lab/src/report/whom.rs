@@ -53,11 +53,7 @@ const KNOWN: [(&str, &str, Checks); 16] = [
         "mimalloc built to be secure: guard pages, encoded lists, checks for double frees.",
         Checks::Some,
     ),
-    (
-        "snmalloc-check",
-        "snmalloc built with its checks for corrupted lists and double frees.",
-        Checks::Some,
-    ),
+    ("snmalloc-check", "snmalloc built with its checks for corrupted lists and double frees.", Checks::Some),
 ];
 
 fn known(name: &str) -> Option<(&'static str, Checks)> {

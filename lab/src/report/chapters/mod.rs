@@ -29,13 +29,16 @@ pub(super) fn run<'a>(report: &'a Report, grids: &'a [Grid]) -> Document<'a> {
     };
     if !report.scenarios.is_empty() {
         told.section("Who is compared", vec![Part::Terms(allocators_told(report))]);
-        told.section("The scenarios", vec![Part::Text(ASSUMPTION.to_owned()), Part::Terms(scenarios_told(report))]);
+        told.section(
+            "The scenarios",
+            vec![Part::Text(ASSUMPTION.to_owned()), Part::Terms(scenarios_told(report))],
+        );
     }
+    drawn::growth(&mut told, report);
+    drawn::cpus(&mut told, report);
     ratios(&mut told, report, grids);
     if !report.scenarios.is_empty() {
         losses(&mut told, grids);
-        drawn::growth(&mut told, report);
-        drawn::cpus(&mut told, report);
         drawn::percentiles(&mut told, report);
         drawn::over_time(&mut told, report);
         drawn::resident_bytes(&mut told, report);
@@ -67,7 +70,10 @@ pub(super) fn versus<'a>(versus: &'a Versus<'_>) -> Document<'a> {
     };
     told.table(latency::found(CHANGED, FURTHEST, ["b, ns", "a, ns"], &versus.changed()));
     let grids = versus.grids.iter().map(|grid| Part::Ratios { grid, between: ["b", "a"] });
-    told.section("All ratios", [Part::Text(CHANGES.to_owned()), Part::Key].into_iter().chain(grids).collect());
+    told.section(
+        "All ratios",
+        [Part::Text(CHANGES.to_owned()), Part::Key].into_iter().chain(grids).collect(),
+    );
     told
 }
 
@@ -108,15 +114,16 @@ fn ratios<'a>(told: &mut Document<'a>, report: &Report, grids: &'a [Grid]) {
     told.section("The pool's time over the others'", parts);
 }
 
-/// Whom a picture shows that nobody chose for: all but the pool's ways, in a run that has none of the usual ones.
+/// Whom a picture shows that nobody chose for: the usual ones, and where the run has not all of them, others in their place.
 pub(super) fn pictured(report: &Report) -> Vec<&str> {
     let all = allocators(report);
-    let usual: Vec<_> = whom::PICTURED.into_iter().filter(|name| all.contains(name)).collect();
-    if usual.is_empty() {
-        all.into_iter().skip(1).filter(|name| !peers::is_the_pool(name)).collect()
-    } else {
-        usual
-    }
+    let usual = whom::PICTURED.into_iter().filter(|name| all.contains(name));
+    let others = all
+        .iter()
+        .skip(1)
+        .copied()
+        .filter(|name| !peers::is_the_pool(name) && !whom::PICTURED.contains(name));
+    usual.chain(others).take(whom::PICTURED.len()).collect()
 }
 
 /// The ratios of a measure, for some allocators. `None`: there are none.
@@ -147,4 +154,89 @@ fn notes(report: &Report) -> Vec<String> {
         lines.push(pinned.to_owned());
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{self, TURNS, cannot, frees, scenario};
+    use super::super::ratio::Quantity;
+    use super::*;
+
+    /// Four that a reader knows, named in the picture itself; a row for each scenario, and where the pool loses a number.
+    #[test]
+    fn the_picture_needs_no_legend() {
+        let names = [
+            "storport-pool",
+            "system",
+            "mimalloc",
+            "jemalloc",
+            "rpmalloc",
+            "pool-portable",
+            "snmalloc-check",
+        ];
+        let of = |mean: fn(usize) -> f64| {
+            names.iter().enumerate().map(move |(at, name)| frees(name, mean(at), &TURNS))
+        };
+        let alone =
+            vec![frees(names[0], 4.0, &TURNS), frees("system", 8.0, &TURNS), cannot("mimalloc", "why")];
+        let report = made_up::report(vec![
+            scenario("hot", of(|at| 4.0 + at as f64).collect()),
+            scenario("cold", of(|at| if at == 0 { 6.0 } else { 3.0 }).collect()),
+            scenario("far <&>", of(|at| if at == 0 { 1.0 } else { 900.0 }).collect()),
+            scenario("interrupted", alone),
+        ]);
+        assert_eq!(pictured(&report), whom::PICTURED);
+        let grid = Grid::standing(&report, Measure::Free, Quantity::Mean);
+        let drawing = picture(&grid, &pictured(&report)).unwrap().alone(600);
+        let parsed = roxmltree::Document::parse(&drawing).unwrap();
+        let texts = parsed.descendants().filter(|node| node.tag_name().name() == "text");
+        let texts: Vec<_> = texts.filter_map(|node| node.text()).collect();
+        for text in [
+            "Time to free a block, relative to storport-pool",
+            "mimalloc",
+            "rpmalloc",
+            "jemalloc",
+            "snmalloc",
+            "-check",
+            "hot",
+            "cold",
+            "far <&>",
+            "geometric mean",
+        ] {
+            assert!(texts.contains(&text), "no {text} in {texts:?}");
+        }
+        assert!(!texts.contains(&"system"), "{texts:?}");
+        // The pool loses to four, and the means have their numbers.
+        assert_eq!(texts.iter().filter(|text| text.ends_with('×')).count(), 4 + 4, "{texts:?}");
+        assert_eq!(texts.iter().filter(|text| **text == "2.0×").count(), 4, "{texts:?}");
+        assert_eq!(texts.iter().filter(|text| **text == "›").count(), 4, "{texts:?}");
+        let below = texts.join(" ");
+        assert!(
+            below.contains("snmalloc-check looks for misuse") && below.contains("interrupted."),
+            "{below}"
+        );
+        // It brings its colours, for light and dark.
+        assert!(
+            drawing.contains("prefers-color-scheme: dark") && drawing.contains("--paper: #"),
+            "{drawing}"
+        );
+        assert!(!drawing.contains("href") && !drawing.contains("url("), "{drawing}");
+    }
+
+    #[test]
+    fn a_run_of_others_is_pictured_too() {
+        let of = |names: &[&str]| {
+            made_up::report(vec![scenario(
+                "hot",
+                names.iter().map(|name| frees(name, 4.0, &TURNS)).collect(),
+            )])
+        };
+        let report = of(&["storport-pool", "system", "mimalloc", "pool-masked"]);
+        assert_eq!(pictured(&report), ["mimalloc", "system"]);
+        for names in [&["storport-pool"][..], &["storport-pool", "pool-masked"]] {
+            let report = of(names);
+            let grid = Grid::standing(&report, Measure::Free, Quantity::Mean);
+            assert!(pictured(&report).is_empty() && picture(&grid, &[]).is_none(), "{names:?}");
+        }
+    }
 }

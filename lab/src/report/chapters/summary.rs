@@ -30,7 +30,8 @@ pub(super) fn of(report: &Report, grids: &[Grid]) -> Vec<(String, String)> {
 
 /// How a measure went. `None`: nobody else has it.
 fn standing(grid: &Grid) -> Option<(String, String)> {
-    let others: Vec<_> = grid.columns.iter().enumerate().filter(|(_, name)| !peers::is_the_pool(name)).collect();
+    let others: Vec<_> =
+        grid.columns.iter().enumerate().filter(|(_, name)| !peers::is_the_pool(name)).collect();
     let means: Vec<_> = others
         .into_iter()
         .filter_map(|(column, name)| Some((name.as_str(), grid.overall(column)?.0)))
@@ -45,11 +46,11 @@ fn standing(grid: &Grid) -> Option<(String, String)> {
         (0, all) => format!("is faster than none of {} others", all.len()),
         (faster, all) => format!("is faster than {faster} of {} others", all.len()),
     };
-    let scenarios = match grid.rows.len() {
+    let hardest = grid.hardest();
+    let scenarios = match hardest.len() {
         1 => "in the only scenario".to_owned(),
         count => format!("over {count} scenarios together"),
     };
-    let hardest = grid.hardest();
     let ratios: Vec<_> = hardest.iter().map(|found| found.compared.ratio.value).collect();
     let mut rest = ends(&means);
     let lost = hardest.iter().filter(|found| found.compared.ratio.verdict == Verdict::Slower).count();
@@ -93,11 +94,8 @@ fn subject(grid: &Grid) -> String {
 
 /// The words that this and the tables use.
 pub(super) fn words() -> Vec<Term> {
-    let word = |name: &str, about: &str| Term {
-        kind: Kind::Word,
-        name: name.to_owned(),
-        about: about.to_owned(),
-    };
+    let word =
+        |name: &str, about: &str| Term { kind: Kind::Word, name: name.to_owned(), about: about.to_owned() };
     vec![
         word("ratio", "The pool's time over the other's. Below 1 the pool is faster: 0.50 is half the time."),
         word(
@@ -106,7 +104,10 @@ pub(super) fn words() -> Vec<Term> {
              come to 1.",
         ),
         word("p99.9", "The 99.9th percentile: of 1000 calls, each timed alone, 999 took no longer."),
-        word("beyond noise", "The ratio's interval at 95 % is clear of 1. What is not so is called too noisy to tell."),
+        word(
+            "beyond noise",
+            "The ratio's interval at 95 % is clear of 1. What is not so is called too noisy to tell.",
+        ),
     ]
 }
 
@@ -126,13 +127,23 @@ mod tests {
         let report = made_up::report(vec![
             scenario(
                 "hot",
-                vec![frees("pool", 4.0, &TURNS), frees("b", 8.0, &TURNS), frees("pool-portable", 1.0, &TURNS)],
+                vec![
+                    frees("pool", 4.0, &TURNS),
+                    frees("b", 8.0, &TURNS),
+                    frees("pool-portable", 1.0, &TURNS),
+                ],
             ),
-            scenario("cold", vec![frees("pool", 4.0, &TURNS), frees("b", 3.0, &TURNS), frees("c", 2.0, &TURNS)]),
+            scenario(
+                "cold",
+                vec![frees("pool", 4.0, &TURNS), frees("b", 3.0, &TURNS), frees("c", 2.0, &TURNS)],
+            ),
         ]);
         let said = said(&report);
         assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("Free is faster than 1 of 2 others, over 2 scenarios together. "), "{said:?}");
+        assert!(
+            said[0].starts_with("Free is faster than 1 of 2 others, over 2 scenarios together. "),
+            "{said:?}"
+        );
         for part in [
             "It takes 2.00 of the time of c, the fastest of them, and 0.82 of that of b, the slowest.",
             "It loses to at least one of them in 1 of 2 scenarios. The worst: cold, 2.00 of c's time",
@@ -144,11 +155,16 @@ mod tests {
 
     #[test]
     fn it_says_nothing_of_nobody() {
-        let report = made_up::report(vec![scenario("hot", vec![frees("pool", 4.0, &TURNS), cannot("b", "why")])]);
+        let report =
+            made_up::report(vec![scenario("hot", vec![frees("pool", 4.0, &TURNS), cannot("b", "why")])]);
         assert_eq!(said(&report), Vec::<String>::new());
-        let alone = made_up::report(vec![scenario("hot", vec![frees("pool", 4.0, &TURNS), frees("b", 8.0, &TURNS)])]);
+        let alone =
+            made_up::report(vec![scenario("hot", vec![frees("pool", 4.0, &TURNS), frees("b", 8.0, &TURNS)])]);
         let said = said(&alone);
-        assert!(said[0].starts_with("Free is faster than b, in the only scenario. It takes 0.50 of b's time."), "{said:?}");
+        assert!(
+            said[0].starts_with("Free is faster than b, in the only scenario. It takes 0.50 of b's time."),
+            "{said:?}"
+        );
         assert!(said[0].ends_with("It loses nowhere beyond noise."), "{said:?}");
     }
 

@@ -109,11 +109,7 @@ pub(in super::super) fn draw(
 }
 
 /// Each curve's name beside its end, apart from each other.
-pub(super) fn names_at_the_ends(
-    canvas: &mut Canvas,
-    plot: &Plot,
-    mut ends: Vec<((i32, i32), Pen, &str)>,
-) {
+pub(super) fn names_at_the_ends(canvas: &mut Canvas, plot: &Plot, mut ends: Vec<((i32, i32), Pen, &str)>) {
     ends.sort_by_key(|&((_, y), _, _)| y);
     let wanted: Vec<_> = ends.iter().map(|&((_, y), _, _)| y).collect();
     for ((end, pen, name), y) in ends.into_iter().zip(apart(&wanted, LABEL + 2, plot.top + 4, plot.bottom()))

@@ -10,7 +10,9 @@ use crate::report::ratio::{Measure, Verdict};
 use crate::report::text;
 
 const LEFT: i32 = 142;
+/// A panel's width at least, and all panels'.
 const PANEL: i32 = 72;
+const PANELS: i32 = 4 * (PANEL + GAP);
 const GAP: i32 = 10;
 const ROW: i32 = 16;
 const BAR: i32 = 10;
@@ -42,23 +44,29 @@ pub(in super::super) fn draw(grid: &Grid, peers: &[&str], check: &[&str]) -> Opt
         .map(|(ratio, _)| -ratio.log2())
         .fold((-1.0, 1.0), |(least, most): (f64, f64), power| (power.min(least), power.max(most)));
     let powers = (least.floor() as i32).max(FURTHEST.0)..(most.ceil() as i32).min(FURTHEST.1);
-    let width = LEFT + (PANEL + GAP) * columns.len() as i32 + 4;
+    let panel_width = (PANELS / columns.len() as i32 - GAP).max(PANEL);
+    let width = LEFT + (panel_width + GAP) * columns.len() as i32 + 4;
     let bottom = HEAD + ROW * rows.len() as i32 + 4;
 
     let mut canvas = Canvas::default();
     canvas.text(&title(grid), (6, 14), Side::Left, Face::Bold);
-    canvas.text("Blue, to the right: so many times slower than storport-pool.", (6, 33), Side::Left, Face::Plain);
+    canvas.text(
+        "Blue, to the right: so many times slower than storport-pool.",
+        (6, 33),
+        Side::Left,
+        Face::Plain,
+    );
     canvas.text("Orange, to the left: so many times faster.", (6, 49), Side::Left, Face::Plain);
     for (row, (scenario, _)) in rows.iter().enumerate() {
         let face = if row == scenarios { Face::Bold } else { Face::Plain };
         canvas.text(scenario, (LEFT - 8, middle(row, scenarios)), Side::Right, face);
     }
     for (panel, &column) in columns.iter().enumerate() {
-        let left = LEFT + (PANEL + GAP) * panel as i32;
+        let left = LEFT + (panel_width + GAP) * panel as i32;
         let plot = Plot {
             left,
             top: HEAD,
-            width: PANEL,
+            width: panel_width,
             height: bottom - HEAD,
             x: f64::from(powers.start)..f64::from(powers.end),
             y: 0.0..1.0,
@@ -79,7 +87,9 @@ pub(in super::super) fn draw(grid: &Grid, peers: &[&str], check: &[&str]) -> Opt
     let across = HEAD + ROW * scenarios as i32 + 1;
     canvas.thin([(6, across), (width - 4, across)], Pen::Grid);
     let mut y = bottom + 34;
-    for line in text::lines(&below(check, &left_out), ((width - 12) * 10 / (LETTERS * 9)).unsigned_abs() as usize) {
+    for line in
+        text::lines(&below(check, &left_out), ((width - 12) * 10 / (LETTERS * 9)).unsigned_abs() as usize)
+    {
         canvas.text(&line, (6, y), Side::Left, Face::Dim);
         y += LINE;
     }
@@ -170,7 +180,9 @@ fn below(check: &[&str], left_out: &[&str]) -> String {
     let mut out = String::from("Pale: too noisy to tell. Bars with › go on.");
     match check {
         [] => out += " None of these looks for misuse, as storport-pool does.",
-        check => out += &format!(" Of these, {} looks for misuse, as storport-pool does.", check.join(" and ")),
+        check => {
+            out += &format!(" Of these, {} looks for misuse, as storport-pool does.", check.join(" and "))
+        }
     }
     if !left_out.is_empty() {
         out += &format!(" Not here, since none of them does it: {}.", left_out.join(", "));

@@ -172,3 +172,125 @@ fn lines(text: &str) -> Markup {
 fn footnotes(notes: &[String]) -> Markup {
     html! { @for note in notes { p.footnote { (note) } } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::chapters;
+    use super::super::made_up::{self, TURNS, frees, scenario};
+    use super::super::standing::standings;
+    use super::super::versus::{Run, Versus};
+    use super::*;
+    use crate::results::{Check, Leak, Report};
+
+    fn page(report: &Report) -> String {
+        render(&chapters::run(report, &standings(report)))
+    }
+
+    /// What stands between each pair of these.
+    fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+        text.split(before).skip(1).map(|rest| rest.split(after).next().unwrap()).collect()
+    }
+
+    /// It needs nothing from elsewhere, each link within it leads somewhere, and no two places have one name.
+    fn stands_alone(page: &str) {
+        for wrong in ["<script", "<link", "<img", "<iframe", "src=", "url(", "@import", "NaN", "inf "] {
+            assert!(!page.contains(wrong), "{wrong} in {page}");
+        }
+        let ids = between(page, " id=\"", "\"");
+        let unique: HashSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len(), "{ids:?}");
+        for link in between(page, "href=\"", "\"") {
+            let to = link.strip_prefix('#').unwrap_or_else(|| panic!("{link} leads out of the page"));
+            assert!(ids.contains(&to), "{link} leads nowhere");
+        }
+        for svg in between(page, "<svg ", "</svg>") {
+            let svg = format!("<svg {svg}</svg>");
+            roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{error}: {svg}"));
+        }
+        assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    }
+
+    #[test]
+    fn every_shape_makes_a_page_that_stands_alone() {
+        for report in made_up::shapes() {
+            let page = page(&report);
+            stands_alone(&page);
+            assert!(!page.contains("peer <"), "{page}");
+        }
+    }
+
+    /// Each section that there is, in the contents.
+    #[test]
+    fn the_contents_name_all_sections() {
+        let check =
+            |ok| Check { group: "free".to_owned(), what: "a call".to_owned(), ok, ..Check::default() };
+        let mut report = made_up::shapes().swap_remove(6);
+        report.contract = vec![check(true), check(false)];
+        report.leaks = vec![Leak { blocks: 12, ..Leak::default() }];
+        report.notes = vec!["A note.".to_owned()];
+        let page = page(&report);
+        stands_alone(&page);
+        let titles = between(&page, "<h2>", "</h2>");
+        let contents = page.split("</nav>").next().unwrap();
+        assert_eq!(between(contents, "<li><a href=\"", "</a>").len(), titles.len());
+        for title in titles {
+            assert!(contents.contains(&format!("\">{title}</a>")), "{title} is not in the contents");
+        }
+        for said in
+            ["It does not keep the contract.</b> Calls checked live: 1 of 2 as documented.", "all 12 blocks"]
+        {
+            assert!(page.contains(said), "no {said} in {page}");
+        }
+        // What is short is not announced.
+        assert!(!render(&chapters::run(&made_up::report(vec![]), &[])).contains("<nav"));
+    }
+
+    /// Words where they are first used, and all allocators and scenarios.
+    #[test]
+    fn what_a_reader_may_not_know_is_explained() {
+        let names = ["storport-pool", "mimalloc", "snmalloc-check"].map(|name| frees(name, 4.0, &TURNS));
+        let report = made_up::report(vec![scenario("hot", names.to_vec())]);
+        let page = page(&report);
+        stands_alone(&page);
+        for word in ["ratio", "p99.9", "beyond noise"] {
+            let defined =
+                page.find(&format!(">{word}</dt>")).unwrap_or_else(|| panic!("{word} is not explained"));
+            assert!(defined < page.find("<table").unwrap(), "{word} is explained too late");
+        }
+        for said in [
+            "<dt id=\"s.hot\">hot</dt><dd>What hot does.</dd>",
+            "of 1000 calls, each timed alone, 999 took no longer",
+            "Below 1 the pool is faster",
+            "Microsoft's general allocator, as it is released. Does not check for misuse.",
+            "double frees. Checks for some misuse.",
+        ] {
+            assert!(page.contains(said), "no {said} in {page}");
+        }
+        // Tables lead there.
+        assert!(page.contains("<th><a href=\"#s.hot\">hot</a></th>"), "{page}");
+        assert!(page.contains("<a href=\"#a.snmalloc-check\">"), "{page}");
+    }
+
+    #[test]
+    fn many_allocators_are_all_named_beside_their_curves() {
+        let report = &made_up::shapes()[6];
+        let page = page(report);
+        assert!(page.contains("heat upright") && page.contains("x &lt; y"));
+        for peer in 0..14 {
+            // Who is compared, grids, curve, memory bars, tables.
+            assert!(page.matches(&format!("peer &lt;{peer}&gt;")).count() >= 5, "{peer}");
+        }
+    }
+
+    #[test]
+    fn two_runs_make_a_page() {
+        let shapes = made_up::shapes();
+        for report in &shapes {
+            let run = |file: &str| Run { file: file.to_owned(), report };
+            let versus = Versus::new(run("a.json"), run("b.json"));
+            let page = render(&chapters::versus(&versus));
+            stands_alone(&page);
+            assert!(page.contains("a: a.json: "), "{page}");
+        }
+    }
+}
