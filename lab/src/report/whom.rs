@@ -70,8 +70,8 @@ pub(super) fn checks(name: &str) -> bool {
     known(name).is_some_and(|(_, checks)| checks != Checks::None)
 }
 
-/// Whom a picture shows that nobody chose for: three that most know and that are the hardest to beat here, and the faster
-/// one of those that look for misuse.
+/// Whom a picture shows that nobody chose for: three general allocators that most readers know, and the faster one of the
+/// two that look for misuse.
 pub(super) const PICTURED: [&str; 4] = ["mimalloc", "rpmalloc", "jemalloc", "snmalloc-check"];
 
 #[cfg(test)]

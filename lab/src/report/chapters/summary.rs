@@ -47,16 +47,16 @@ fn standing(grid: &Grid) -> Option<(String, String)> {
         (faster, all) => format!("is faster than {faster} of {} others", all.len()),
     };
     let hardest = grid.hardest();
-    let scenarios = match hardest.len() {
-        1 => "in the only scenario".to_owned(),
-        count => format!("over {count} scenarios together"),
+    let scenarios = match hardest.as_slice() {
+        [only] => format!("in {}, the only scenario", only.scenario),
+        all => format!("over {} scenarios together", all.len()),
     };
     let ratios: Vec<_> = hardest.iter().map(|found| found.compared.ratio.value).collect();
     let mut rest = ends(&means);
     let lost = hardest.iter().filter(|found| found.compared.ratio.verdict == Verdict::Slower).count();
     rest += &match (lost, ratios.len()) {
         (0, _) => " It loses nowhere beyond noise.".to_owned(),
-        (1, 1) => " It loses.".to_owned(),
+        (_, 1) => " It loses to at least one of them.".to_owned(),
         (lost, all) => format!(" It loses to at least one of them in {lost} of {all} scenarios."),
     };
     if let Some(row) = worst_row(&hardest).filter(|_| lost > 0 && ratios.len() > 1) {
@@ -84,7 +84,7 @@ fn subject(grid: &Grid) -> String {
     let what = match grid.measure {
         Measure::Free => "Free",
         Measure::Allocate => "Allocate",
-        Measure::Pair => "Allocate and free together",
+        Measure::Pair => "Allocate with free",
     };
     match grid.quantity {
         Quantity::Mean => what.to_owned(),
@@ -162,7 +162,8 @@ mod tests {
             made_up::report(vec![scenario("hot", vec![frees("pool", 4.0, &TURNS), frees("b", 8.0, &TURNS)])]);
         let said = said(&alone);
         assert!(
-            said[0].starts_with("Free is faster than b, in the only scenario. It takes 0.50 of b's time."),
+            said[0]
+                .starts_with("Free is faster than b, in hot, the only scenario. It takes 0.50 of b's time."),
             "{said:?}"
         );
         assert!(said[0].ends_with("It loses nowhere beyond noise."), "{said:?}");
