@@ -7,6 +7,7 @@ use super::grid::Grid;
 use super::sheets::Sheet;
 
 /// A page.
+#[derive(Default)]
 pub(super) struct Document<'a> {
     pub(super) title: String,
     /// What it is about.

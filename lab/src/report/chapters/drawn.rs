@@ -188,9 +188,7 @@ mod tests {
              allocate goes from 27.0 to 54.0 ns (median 30.0 to 60.0)."
         );
         assert_eq!(ends(&report, "tags"), "", "one point goes nowhere");
-        let grids = Vec::new();
-        let mut told = super::super::run(&report, &grids);
-        told.sections.clear();
+        let mut told = Document::default();
         growth(&mut told, &report);
         let Part::Text(about) = &told.sections[0].parts[0] else { panic!("no text") };
         assert!(about.contains("9.0 to 18.0 ns") && !about.contains("cost nothing"), "{about}");

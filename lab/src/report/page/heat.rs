@@ -6,7 +6,7 @@ use super::super::document::Kind;
 use super::super::grid::{Cell, Compared, Grid};
 use super::super::ratio::Verdict;
 use super::super::text::{ns, ratio, span};
-use super::{Known, footnotes};
+use super::pieces::{Known, footnotes};
 
 /// More columns than these have their names upright.
 const FLAT: usize = 6;

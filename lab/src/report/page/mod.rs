@@ -1,14 +1,14 @@
 //! A document as one self-contained page: no script, nothing from the network.
 
 mod heat;
+mod pieces;
 
-use std::collections::HashSet;
-
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::charts::{self, PALETTE};
-use super::document::{Document, Figures, Kind, Part, Section, Term, anchor};
+use super::document::{Document, Figures, Part, Section, Term};
 use super::sheets::{Cell, Row, Sheet, Tone};
+use pieces::{Known, footnotes};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -20,7 +20,7 @@ pub(super) fn render(told: &Document<'_>) -> String {
     let known = Known::of(told);
     let style = [PALETTE, &charts::style(), STYLE].concat();
     let page = html! {
-        (DOCTYPE)
+        (PreEscaped("<!doctype html>\n"))
         html lang="en" {
             head {
                 meta charset="utf-8";
@@ -46,25 +46,6 @@ pub(super) fn render(told: &Document<'_>) -> String {
         }
     };
     page.into_string() + "\n"
-}
-
-/// The words that the page explains: only to these can it link.
-struct Known(HashSet<String>);
-
-impl Known {
-    fn of(told: &Document<'_>) -> Known {
-        let parts = told.sections.iter().flat_map(|section| &section.parts);
-        let terms = parts.filter_map(|part| if let Part::Terms(terms) = part { Some(terms) } else { None });
-        Known(terms.flatten().map(Term::anchor).collect())
-    }
-
-    /// A name, with a link to what is said of it.
-    fn name(&self, kind: Kind, name: &str) -> Markup {
-        let anchor = anchor(kind, name);
-        html! {
-            @if self.0.contains(&anchor) { a href=(format!("#{anchor}")) { (name) } } @else { (name) }
-        }
-    }
 }
 
 fn contents(sections: &[Section<'_>]) -> Markup {
@@ -169,12 +150,10 @@ fn lines(text: &str) -> Markup {
     }
 }
 
-fn footnotes(notes: &[String]) -> Markup {
-    html! { @for note in notes { p.footnote { (note) } } }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::super::chapters;
     use super::super::made_up::{self, TURNS, frees, scenario};
     use super::super::standing::standings;
