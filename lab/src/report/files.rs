@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::markdown::{self, Written};
 use super::standing::standings;
 use super::versus::{Run, Versus};
-use super::{chapters, json, page, terminal};
+use super::{chapters, charts, json, page, terminal};
 use crate::cli::FOLDER;
 use crate::out;
 use crate::peers::Peers;
@@ -125,9 +125,6 @@ pub(crate) fn redraw(run: &Path, out: &Path) -> Result<(), String> {
 /// What stands for the standard output where a file may be named.
 const STDOUT: &str = "-";
 
-/// How wide the picture is, where there is room.
-const WIDE: i32 = 610;
-
 /// Draws an earlier run's ratios of free, against some of the others.
 ///
 /// # Errors
@@ -171,7 +168,7 @@ fn picture(report: &Report, peers: &Peers) -> Result<String, String> {
         return Err(format!("has no {absent}; it has {}", grid.columns.join(", ")));
     }
     let drawing = chapters::picture(grid, &whom).ok_or("has no ratios to draw")?;
-    Ok(drawing.alone(WIDE))
+    Ok(drawing.alone(charts::PICTURE))
 }
 
 /// Whether both are one file.

@@ -1,6 +1,6 @@
 //! A document as Markdown, for who reads it where a repository is shown; its drawings are files beside it.
 
-use super::charts::Drawing;
+use super::charts::{Drawing, PICTURE};
 use super::document::{Document, Figure, Figures, Part, Term};
 use super::grid::Grid;
 use super::sheets::{Row, Sheet, Tone, latency};
@@ -11,8 +11,8 @@ pub(super) struct Written {
     pub(super) files: Vec<(String, String)>,
 }
 
-/// How wide a drawing is shown, by the drawings beside each other in it.
-const WIDE: [i32; 2] = [610, 900];
+/// How many drawings stand side by side.
+const COLUMNS: usize = 2;
 
 /// More rows than these are folded.
 const LONG: usize = 200;
@@ -120,13 +120,12 @@ impl Written {
         let drawing = match figures.all.as_slice() {
             [one] if one.name.is_empty() => {
                 self.text += &format!("![{}]({file})\n\n", escape(&one.drawing.label));
-                one.drawing.alone(WIDE[0])
+                one.drawing.alone(PICTURE)
             }
             all => {
                 let each = all.iter().map(|figure| (figure.name.as_str(), &figure.drawing));
                 self.text += &format!("![{}]({file})\n\n", escape(&label));
-                let columns = all.len().min(WIDE.len());
-                Drawing::many(&label, figures.shared.as_ref(), each, columns).alone(WIDE[columns - 1])
+                Drawing::many(&label, figures.shared.as_ref(), each, COLUMNS).alone(100)
             }
         };
         self.files.push((file, drawing));

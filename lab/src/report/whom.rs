@@ -7,6 +7,8 @@ pub(super) enum Checks {
     All,
     /// Some misuse.
     Some,
+    /// What costs next to nothing.
+    Little,
     None,
 }
 
@@ -15,6 +17,7 @@ impl Checks {
         match self {
             Checks::All => "Checks every call for misuse.",
             Checks::Some => "Checks for some misuse.",
+            Checks::Little => "Checks for little (glibc's ends the program at some double frees).",
             Checks::None => "Does not check for misuse.",
         }
     }
@@ -23,7 +26,7 @@ impl Checks {
 /// All that this program knows.
 const KNOWN: [(&str, &str, Checks); 16] = [
     ("storport-pool", "The pool: this project.", Checks::All),
-    ("system", "The C library's malloc. (glibc's ends the program at some double frees.)", Checks::None),
+    ("system", "The C library's malloc, as it comes.", Checks::Little),
     ("mimalloc", "Microsoft's general allocator, as it is released.", Checks::None),
     ("jemalloc", "The general allocator of FreeBSD.", Checks::None),
     ("rpmalloc", "A general allocator with caches for each thread.", Checks::None),
@@ -67,7 +70,7 @@ pub(super) fn about(name: &str) -> Option<String> {
 
 /// Whether it looks for misuse.
 pub(super) fn checks(name: &str) -> bool {
-    known(name).is_some_and(|(_, checks)| checks != Checks::None)
+    known(name).is_some_and(|(_, checks)| matches!(checks, Checks::All | Checks::Some))
 }
 
 /// Whom a picture shows that nobody chose for: three general allocators that most readers know, and the faster one of the

@@ -128,7 +128,8 @@ pub(super) fn pictured(report: &Report) -> Vec<&str> {
 
 /// The ratios of a measure, for some allocators. `None`: there are none.
 pub(super) fn picture(grid: &Grid, whom: &[&str]) -> Option<Drawing> {
-    let check: Vec<_> = whom.iter().copied().filter(|name| whom::checks(name)).collect();
+    let check = whom.iter().copied().filter(|name| whom::checks(name) && !peers::is_the_pool(name));
+    let check: Vec<_> = check.collect();
     panels::draw(grid, whom, &check)
 }
 
@@ -187,7 +188,7 @@ mod tests {
         ]);
         assert_eq!(pictured(&report), whom::PICTURED);
         let grid = Grid::standing(&report, Measure::Free, Quantity::Mean);
-        let drawing = picture(&grid, &pictured(&report)).unwrap().alone(600);
+        let drawing = picture(&grid, &pictured(&report)).unwrap().alone(100);
         let parsed = roxmltree::Document::parse(&drawing).unwrap();
         let texts = parsed.descendants().filter(|node| node.tag_name().name() == "text");
         let texts: Vec<_> = texts.filter_map(|node| node.text()).collect();

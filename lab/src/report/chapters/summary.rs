@@ -16,14 +16,14 @@ pub(super) fn of(report: &Report, grids: &[Grid]) -> Vec<(String, String)> {
         let point = if kept { "It keeps the contract." } else { "It does not keep the contract." };
         said.push((point.to_owned(), format!("Calls checked live: {}.", contract_summary(report))));
     }
+    if report.machine.quick {
+        said.push(("A quick run:".to_owned(), "the numbers are rough.".to_owned()));
+    }
     said.extend(grids.iter().filter_map(standing));
     if !report.leaks.is_empty() {
         let blocks: u64 = report.leaks.iter().map(|leak| leak.blocks).sum();
         let rest = format!("Removing the leaking adapter named all {blocks} blocks it had left, by tag.");
         said.push(("It names what leaks.".to_owned(), rest));
-    }
-    if report.machine.quick {
-        said.push(("A quick run:".to_owned(), "the numbers are rough.".to_owned()));
     }
     said
 }
@@ -54,7 +54,9 @@ fn standing(grid: &Grid) -> Option<(String, String)> {
     let ratios: Vec<_> = hardest.iter().map(|found| found.compared.ratio.value).collect();
     let mut rest = ends(&means);
     let lost = hardest.iter().filter(|found| found.compared.ratio.verdict == Verdict::Slower).count();
+    let sure = grid.count(|verdict| !matches!(verdict, Verdict::Unclear(_)));
     rest += &match (lost, ratios.len()) {
+        _ if sure == 0 => " Nothing tells where it loses: the turns are too few, or too noisy.".to_owned(),
         (0, _) => " It loses nowhere beyond noise.".to_owned(),
         (_, 1) => " It loses to at least one of them.".to_owned(),
         (lost, all) => format!(" It loses to at least one of them in {lost} of {all} scenarios."),
@@ -172,7 +174,12 @@ mod tests {
     #[test]
     fn no_shape_is_too_odd() {
         for report in made_up::shapes() {
-            assert!(said(&report).iter().all(|line| !line.contains("NaN")));
+            let said = said(&report);
+            assert!(said.iter().all(|line| !line.contains("NaN")));
+            if report.machine.quick {
+                assert!(said[0].starts_with("A quick run: "), "{said:?}");
+                assert!(said[1..].iter().all(|line| line.ends_with("too few, or too noisy.")), "{said:?}");
+            }
         }
     }
 }

@@ -99,12 +99,13 @@ impl Drawing {
         html! { svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.label) { (self.body) } }
     }
 
-    /// As a file of its own that brings its colours; a picture of this width, where there is room.
-    pub(in super::super) fn alone(&self, wide: i32) -> String {
+    /// As a file of its own that brings its colours; shown at so many hundredths of its size, where there is room.
+    pub(in super::super) fn alone(&self, scale: i32) -> String {
         let (width, height) = self.size;
+        let shown = |length: i32| length * scale / 100;
         let style = [PALETTE, &style()].concat();
         let drawing = html! {
-            svg xmlns="http://www.w3.org/2000/svg" width=(wide) height=(height * wide / width)
+            svg xmlns="http://www.w3.org/2000/svg" width=(shown(width)) height=(shown(height))
                 viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.label) {
                 style { (PreEscaped(style)) }
                 rect class="paper" width=(width) height=(height) {}

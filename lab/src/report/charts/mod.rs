@@ -18,6 +18,9 @@ pub(super) const PALETTE: &str = include_str!("palette.css");
 /// What the drawings' classes are.
 const CLASSES: &str = include_str!("charts.css");
 
+/// The size at which a picture is shown by itself, in hundredths of how it is drawn.
+pub(super) const PICTURE: i32 = 130;
+
 /// How many colours there are for allocators other than the pool.
 const HUES: usize = 7;
 /// Dashes and gaps. Seven colours and three of these make 21 lines that differ in both from the next one.

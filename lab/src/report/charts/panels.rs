@@ -180,9 +180,8 @@ fn below(check: &[&str], left_out: &[&str]) -> String {
     let mut out = String::from("Pale: too noisy to tell. Bars with › go on.");
     match check {
         [] => out += " None of these looks for misuse, as storport-pool does.",
-        check => {
-            out += &format!(" Of these, {} looks for misuse, as storport-pool does.", check.join(" and "))
-        }
+        [one] => out += &format!(" Of these, {one} looks for misuse, as storport-pool does."),
+        all => out += &format!(" Of these, {} look for misuse, as storport-pool does.", all.join(", ")),
     }
     if !left_out.is_empty() {
         out += &format!(" Not here, since none of them does it: {}.", left_out.join(", "));
