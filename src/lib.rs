@@ -35,7 +35,7 @@ mod sync;
 mod trace;
 mod verify;
 
-pub use contract::adapter::AdapterId;
+pub use contract::adapter::{AdapterId, AdapterName};
 pub use contract::block::{BlockDetail, BlockInfo, BlockState};
 pub use contract::hook::HookRecord;
 pub use contract::irql::Irql;
@@ -56,8 +56,8 @@ pub use contract::{
     fault::ImageFault,
     finding::{CheckReport, Finding, NoMemory, Places, Subject},
 };
-pub use layout::config::{Config, CreateError};
-pub use owners::adapters::{AdapterError, AdapterName};
+pub use layout::{config::Config, create_error::CreateError};
+pub use owners::adapters::AdapterError;
 #[cfg(storport_pool_stretch)]
 #[doc(hidden)]
 pub use percpu::stretch::aborts;
@@ -82,6 +82,7 @@ pub use pool::every::{
     report::{FailReport, FailRun, Leaked, Refused, RunEnd},
 };
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
+pub use pool::held::FreeError;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
     Image,
@@ -92,6 +93,8 @@ pub use pool::image::{
 pub use pool::leaks::{LeakReport, LeakRow};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::recording::Recording;
+#[cfg(feature = "alloc")]
+pub use pool::owned::{OwnedAdapter, OwnedBlock};
 pub use pool::safe::{Adapter, Block};
 #[cfg(feature = "alloc")]
 pub use pool::snapshot::{AccountRow, ClassRow, CpuRow, Removal, SizeCount, Snapshot, TagRow, Totals};

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::adapter::AdapterId;
 use super::tag::PoolTag;
+use super::words::pad;
 
 /// A block of a pool, as [`Pool::block_at`](crate::Pool::block_at) found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl BlockState {
 impl fmt::Display for BlockState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            BlockState::Loaded { cpu } | BlockState::Spare { cpu } => write!(f, "{} {cpu}", self.describe()),
+            BlockState::Loaded { cpu } | BlockState::Spare { cpu } => pad(f, format_args!("{} {cpu}", self.describe())),
             _ => f.pad(self.describe()),
         }
     }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::contract::words::pad;
+
 /// An interrupt request level, 0 to 15.
 ///
 /// The pool may be called at [`DISPATCH`](Irql::DISPATCH) and below; above, both routines return
@@ -49,7 +51,7 @@ impl fmt::Display for Irql {
             13 => f.pad("CLOCK_LEVEL"),
             14 => f.pad("IPI_LEVEL"),
             15 => f.pad("HIGH_LEVEL"),
-            device => write!(f, "DIRQL {device}"),
+            device => pad(f, format_args!("DIRQL {device}")),
         }
     }
 }

@@ -13,3 +13,4 @@ pub mod status;
 pub mod tag;
 pub mod verify;
 pub mod violation;
+pub(crate) mod words;

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::contract::words::pad;
+
 /// The status that both routines return.
 ///
 /// The numbers are those of the driver kit, so a driver's `NT_SUCCESS()` works on
@@ -88,7 +90,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => f.pad(name),
-            None => write!(f, "STOR_STATUS {:#010X}", self.0),
+            None => pad(f, format_args!("STOR_STATUS {:#010X}", self.0)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Pool tags.
 
-use core::fmt::{self, Write};
+use core::fmt;
+
+use crate::contract::words::pad;
 
 /// A pool tag: one to four printable characters in a `ULONG`, the first in the lowest byte.
 ///
@@ -80,20 +82,18 @@ impl PoolTag {
 impl fmt::Display for PoolTag {
     /// As PoolMon shows it: four columns, zero bytes as spaces, other unprintable ones as `.`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.bytes() {
-            f.write_char(match byte {
-                0 => ' ',
-                0x20..=0x7E => char::from(byte),
-                _ => '.',
-            })?;
-        }
-        Ok(())
+        let shown = self.bytes().map(|byte| match byte {
+            0 => b' ',
+            0x20..=0x7E => byte,
+            _ => b'.',
+        });
+        f.pad(core::str::from_utf8(&shown).unwrap_or("????"))
     }
 }
 
 impl fmt::Debug for PoolTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{self}'")
+        pad(f, format_args!("'{self:.4}'"))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
+use crate::contract::words::{Blocks, Bytes, pad};
 use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::evidence::Evidence;
@@ -52,6 +53,10 @@ pub enum ViolationKind {
     /// An allocation whose out pointer held the address of a live block, under a rule with
     /// [`overwrite`](crate::Rule::overwrite).
     Overwritten,
+    /// A [`Block`](crate::Block) or [`OwnedBlock`](crate::OwnedBlock) was dropped where it could not be freed: above
+    /// DISPATCH, or while the host's switch is down. It stays allocated;
+    /// [`Adapter::adopt`](crate::Adapter::adopt) gives it back.
+    Stranded,
     /// Nobody's misuse, and told once a pool: the system refuses the fence (`membarrier`) that the pool was promised
     /// when it was made, as in a sandbox that was entered since. From now on no memory moves from one CPU's cache to
     /// another's, nor from one block size to another, and removals are inexact
@@ -83,6 +88,7 @@ impl ViolationKind {
             ViolationKind::IrqlAllocate => "allocation above DISPATCH_LEVEL",
             ViolationKind::IrqlFree => "free above DISPATCH_LEVEL",
             ViolationKind::Overwritten => "allocation into a pointer that still owns a block",
+            ViolationKind::Stranded => "block dropped where it could not be freed",
             ViolationKind::FenceRefused => "the system refuses membarrier",
         }
     }
@@ -128,12 +134,12 @@ pub struct BugCheck {
 impl fmt::Display for BugCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d] = self.parameters;
-        write!(f, "{:#X} ({a:#X}, {b:#X}, {c:#X}, {d:#X})", self.code)
+        pad(f, format_args!("{:#X} ({a:#X}, {b:#X}, {c:#X}, {d:#X})", self.code))
     }
 }
 
 /// One misuse, as the host's hook gets it. The pool's state is intact when the hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Violation {
     /// What was done.
@@ -154,6 +160,10 @@ pub struct Violation {
     /// The adapter in whose name the call was made; for [`FenceRefused`](ViolationKind::FenceRefused) of a call that
     /// names none, one with the number 0.
     pub caller: AdapterId,
+    /// The owner's name, while the adapter is there.
+    pub owner_name: Option<AdapterName>,
+    /// The caller's name, while the adapter is there.
+    pub caller_name: Option<AdapterName>,
     /// The level at which the call was made.
     pub irql: Irql,
     /// Where the block begins, if there is one.
@@ -182,6 +192,8 @@ impl Violation {
             given_tag: None,
             owner: None,
             caller,
+            owner_name: None,
+            caller_name: None,
             irql,
             block: None,
             guarded: false,
@@ -239,16 +251,48 @@ impl Violation {
             ViolationKind::IrqlAllocate => {
                 (BAD_POOL_CALLER, [0x08, self.irql.level().into(), NON_PAGED_POOL, self.bytes])
             }
-            ViolationKind::IrqlFree => {
+            ViolationKind::IrqlFree | ViolationKind::Stranded if self.irql > Irql::DISPATCH => {
                 (BAD_POOL_CALLER, [0x09, self.irql.level().into(), NON_PAGED_POOL, self.address])
             }
-            // A rule of Static Driver Verifier, which stops nothing at run time.
-            ViolationKind::Overwritten | ViolationKind::FenceRefused => (0, [0; 4]),
+            // What is left stops nothing at run time: a rule of Static Driver Verifier, the host's switch, a sandbox.
+            _ => (0, [0; 4]),
         };
         BugCheck { code, parameters }
     }
 }
 
+/// An adapter as a person knows it: by its name, else by its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Named(AdapterId, Option<AdapterName>);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            // A name may have control characters: they are escaped.
+            Some(name) if self.0 != AdapterId::ORPHANS && !name.as_str().is_empty() => write!(f, "adapter {name:?}"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+impl Violation {
+    /// Who owns the block, or owned it last.
+    pub(crate) fn owner(&self) -> Option<Named> {
+        Some(Named(self.owner?, self.owner_name))
+    }
+
+    /// In whose name the call was made.
+    pub(crate) fn caller(&self) -> Named {
+        Named(self.caller, self.caller_name)
+    }
+
+    /// Whether the caller is somebody, and not the owner, who is named anyway.
+    fn names_caller(&self) -> bool {
+        self.caller != AdapterId::NOBODY && self.owner != Some(self.caller)
+    }
+}
+
+/// One line, of whatever length. Names of adapters are quoted; what is not printable in them is escaped.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
@@ -262,10 +306,16 @@ impl fmt::Display for Violation {
             write!(f, ", freed as {given:?}")?;
         }
         if self.blocks != 0 {
-            write!(f, ", {} blocks", self.blocks)?;
+            write!(f, ", {}", Blocks(self.blocks))?;
         }
         if self.bytes != 0 {
-            write!(f, ", {} bytes", self.bytes)?;
+            write!(f, ", {}", Bytes(self.bytes))?;
+        }
+        if let Some(owner) = self.owner() {
+            write!(f, ", of {owner}")?;
+        }
+        if self.names_caller() {
+            write!(f, ", called for {}", self.caller())?;
         }
         match self.bug_check() {
             BugCheck { code: 0, .. } => Ok(()),
@@ -275,7 +325,7 @@ impl fmt::Display for Violation {
 }
 
 /// How a removal went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Removed {
     /// Whether the report is exact: each block that was allocated when the removal looked, and no other. Blocks of an
@@ -287,7 +337,7 @@ pub struct Removed {
 }
 
 /// Blocks that an adapter had when it was removed, of one tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Outstanding {
     /// Their tag.

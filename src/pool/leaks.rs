@@ -120,7 +120,7 @@ impl fmt::Display for LeakReport {
                 Some(tag) => write!(f, "{tag:<6}")?,
                 None => write!(f, "{:<6}", "-")?,
             }
-            write!(f, "  {}", row.adapter)?;
+            write!(f, "{}", row.adapter)?;
             match row.allocated.kind() {
                 StackKind::NotTracked => {}
                 _ => write!(f, "{}", row.allocated.report())?,

@@ -9,6 +9,7 @@ pub(crate) mod caller;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod every;
 pub(crate) mod handle;
+pub(crate) mod held;
 pub(crate) mod hooks;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod image;
@@ -21,6 +22,8 @@ pub(crate) mod leaks;
 pub(crate) mod process;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod recording;
+#[cfg(feature = "alloc")]
+pub(crate) mod owned;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]

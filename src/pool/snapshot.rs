@@ -4,7 +4,7 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::alloc::Layout;
 
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::{Outstanding, Removed};
@@ -13,7 +13,6 @@ use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::{Key, OTHER_TAG, UNUSED};
-use crate::owners::adapters::AdapterName;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::Ordering;

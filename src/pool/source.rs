@@ -2,7 +2,8 @@
 
 use super::backing::{Backing, os};
 
-use crate::layout::config::{Config, CreateError};
+use crate::layout::config::Config;
+use crate::layout::create_error::CreateError;
 use crate::percpu::native::{self, Commit, Native};
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{Busy, Pool, Trimmed};
@@ -136,6 +137,7 @@ impl PoolOptions {
                 }
             })?
         };
+        pool.mapped = pool.base.0 as usize;
         pool.backing = Some(Backing { range, _metadata: metadata, resident: self.resident });
         Ok(pool)
     }
