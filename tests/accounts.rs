@@ -327,7 +327,9 @@ fn a_pool_in_static_memory() {
         let askew = NonNull::slice_from_raw_parts(metadata.cast::<u8>().byte_add(16), STATIC_BYTES);
         Pool::new_in(&STATIC, askew, Portable::new(SingleCpu))
     };
-    assert!(matches!(refused.err(), Some(CreateError::MetadataUnaligned { address }) if address % 4096 == 16));
+    assert!(
+        matches!(refused.err(), Some(CreateError::MetadataUnaligned { address }) if address % 4096 == 16)
+    );
     // SAFETY: zeroed memory of this test alone; the range is made up and nobody touches it.
     let pool = unsafe { Pool::new_in(&STATIC, metadata, Portable::new(SingleCpu)) }.unwrap();
     assert_eq!(pool.range(), (0x9000_0000, 1 << 20));

@@ -368,9 +368,10 @@ fn bad_options_are_refused() {
         assert_eq!(config.metadata_bytes(), Err(error), "{config:?}");
         // Each sentence has the figure that was asked for.
         let figure = match error {
-            CreateError::Cpus(n) | CreateError::Accounts(n) | CreateError::Adapters(n) | CreateError::MinBlock(n) => {
-                n.into()
-            }
+            CreateError::Cpus(n)
+            | CreateError::Accounts(n)
+            | CreateError::Adapters(n)
+            | CreateError::MinBlock(n) => n.into(),
             CreateError::RangeTooSmall { bytes }
             | CreateError::RangeTooLarge { bytes }
             | CreateError::RangePastEnd { bytes, .. } => bytes,
@@ -379,7 +380,10 @@ fn bad_options_are_refused() {
         assert!(error.to_string().contains(&format!("{figure} ")), "{error}");
     }
     let refused = |options: PoolOptions| options.build().map(|_| ()).unwrap_err();
-    assert_eq!(refused(PoolOptions::new((64 << 30) + 1)), CreateError::RangeTooLarge { bytes: (64 << 30) + 1 });
+    assert_eq!(
+        refused(PoolOptions::new((64 << 30) + 1)),
+        CreateError::RangeTooLarge { bytes: (64 << 30) + 1 }
+    );
     assert_eq!(refused(PoolOptions::new(u64::MAX)), CreateError::RangeTooLarge { bytes: u64::MAX });
     assert_eq!(refused(PoolOptions::new(65_535)), CreateError::RangeTooSmall { bytes: 65_535 });
     assert_eq!(refused(PoolOptions::new(1 << 20).cpus(0)), CreateError::Cpus(0));

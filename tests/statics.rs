@@ -33,7 +33,10 @@ fn platform() -> Portable<SingleCpu> {
 fn a_failed_try_may_be_repeated() {
     assert!(ONCE.get().is_none());
     let error = ONCE.init_at(u64::MAX - SPAN, platform()).unwrap_err();
-    assert_eq!(error, StaticError::Create(CreateError::RangePastEnd { base: u64::MAX - SPAN, bytes: 4 * SPAN }));
+    assert_eq!(
+        error,
+        StaticError::Create(CreateError::RangePastEnd { base: u64::MAX - SPAN, bytes: 4 * SPAN })
+    );
     assert!(ONCE.get().is_none());
     // Wherever it begins, the metadata suffices.
     let pool = ONCE.init_at(0x12_3456_0000, platform()).unwrap();

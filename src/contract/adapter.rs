@@ -95,6 +95,20 @@ impl AdapterId {
     }
 }
 
+/// [`AdapterId::raw`].
+impl From<AdapterId> for u32 {
+    fn from(adapter: AdapterId) -> u32 {
+        adapter.raw()
+    }
+}
+
+/// [`AdapterId::from_raw`].
+impl From<u32> for AdapterId {
+    fn from(raw: u32) -> AdapterId {
+        AdapterId::from_raw(raw)
+    }
+}
+
 impl fmt::Display for AdapterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -150,6 +164,12 @@ impl AdapterName {
     }
 }
 
+impl AsRef<str> for AdapterName {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Display for AdapterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -159,6 +179,22 @@ impl fmt::Display for AdapterName {
 impl fmt::Debug for AdapterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// An adapter as a person knows it: by its name, else by its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Named(pub(crate) AdapterId, pub(crate) Option<AdapterName>);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            // A name may have control characters: they are escaped.
+            Some(name) if self.0 != AdapterId::ORPHANS && !name.as_str().is_empty() => {
+                write!(f, "adapter {name:?}")
+            }
+            _ => self.0.fmt(f),
+        }
     }
 }
 

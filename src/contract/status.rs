@@ -26,6 +26,21 @@ macro_rules! statuses {
                     _ => None,
                 }
             }
+
+            /// The status with this name, as `storport.h` spells it.
+            ///
+            /// ```
+            /// use storport_pool::Status;
+            /// assert_eq!(Status::named("STOR_STATUS_BUSY"), Some(Status::BUSY));
+            /// assert_eq!(Status::named("BUSY"), None);
+            /// ```
+            #[must_use]
+            pub fn named(name: &str) -> Option<Status> {
+                match name.strip_prefix("STOR_STATUS_")? {
+                    $(stringify!($name) => Some(Status($code)),)*
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -83,6 +98,27 @@ impl Status {
     /// The status itself, whenever its top bit is set.
     pub const fn ok(self) -> Result<(), Status> {
         if self.is_success() { Ok(()) } else { Err(self) }
+    }
+}
+
+/// [`Status::ok`].
+impl From<Status> for Result<(), Status> {
+    fn from(status: Status) -> Result<(), Status> {
+        status.ok()
+    }
+}
+
+/// [`Status::code`].
+impl From<Status> for u32 {
+    fn from(status: Status) -> u32 {
+        status.code()
+    }
+}
+
+/// [`Status::from_code`].
+impl From<u32> for Status {
+    fn from(code: u32) -> Status {
+        Status::from_code(code)
     }
 }
 

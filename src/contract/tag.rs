@@ -17,7 +17,8 @@ use crate::contract::words::pad;
 pub struct PoolTag(u32);
 
 /// Why a text is no pool tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TagError {
     /// The text has no character, or more than four.
@@ -94,6 +95,43 @@ impl fmt::Display for PoolTag {
 impl fmt::Debug for PoolTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         pad(f, format_args!("'{self:.4}'"))
+    }
+}
+
+/// [`PoolTag::from_raw`].
+impl From<u32> for PoolTag {
+    fn from(raw: u32) -> PoolTag {
+        PoolTag::from_raw(raw)
+    }
+}
+
+/// [`PoolTag::raw`].
+impl From<PoolTag> for u32 {
+    fn from(tag: PoolTag) -> u32 {
+        tag.raw()
+    }
+}
+
+/// The first character first; any four bytes are a tag.
+impl From<[u8; 4]> for PoolTag {
+    fn from(bytes: [u8; 4]) -> PoolTag {
+        PoolTag::from_raw(u32::from_le_bytes(bytes))
+    }
+}
+
+/// [`PoolTag::bytes`].
+impl From<PoolTag> for [u8; 4] {
+    fn from(tag: PoolTag) -> [u8; 4] {
+        tag.bytes()
+    }
+}
+
+/// [`PoolTag::new`].
+impl TryFrom<&str> for PoolTag {
+    type Error = TagError;
+
+    fn try_from(text: &str) -> Result<PoolTag, TagError> {
+        PoolTag::new(text)
     }
 }
 

@@ -2,15 +2,16 @@
 
 use core::fmt;
 
-use crate::contract::adapter::{AdapterId, AdapterName};
-use crate::contract::words::{Blocks, Bytes, pad};
+use crate::contract::adapter::{AdapterId, AdapterName, Named};
 use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
+use crate::contract::words::{Blocks, Bytes, pad};
 
 /// What the caller did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ViolationKind {
     /// The block was freed already.
@@ -123,6 +124,7 @@ impl fmt::Display for ViolationKind {
 
 /// A Windows bug check: its code and four parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BugCheck {
     /// The code, for example 0xC2 (`BAD_POOL_CALLER`).
     pub code: u32,
@@ -140,6 +142,7 @@ impl fmt::Display for BugCheck {
 
 /// One misuse, as the host's hook gets it. The pool's state is intact when the hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Violation {
     /// What was done.
@@ -261,20 +264,6 @@ impl Violation {
     }
 }
 
-/// An adapter as a person knows it: by its name, else by its number.
-#[derive(Clone, Copy)]
-pub(crate) struct Named(AdapterId, Option<AdapterName>);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            // A name may have control characters: they are escaped.
-            Some(name) if self.0 != AdapterId::ORPHANS && !name.as_str().is_empty() => write!(f, "adapter {name:?}"),
-            _ => self.0.fmt(f),
-        }
-    }
-}
-
 impl Violation {
     /// Who owns the block, or owned it last.
     pub(crate) fn owner(&self) -> Option<Named> {
@@ -326,6 +315,7 @@ impl fmt::Display for Violation {
 
 /// How a removal went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Removed {
     /// Whether the report is exact: each block that was allocated when the removal looked, and no other. Blocks of an
@@ -338,6 +328,7 @@ pub struct Removed {
 
 /// Blocks that an adapter had when it was removed, of one tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Outstanding {
     /// Their tag.

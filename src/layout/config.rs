@@ -35,6 +35,8 @@ const DEFAULT_ADAPTERS: u32 = 64;
 /// assert!(METADATA < 32 << 20);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "fields::Fields", into = "fields::Fields"))]
 pub struct Config {
     pub(crate) base: u64,
     pub(crate) bytes: u64,
@@ -201,5 +203,55 @@ impl Config {
         let largest = if largest > MAX_SPANS { MAX_SPANS } else { largest };
         let size = if self.large_spans { SpanSize::MOST } else { SpanSize::of_range(largest * span) };
         Ok((first, (largest * span / size.bytes() as u64) as u32, size))
+    }
+}
+
+/// How a configuration looks in JSON and its like. Only `bytes` must be there; the others are as [`Config::new`] has them.
+#[cfg(feature = "serde")]
+mod fields {
+    use super::Config;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(deny_unknown_fields, rename = "Config")]
+    pub(super) struct Fields {
+        #[serde(default)]
+        base: u64,
+        bytes: u64,
+        cpus: Option<u32>,
+        accounts: Option<u32>,
+        adapters: Option<u32>,
+        min_block: Option<u32>,
+        magazines: Option<u32>,
+        strict_tags: Option<bool>,
+    }
+
+    impl From<Fields> for Config {
+        fn from(fields: Fields) -> Config {
+            let plain = Config::new(fields.base, fields.bytes);
+            Config {
+                cpus: fields.cpus.unwrap_or(plain.cpus),
+                accounts: fields.accounts.unwrap_or(plain.accounts),
+                adapters: fields.adapters.unwrap_or(plain.adapters),
+                min_block: fields.min_block.unwrap_or(plain.min_block),
+                magazines: fields.magazines.unwrap_or(plain.magazines),
+                strict_tags: fields.strict_tags.unwrap_or(plain.strict_tags),
+                ..plain
+            }
+        }
+    }
+
+    impl From<Config> for Fields {
+        fn from(config: Config) -> Fields {
+            Fields {
+                base: config.base,
+                bytes: config.bytes,
+                cpus: Some(config.cpus),
+                accounts: Some(config.accounts),
+                adapters: Some(config.adapters),
+                min_block: Some(config.min_block),
+                magazines: Some(config.magazines),
+                strict_tags: Some(config.strict_tags),
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use core::fmt;
 /// assert_eq!(error.to_string(), "600 CPUs were asked for; a pool has 1 to 512");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum CreateError {
     /// Of so many bytes, less than 64 KiB is left after the base was rounded up to 64 KiB.
@@ -83,14 +84,17 @@ impl fmt::Display for CreateError {
                 write!(f, "{adapters} adapters were asked for; a pool has 1 to 1023")
             }
             CreateError::MinBlock(bytes) => {
-                write!(f, "a smallest block of {bytes} bytes was asked for; it is a power of two from 16 to 4096")
+                write!(
+                    f,
+                    "a smallest block of {bytes} bytes was asked for; it is a power of two from 16 to 4096"
+                )
             }
             CreateError::MetadataTooSmall { given, needed } => {
                 write!(f, "the metadata memory has {given} bytes; this pool needs {needed}")
             }
-            CreateError::TooMuchMetadata => {
-                f.write_str("this needs more than 16 GiB of metadata; fewer CPUs or a larger smallest block need less")
-            }
+            CreateError::TooMuchMetadata => f.write_str(
+                "this needs more than 16 GiB of metadata; fewer CPUs or a larger smallest block need less",
+            ),
             CreateError::MetadataUnaligned { address } => {
                 write!(f, "the metadata memory begins at {address:#x}, which is no multiple of 4096")
             }

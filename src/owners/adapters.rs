@@ -15,7 +15,8 @@ use crate::layout::state::State;
 use crate::sync::Ordering;
 
 /// Why an adapter could not be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum AdapterError {
     /// As many adapters live as the pool was made for.

@@ -17,7 +17,7 @@ use crate::layout::state::State;
 use crate::percpu::claim::find_and_claim;
 
 /// How a pool on std commits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Commit {
     /// Restartable sequences where kernel and C library have them and no CPU's number can be 512 or more,
@@ -39,7 +39,7 @@ pub enum Commit {
 ///
 /// `fork` is allowed, in handlers too. A `vfork` child must not call the pool. What that means, which system calls the
 /// pool makes, and what threads that end, sandboxes and limits do to it: `docs/PROCESSES.md`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Native {
     commit: Commit,
 }

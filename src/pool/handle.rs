@@ -81,7 +81,8 @@ pub struct Pool<P: Platform = DefaultPlatform> {
 assert_impl_all!(Pool: Send, Sync);
 
 /// What [`Pool::trim`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Trimmed {
     /// Empty slabs that returned to the common stock.
@@ -91,7 +92,7 @@ pub struct Trimmed {
 }
 
 /// Another trim is under way; nothing was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Busy;
 
 impl fmt::Display for Busy {
@@ -135,8 +136,7 @@ impl<P: Platform> Pool<P> {
     ) -> Result<Pool<P>, CreateError> {
         let geometry = Geometry::new(config)?;
         let start = metadata.cast::<u8>();
-        let (given, needed, address) =
-            (metadata.len(), geometry.below + geometry.above, start.addr().get());
+        let (given, needed, address) = (metadata.len(), geometry.below + geometry.above, start.addr().get());
         if given < needed {
             return Err(CreateError::MetadataTooSmall { given, needed });
         }

@@ -18,12 +18,12 @@ pub(crate) mod inspect;
 pub(crate) mod layouts;
 #[cfg(feature = "alloc")]
 pub(crate) mod leaks;
+#[cfg(feature = "alloc")]
+pub(crate) mod owned;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod process;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod recording;
-#[cfg(feature = "alloc")]
-pub(crate) mod owned;
 pub(crate) mod removal;
 pub(crate) mod safe;
 #[cfg(feature = "alloc")]
@@ -36,6 +36,7 @@ pub(crate) mod statics;
 pub(crate) mod stop;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod symbols;
+mod tables;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod tagged;
 pub(crate) mod told;

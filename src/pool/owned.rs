@@ -110,7 +110,12 @@ impl<P: Platform> OwnedAdapter<P> {
     ///
     /// # Errors
     /// The status that [`Pool::allocate_aligned`] returned.
-    pub fn allocate_aligned(&self, bytes: u32, alignment: u32, tag: PoolTag) -> Result<OwnedBlock<P>, Status> {
+    pub fn allocate_aligned(
+        &self,
+        bytes: u32,
+        alignment: u32,
+        tag: PoolTag,
+    ) -> Result<OwnedBlock<P>, Status> {
         Held::allocate_aligned(self.pool(), self.id(), bytes, alignment, tag).map(|held| self.block(held))
     }
 
@@ -118,8 +123,13 @@ impl<P: Platform> OwnedAdapter<P> {
     ///
     /// # Errors
     /// The status that [`Pool::allocate_bulk`] returned.
-    pub fn allocate_bulk<const N: usize>(&self, bytes: u32, tag: PoolTag) -> Result<[OwnedBlock<P>; N], Status> {
-        Held::allocate_bulk(self.pool(), self.id(), bytes, tag).map(|blocks| blocks.map(|held| self.block(held)))
+    pub fn allocate_bulk<const N: usize>(
+        &self,
+        bytes: u32,
+        tag: PoolTag,
+    ) -> Result<[OwnedBlock<P>; N], Status> {
+        Held::allocate_bulk(self.pool(), self.id(), bytes, tag)
+            .map(|blocks| blocks.map(|held| self.block(held)))
     }
 
     /// Takes a block back that nobody holds; as [`Adapter::adopt`](crate::Adapter::adopt).

@@ -15,7 +15,7 @@ use crate::pool::handle::{Busy, Pool, Trimmed};
 /// let pool = PoolOptions::new(64 << 20).strict_tags(true).build()?;
 /// # Ok::<(), storport_pool::CreateError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "options make a pool by `build`"]
 pub struct PoolOptions {
     config: Config,

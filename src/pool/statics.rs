@@ -78,6 +78,7 @@ unsafe impl<P: Platform + Send> Sync for StaticPool<P> {}
 
 /// Why a static pool was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum StaticError {
     /// It is there already, or is being made by another CPU; or another pool has its metadata.
@@ -187,7 +188,8 @@ impl<P: Platform> StaticPool<P> {
         self.make_of(config, platform, |pool| pool)
     }
 
-    fn make_of(&'static self,
+    fn make_of(
+        &'static self,
         config: &Config,
         platform: P,
         finish: impl FnOnce(Pool<P>) -> Pool<P>,

@@ -47,7 +47,7 @@ pub struct Dump {
 }
 
 /// Where metadata lies around its control block, as [`Dump::extent_at`] found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DumpExtent {
     /// Bytes of metadata before the control block.
