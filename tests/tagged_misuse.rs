@@ -99,7 +99,7 @@ fn the_bug_checks_line_then_abort() {
     let foreign = |at: u64| {
         format!(
             "\n*** STOP: 0x000000C2 (0x0000000000000043, {at:#018X}, 0x0000000000000000, 0x0000000000000000)\n\
-             *** storport-pool: free of an address outside the pool at {at:#x}; \
+             *** storport-pool: free of an address outside the pool at {at:#x}, called for adapter \"program\"; \
              Windows stops with 0xC2 (0x43, {at:#X}, 0x0, 0x0)\n"
         )
     };
