@@ -1,15 +1,118 @@
-//! The Storport memory pool outside Windows: a tagged, per-CPU slab pool over an address range.
+//! The Storport memory pool (`StorPortAllocatePool`, `StorPortFreePool`) outside Windows. A block is allocated and freed in
+//! the name of an adapter, with a tag. Free is O(1) and bounded, safe in interrupt and signal handlers, and tells a double,
+//! foreign or interior free from a good one without touching the block.
 //!
-//! [`Pool`] is where to begin: [`Pool::new`] for memory of the operating system, [`PoolOptions`] for
-//! more choice, [`Pool::new_in`] for a host's own memory. For a program that wants all its memory tagged:
-//! [`TaggedAlloc`]. Three layers lie over each other:
+//! # Memory of the operating system
 //!
-//! * the contract: [`Pool::allocate`] and [`Pool::free`], status codes and addresses;
-//! * the safe layer: [`Adapter`] and [`Block`], which free themselves;
-//! * the host's side: [`Host`], [`MaskInterrupts`], [`Config`], snapshots, violations.
+//! ```
+//! use storport_pool::{Pool, Status, tag};
 //!
-//! How it is made: `docs/ARCHITECTURE.md` (the folders, and how to add things) and `docs/CONCURRENCY.md` (the
-//! invariants, who writes which word, and the bound of every path).
+//! let pool = Pool::new(64 << 20)?; // 64 MiB of address space, resident when touched
+//! pool.on_violation(|violation| eprintln!("{violation}"));
+//! let disk = pool.add_adapter("disk0")?; // stands for HwDeviceExtension
+//! let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
+//! assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
+//! assert_eq!(unsafe { pool.free(disk, srb) }, Status::INVALID_PARAMETER); // a double free: told, and harmless
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The safe layer has an adapter that removes itself and blocks that free themselves: [`Pool::adapter`], and for structs
+//! and threads `Pool::adapter_owned`.
+//!
+//! # Memory of your own
+//!
+//! The pool hands out addresses of any range, a guest's for example, and never touches it. Its metadata lies in memory
+//! that you supply. [`static_pool!`] lays it out at compile time.
+//!
+//! ```
+//! use storport_pool::{Config, Host, Irql, Portable, Status, static_pool, tag};
+//!
+//! struct Machine;
+//! impl Host for Machine {
+//!     fn cpu(&self) -> u32 { 0 } // The CPU that runs this: a hint.
+//!     fn irql(&self) -> Irql { Irql::PASSIVE } // The level that it runs at.
+//! }
+//!
+//! static_pool! {
+//!     static GUEST: Portable<Machine> = Config::new(0x8000_0000, 16 << 20).cpus(4).min_block(64);
+//! }
+//!
+//! let pool = GUEST.init(Portable::new(Machine))?;
+//! let disk = pool.add_adapter("disk0")?;
+//! let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
+//! assert!((0x8000_0000..0x8100_0000).contains(&srb));
+//! assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A kernel that masks interrupts
+//!
+//! Where interrupts can be masked for a few instructions, [`Masked`] commits without a locked instruction.
+//! [`MaskInterrupts`] has a worked example, with the fence; `examples/kernel` boots.
+//!
+//! ```
+//! use storport_pool::{Config, Host, Irql, MaskInterrupts, Masked, static_pool, tag};
+//!
+//! struct Kernel;
+//! impl Host for Kernel {
+//!     fn cpu(&self) -> u32 { 0 } // This CPU. `Masked` relies on it.
+//!     fn irql(&self) -> Irql { Irql::PASSIVE } // From CR8, say.
+//! }
+//! // SAFETY: an example of one CPU without interrupts.
+//! unsafe impl MaskInterrupts for Kernel {
+//!     type State = ();
+//!     fn mask(&self) {} // pushf; cli
+//!     fn unmask(&self, (): ()) {} // popf
+//!     fn fence(&self, _cpu: u32) {} // Waits until that CPU is in no masked section.
+//! }
+//!
+//! static_pool! {
+//!     static NONPAGED: Masked<Kernel> = Config::new(0xFFFF_8000_0000_0000, 16 << 20).min_block(64);
+//! }
+//!
+//! let pool = NONPAGED.init(Masked::new(Kernel))?;
+//! let port = pool.add_adapter("port0")?;
+//! assert!(pool.try_allocate(port, 208, tag!("Ahci")).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A program's global allocator
+//!
+//! ```standalone_crate
+//! use storport_pool::{TaggedAlloc, tag, with_tag};
+//!
+//! #[global_allocator]
+//! static GLOBAL: TaggedAlloc = TaggedAlloc::new(tag!("Main"), 1 << 30);
+//!
+//! let words = with_tag(tag!("Pars"), || "a b c".split(' ').collect::<Vec<_>>());
+//! GLOBAL.pool().unwrap().for_each_tag(|row| println!("{row}")); // PoolMon's columns
+//! # drop(words);
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `std` | yes | `Native`, `Pool::new`, memory of the operating system, IRQL per thread, watches, traces; implies `alloc` |
+//! | `alloc` | with `std` | snapshots and reports as collections, closures as hooks, owned handles, images |
+//! | `verifier` | no | special pool, canaries, call stacks, failing allocations (Linux); implies `std` |
+//! | `allocator-api2` | no | `Tagged`: an adapter and a tag as the allocator of a collection |
+//! | `serde` | no | `Serialize` for reports; `Deserialize` too for `Config` and single values |
+//! | `tracing` | no | events of the crate `tracing` at slow paths and violations, at IRQL PASSIVE alone; implies `alloc` |
+//! | `checked` | no | frees that are exact even when two CPUs free one block in the same instant; costs a locked instruction |
+//!
+//! Without features the crate is `no_std` and allocates nothing. It needs 64-bit pointers and 64-bit atomics.
+//!
+//! # Where to look
+//!
+//! * The contract: [`Pool::allocate`], [`Pool::free`], [`Status`], [`Violation`] with its Windows bug check.
+//! * The safe layer: [`Adapter`] and [`Block`]; `OwnedAdapter` and `OwnedBlock`, which share the pool.
+//! * The host's side: [`Host`], [`MaskInterrupts`], [`Config`], `PoolOptions`, [`StaticPool`].
+//! * Who has what: `Pool::snapshot`, `Pool::leaks`, [`Pool::usage`], `watch` for another process.
+//! * What is wrong: [`Verifier`], `Pool::check`, [`Pool::inspect_page`].
+//!
+//! Calls are for IRQL PASSIVE unless their page says otherwise. The two routines, their bulk forms, and what looks at one
+//! block are for DISPATCH and below. Addresses and handles are plain numbers; sizes are in bytes.
 #![no_std]
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -35,10 +138,10 @@ mod sync;
 mod trace;
 mod verify;
 
-pub use contract::adapter::AdapterId;
+pub use contract::adapter::{AdapterId, AdapterName};
 pub use contract::block::{BlockDetail, BlockInfo, BlockState};
 pub use contract::hook::HookRecord;
-pub use contract::irql::Irql;
+pub use contract::irql::{Irql, IrqlError};
 pub use contract::pattern::TagPattern;
 pub use contract::status::Status;
 pub use contract::tag::{PoolTag, TagError};
@@ -56,8 +159,8 @@ pub use contract::{
     fault::ImageFault,
     finding::{CheckReport, Finding, NoMemory, Places, Subject},
 };
-pub use layout::config::{Config, CreateError};
-pub use owners::adapters::{AdapterError, AdapterName};
+pub use layout::{config::Config, create_error::CreateError};
+pub use owners::adapters::AdapterError;
 #[cfg(storport_pool_stretch)]
 #[doc(hidden)]
 pub use percpu::stretch::aborts;
@@ -82,6 +185,7 @@ pub use pool::every::{
     report::{FailReport, FailRun, Leaked, Refused, RunEnd},
 };
 pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
+pub use pool::held::FreeError;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
     Image,
@@ -90,6 +194,8 @@ pub use pool::image::{
 };
 #[cfg(feature = "alloc")]
 pub use pool::leaks::{LeakReport, LeakRow};
+#[cfg(feature = "alloc")]
+pub use pool::owned::{OwnedAdapter, OwnedBlock};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::recording::Recording;
 pub use pool::safe::{Adapter, Block};

@@ -318,13 +318,18 @@ fn a_pool_in_static_memory() {
     let short = NonNull::slice_from_raw_parts(metadata.cast::<u8>(), STATIC_BYTES - 1);
     // SAFETY: zeroed memory of this test alone; refused, so not used.
     let refused = unsafe { Pool::new_in(&STATIC, short, Portable::new(SingleCpu)) };
-    assert_eq!(refused.err(), Some(CreateError::Metadata));
+    assert_eq!(
+        refused.err(),
+        Some(CreateError::MetadataTooSmall { given: STATIC_BYTES - 1, needed: STATIC_BYTES })
+    );
     // SAFETY: as above; 16 bytes further it is not aligned.
     let refused = unsafe {
         let askew = NonNull::slice_from_raw_parts(metadata.cast::<u8>().byte_add(16), STATIC_BYTES);
         Pool::new_in(&STATIC, askew, Portable::new(SingleCpu))
     };
-    assert_eq!(refused.err(), Some(CreateError::Metadata));
+    assert!(
+        matches!(refused.err(), Some(CreateError::MetadataUnaligned { address }) if address % 4096 == 16)
+    );
     // SAFETY: zeroed memory of this test alone; the range is made up and nobody touches it.
     let pool = unsafe { Pool::new_in(&STATIC, metadata, Portable::new(SingleCpu)) }.unwrap();
     assert_eq!(pool.range(), (0x9000_0000, 1 << 20));

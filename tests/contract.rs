@@ -340,39 +340,56 @@ fn bad_options_are_refused() {
     let good = Config::new(1 << 32, 1 << 20);
     assert!(good.metadata_bytes().is_ok());
     let bad = [
-        (Config::new(1 << 32, 0), CreateError::RangeTooSmall),
-        (Config::new(1 << 32, 65_535), CreateError::RangeTooSmall),
-        (Config::new((1 << 32) + 1, 65_536), CreateError::RangeTooSmall),
-        (Config::new(0, 65_536), CreateError::RangeTooSmall),
-        (Config::new(1 << 32, (64 << 30) + 1), CreateError::RangeTooLarge),
-        (Config::new(1 << 32, u64::MAX / 2), CreateError::RangeTooLarge),
-        (Config::new(u64::MAX, 1 << 20), CreateError::RangeTooLarge),
-        (Config::new(u64::MAX - (1 << 19), 1 << 20), CreateError::RangeTooLarge),
-        (good.cpus(0), CreateError::Cpus),
-        (good.cpus(513), CreateError::Cpus),
-        (good.accounts(0), CreateError::Accounts),
-        (good.accounts(8), CreateError::Accounts),
-        (good.accounts(24), CreateError::Accounts),
-        (good.accounts(1 << 16), CreateError::Accounts),
-        (good.adapters(0), CreateError::Adapters),
-        (good.adapters(1024), CreateError::Adapters),
-        (good.min_block(0), CreateError::MinBlock),
-        (good.min_block(8), CreateError::MinBlock),
-        (good.min_block(48), CreateError::MinBlock),
-        (good.min_block(8192), CreateError::MinBlock),
+        (Config::new(1 << 32, 0), CreateError::RangeTooSmall { bytes: 0 }),
+        (Config::new(1 << 32, 65_535), CreateError::RangeTooSmall { bytes: 65_535 }),
+        (Config::new((1 << 32) + 1, 65_536), CreateError::RangeTooSmall { bytes: 65_536 }),
+        (Config::new(0, 65_536), CreateError::RangeTooSmall { bytes: 65_536 }),
+        (Config::new(1 << 32, (64 << 30) + 1), CreateError::RangeTooLarge { bytes: (64 << 30) + 1 }),
+        (Config::new(1 << 32, u64::MAX / 2), CreateError::RangeTooLarge { bytes: u64::MAX / 2 }),
+        (Config::new(u64::MAX, 1 << 20), CreateError::RangePastEnd { base: u64::MAX, bytes: 1 << 20 }),
+        (
+            Config::new(u64::MAX - (1 << 19), 1 << 20),
+            CreateError::RangePastEnd { base: u64::MAX - (1 << 19), bytes: 1 << 20 },
+        ),
+        (good.cpus(0), CreateError::Cpus(0)),
+        (good.cpus(513), CreateError::Cpus(513)),
+        (good.accounts(0), CreateError::Accounts(0)),
+        (good.accounts(8), CreateError::Accounts(8)),
+        (good.accounts(24), CreateError::Accounts(24)),
+        (good.accounts(1 << 16), CreateError::Accounts(1 << 16)),
+        (good.adapters(0), CreateError::Adapters(0)),
+        (good.adapters(1024), CreateError::Adapters(1024)),
+        (good.min_block(0), CreateError::MinBlock(0)),
+        (good.min_block(8), CreateError::MinBlock(8)),
+        (good.min_block(48), CreateError::MinBlock(48)),
+        (good.min_block(8192), CreateError::MinBlock(8192)),
     ];
     for (config, error) in bad {
         assert_eq!(config.metadata_bytes(), Err(error), "{config:?}");
-        assert!(!error.to_string().is_empty());
+        // Each sentence has the figure that was asked for.
+        let figure = match error {
+            CreateError::Cpus(n)
+            | CreateError::Accounts(n)
+            | CreateError::Adapters(n)
+            | CreateError::MinBlock(n) => n.into(),
+            CreateError::RangeTooSmall { bytes }
+            | CreateError::RangeTooLarge { bytes }
+            | CreateError::RangePastEnd { bytes, .. } => bytes,
+            other => panic!("{other}"),
+        };
+        assert!(error.to_string().contains(&format!("{figure} ")), "{error}");
     }
     let refused = |options: PoolOptions| options.build().map(|_| ()).unwrap_err();
-    assert_eq!(refused(PoolOptions::new((64 << 30) + 1)), CreateError::RangeTooLarge);
-    assert_eq!(refused(PoolOptions::new(u64::MAX)), CreateError::RangeTooLarge);
-    assert_eq!(refused(PoolOptions::new(65_535)), CreateError::RangeTooSmall);
-    assert_eq!(refused(PoolOptions::new(1 << 20).cpus(0)), CreateError::Cpus);
-    assert_eq!(refused(PoolOptions::new(1 << 20).accounts(17)), CreateError::Accounts);
-    assert_eq!(refused(PoolOptions::new(1 << 20).adapters(0)), CreateError::Adapters);
-    assert_eq!(refused(PoolOptions::new(1 << 20).min_block(3)), CreateError::MinBlock);
+    assert_eq!(
+        refused(PoolOptions::new((64 << 30) + 1)),
+        CreateError::RangeTooLarge { bytes: (64 << 30) + 1 }
+    );
+    assert_eq!(refused(PoolOptions::new(u64::MAX)), CreateError::RangeTooLarge { bytes: u64::MAX });
+    assert_eq!(refused(PoolOptions::new(65_535)), CreateError::RangeTooSmall { bytes: 65_535 });
+    assert_eq!(refused(PoolOptions::new(1 << 20).cpus(0)), CreateError::Cpus(0));
+    assert_eq!(refused(PoolOptions::new(1 << 20).accounts(17)), CreateError::Accounts(17));
+    assert_eq!(refused(PoolOptions::new(1 << 20).adapters(0)), CreateError::Adapters(0));
+    assert_eq!(refused(PoolOptions::new(1 << 20).min_block(3)), CreateError::MinBlock(3));
 }
 
 #[test]

@@ -33,7 +33,10 @@ fn platform() -> Portable<SingleCpu> {
 fn a_failed_try_may_be_repeated() {
     assert!(ONCE.get().is_none());
     let error = ONCE.init_at(u64::MAX - SPAN, platform()).unwrap_err();
-    assert_eq!(error, StaticError::Create(CreateError::RangeTooLarge));
+    assert_eq!(
+        error,
+        StaticError::Create(CreateError::RangePastEnd { base: u64::MAX - SPAN, bytes: 4 * SPAN })
+    );
     assert!(ONCE.get().is_none());
     // Wherever it begins, the metadata suffices.
     let pool = ONCE.init_at(0x12_3456_0000, platform()).unwrap();
@@ -69,7 +72,9 @@ fn metadata_has_one_pool() {
     FIRST.init(platform()).unwrap();
     assert_eq!(SECOND.init(platform()).unwrap_err(), StaticError::Twice);
     assert!(SECOND.get().is_none());
-    assert_eq!(TOO_SMALL.init(platform()).unwrap_err(), StaticError::Create(CreateError::Metadata));
+    let needed = CONFIG.metadata_bytes().unwrap();
+    let error = CreateError::MetadataTooSmall { given: 4096, needed };
+    assert_eq!(TOO_SMALL.init(platform()).unwrap_err(), StaticError::Create(error));
 }
 
 // Rounded up to a boundary they have less than 8 MiB, and then spans are pages, of which there are more.

@@ -85,21 +85,21 @@ fn the_bug_checks_line_then_abort() {
     let double = |at: u64| {
         format!(
             "\n*** STOP: 0x000000C2 (0x0000000000000007, 0x0000000000000000, 0x000000006E69614D, {at:#018X})\n\
-             *** storport-pool: double free at {at:#x}, tag 'Main', 24 bytes; \
+             *** storport-pool: double free at {at:#x}, tag 'Main', 24 bytes, of adapter \"program\"; \
              Windows stops with 0xC2 (0x7, 0x0, 0x6E69614D, {at:#X})\n"
         )
     };
     let interior = |at: u64| {
         format!(
             "\n*** STOP: 0x000000C2 (0x0000000000000099, {at:#018X}, 0x0000000000000000, 0x0000000000000000)\n\
-             *** storport-pool: free of an address inside a block at {at:#x}, tag 'Main', 24 bytes; \
+             *** storport-pool: free of an address inside a block at {at:#x}, tag 'Main', 24 bytes, of adapter \"program\"; \
              Windows stops with 0xC2 (0x99, {at:#X}, 0x0, 0x0)\n"
         )
     };
     let foreign = |at: u64| {
         format!(
             "\n*** STOP: 0x000000C2 (0x0000000000000043, {at:#018X}, 0x0000000000000000, 0x0000000000000000)\n\
-             *** storport-pool: free of an address outside the pool at {at:#x}; \
+             *** storport-pool: free of an address outside the pool at {at:#x}, called for adapter \"program\"; \
              Windows stops with 0xC2 (0x43, {at:#X}, 0x0, 0x0)\n"
         )
     };

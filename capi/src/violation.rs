@@ -276,6 +276,11 @@ fn is_nobodys(found: &Violation) -> bool {
     ) || found.caller.raw() == 0
 }
 
+/// The end of a word that counts so many.
+const fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 /// What is said of a violation.
 fn describe(handle: &sp_pool, found: &Violation) -> Text {
     let mut text = Text::new();
@@ -285,7 +290,7 @@ fn describe(handle: &sp_pool, found: &Violation) -> Text {
         let _ = write!(text, " at {:#x}", found.address);
     }
     if found.blocks != 0 {
-        let _ = write!(text, ": {} blocks", found.blocks);
+        let _ = write!(text, ": {} block{}", found.blocks, plural(found.blocks));
     }
     if let Some(tag) = found.tag {
         let _ = write!(text, ", tag '{tag}'");
@@ -294,7 +299,7 @@ fn describe(handle: &sp_pool, found: &Violation) -> Text {
         let _ = write!(text, ", freed with tag '{tag}'");
     }
     if found.bytes != 0 {
-        let _ = write!(text, ", {} bytes", found.bytes);
+        let _ = write!(text, ", {} byte{}", found.bytes, plural(found.bytes));
     }
     if let Some(evidence) = found.evidence {
         let (is, wanted) = (evidence.found[0], evidence.expected);

@@ -70,10 +70,10 @@ impl Odd {
         let mut faults = Vec::new();
         let mut fault = |is: bool, what| is.then(|| faults.push(what));
         let power = |n: u32, least, most| n.is_power_of_two() && (least..=most).contains(&n);
-        fault(cpus == 0 || cpus > 512, CreateError::Cpus);
-        fault(!power(accounts, 16, 32_768), CreateError::Accounts);
-        fault(adapters == 0 || adapters > 1023, CreateError::Adapters);
-        fault(!power(min_block, 16, 4096), CreateError::MinBlock);
+        fault(cpus == 0 || cpus > 512, CreateError::Cpus(cpus));
+        fault(!power(accounts, 16, 32_768), CreateError::Accounts(accounts));
+        fault(adapters == 0 || adapters > 1023, CreateError::Adapters(adapters));
+        fault(!power(min_block, 16, 4096), CreateError::MinBlock(min_block));
         let options = PoolOptions::new(bytes)
             .cpus(cpus)
             .accounts(accounts)
@@ -83,12 +83,13 @@ impl Odd {
         let (mut theirs, end) = (faults.clone(), u128::from(self.base) + u128::from(bytes));
         let first = u128::from(self.base.max(1)).next_multiple_of(SPAN.into());
         let mut fault = |is: bool, what| is.then(|| faults.push(what));
-        fault(bytes > MOST || end > u64::MAX.into(), CreateError::RangeTooLarge);
-        fault(end < first + u128::from(SPAN), CreateError::RangeTooSmall);
+        fault(bytes > MOST, CreateError::RangeTooLarge { bytes });
+        fault(end > u64::MAX.into(), CreateError::RangePastEnd { base: self.base, bytes });
+        fault(end < first + u128::from(SPAN), CreateError::RangeTooSmall { bytes });
         // The system chooses the base.
         let mut fault = |is: bool, what| is.then(|| theirs.push(what));
-        fault(bytes > MOST, CreateError::RangeTooLarge);
-        fault(bytes < SPAN, CreateError::RangeTooSmall);
+        fault(bytes > MOST, CreateError::RangeTooLarge { bytes });
+        fault(bytes < SPAN, CreateError::RangeTooSmall { bytes });
 
         let needed = config.metadata_bytes();
         match needed {
@@ -124,7 +125,7 @@ impl Odd {
                 assert_eq!(pool.range(), range);
             }
             Err(error) => {
-                assert_eq!(error, CreateError::Metadata);
+                assert_eq!(error, CreateError::MetadataTooSmall { given: needed - short, needed });
                 assert!(short > 0);
             }
         }

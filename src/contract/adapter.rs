@@ -4,6 +4,8 @@ use core::fmt;
 
 use static_assertions::{assert_eq_size, assert_impl_all};
 
+use crate::contract::words::pad;
+
 /// An adapter, as the routines take it: the stand-in for HwDeviceExtension.
 ///
 /// A plain number, free to copy. After [`Pool::remove_adapter`](crate::Pool::remove_adapter) it
@@ -93,11 +95,25 @@ impl AdapterId {
     }
 }
 
+/// [`AdapterId::raw`].
+impl From<AdapterId> for u32 {
+    fn from(adapter: AdapterId) -> u32 {
+        adapter.raw()
+    }
+}
+
+/// [`AdapterId::from_raw`].
+impl From<u32> for AdapterId {
+    fn from(raw: u32) -> AdapterId {
+        AdapterId::from_raw(raw)
+    }
+}
+
 impl fmt::Display for AdapterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             AdapterId::ORPHANS => f.pad("orphans"),
-            _ => write!(f, "adapter {}", self.raw()),
+            _ => pad(f, format_args!("adapter {}", self.raw())),
         }
     }
 }
@@ -105,6 +121,80 @@ impl fmt::Display for AdapterId {
 impl fmt::Debug for AdapterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// An adapter's name: up to 32 bytes of UTF-8.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct AdapterName {
+    pub(crate) bytes: [u8; AdapterName::MAX],
+}
+
+impl AdapterName {
+    /// Bytes of the longest name; what is longer is cut at a character.
+    pub const MAX: usize = 32;
+
+    pub(crate) fn new(name: &str) -> AdapterName {
+        let mut len = name.len().min(Self::MAX);
+        while !name.is_char_boundary(len) {
+            len -= 1;
+        }
+        let mut bytes = [0; Self::MAX];
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        AdapterName { bytes }
+    }
+
+    /// The name whose bytes these are, as [`to_bytes`](AdapterName::to_bytes) gave them.
+    #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+    pub(crate) const fn from_bytes(bytes: [u8; Self::MAX]) -> AdapterName {
+        AdapterName { bytes }
+    }
+
+    /// The name's bytes, zeros behind them.
+    #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
+    pub(crate) const fn to_bytes(self) -> [u8; Self::MAX] {
+        self.bytes
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(Self::MAX);
+        core::str::from_utf8(&self.bytes[..len]).unwrap_or("")
+    }
+}
+
+impl AsRef<str> for AdapterName {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for AdapterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for AdapterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// An adapter as a person knows it: by its name, else by its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Named(pub(crate) AdapterId, pub(crate) Option<AdapterName>);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            // A name may have control characters: they are escaped.
+            Some(name) if self.0 != AdapterId::ORPHANS && !name.as_str().is_empty() => {
+                write!(f, "adapter {name:?}")
+            }
+            _ => self.0.fmt(f),
+        }
     }
 }
 

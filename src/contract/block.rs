@@ -4,9 +4,11 @@ use core::fmt;
 
 use super::adapter::AdapterId;
 use super::tag::PoolTag;
+use super::words::pad;
 
 /// A block of a pool, as [`Pool::block_at`](crate::Pool::block_at) found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BlockInfo {
     /// Where it begins.
@@ -35,6 +37,7 @@ pub struct BlockInfo {
 /// assert_eq!(BlockState::Spare { cpu: 3 }.to_string(), "cached: spare of CPU 3");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum BlockState {
     /// A caller has it.
@@ -100,7 +103,9 @@ impl BlockState {
 impl fmt::Display for BlockState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            BlockState::Loaded { cpu } | BlockState::Spare { cpu } => write!(f, "{} {cpu}", self.describe()),
+            BlockState::Loaded { cpu } | BlockState::Spare { cpu } => {
+                pad(f, format_args!("{} {cpu}", self.describe()))
+            }
             _ => f.pad(self.describe()),
         }
     }
@@ -109,7 +114,8 @@ impl fmt::Display for BlockState {
 /// A block and where it is, as [`Pool::inspect_block`](crate::Pool::inspect_block) and
 /// [`Pool::inspect_page`](crate::Pool::inspect_page) found it. [`Pool::inspect_block`](crate::Pool::inspect_block) has an
 /// example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BlockDetail {
     /// Where it begins.

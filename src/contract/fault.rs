@@ -3,7 +3,8 @@
 use core::fmt;
 
 /// The first thing that is wrong with saved metadata, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ImageFault {
     /// What is wrong.

@@ -8,6 +8,7 @@ use super::fault::ImageFault;
 
 /// What a [`Finding`]'s number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Subject {
     /// A block: its offset in the range, in units of 16 bytes.
@@ -48,7 +49,8 @@ impl Subject {
 /// One thing that is wrong with a pool's metadata.
 ///
 /// It displays as one line: what, where, and the numbers. [`Pool::check`](crate::Pool::check) has an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
     /// What is wrong: the words of [`ImageFault::what`], for the same rule.
@@ -105,7 +107,8 @@ impl fmt::Display for Finding {
 }
 
 /// Where a pool's blocks and spans are. Each is in one of these numbers, and in no other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Places {
     /// Blocks of all slabs. `live`, `loaded`, `spare`, `depot`, `loose`, `never_carved` and `in_hand` add up to it, unless
@@ -145,7 +148,8 @@ pub struct Places {
 }
 
 /// What a look at all of a pool's metadata found: [`Pool::check`](crate::Pool::check).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CheckReport {
     /// What is wrong, in the order of the look: the first [`MOST`](CheckReport::MOST). One fault may have others follow.
@@ -174,7 +178,7 @@ impl CheckReport {
 }
 
 /// There was no memory to look with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NoMemory;
 
 impl fmt::Display for NoMemory {

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::contract::words::pad;
+
 /// An interrupt request level, 0 to 15.
 ///
 /// The pool may be called at [`DISPATCH`](Irql::DISPATCH) and below; above, both routines return
@@ -40,6 +42,34 @@ impl Irql {
     }
 }
 
+/// No IRQL has this number: they are 0 to 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IrqlError(u8);
+
+impl fmt::Display for IrqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is no IRQL; they are 0 to 15", self.0)
+    }
+}
+
+impl core::error::Error for IrqlError {}
+
+/// [`Irql::new`], with an error for what is no level.
+impl TryFrom<u8> for Irql {
+    type Error = IrqlError;
+
+    fn try_from(level: u8) -> Result<Irql, IrqlError> {
+        Irql::new(level).ok_or(IrqlError(level))
+    }
+}
+
+/// [`Irql::level`].
+impl From<Irql> for u8 {
+    fn from(irql: Irql) -> u8 {
+        irql.level()
+    }
+}
+
 impl fmt::Display for Irql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -49,7 +79,7 @@ impl fmt::Display for Irql {
             13 => f.pad("CLOCK_LEVEL"),
             14 => f.pad("IPI_LEVEL"),
             15 => f.pad("HIGH_LEVEL"),
-            device => write!(f, "DIRQL {device}"),
+            device => pad(f, format_args!("DIRQL {device}")),
         }
     }
 }

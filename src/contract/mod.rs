@@ -9,7 +9,10 @@ pub(crate) mod finding;
 pub(crate) mod hook;
 pub mod irql;
 pub(crate) mod pattern;
+#[cfg(feature = "serde")]
+mod serialized;
 pub mod status;
 pub mod tag;
 pub mod verify;
 pub mod violation;
+pub(crate) mod words;

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::contract::words::pad;
+
 /// The status that both routines return.
 ///
 /// The numbers are those of the driver kit, so a driver's `NT_SUCCESS()` works on
@@ -21,6 +23,21 @@ macro_rules! statuses {
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($code => Some(concat!("STOR_STATUS_", stringify!($name))),)*
+                    _ => None,
+                }
+            }
+
+            /// The status with this name, as `storport.h` spells it.
+            ///
+            /// ```
+            /// use storport_pool::Status;
+            /// assert_eq!(Status::named("STOR_STATUS_BUSY"), Some(Status::BUSY));
+            /// assert_eq!(Status::named("BUSY"), None);
+            /// ```
+            #[must_use]
+            pub fn named(name: &str) -> Option<Status> {
+                match name.strip_prefix("STOR_STATUS_")? {
+                    $(stringify!($name) => Some(Status($code)),)*
                     _ => None,
                 }
             }
@@ -84,11 +101,32 @@ impl Status {
     }
 }
 
+/// [`Status::ok`].
+impl From<Status> for Result<(), Status> {
+    fn from(status: Status) -> Result<(), Status> {
+        status.ok()
+    }
+}
+
+/// [`Status::code`].
+impl From<Status> for u32 {
+    fn from(status: Status) -> u32 {
+        status.code()
+    }
+}
+
+/// [`Status::from_code`].
+impl From<u32> for Status {
+    fn from(code: u32) -> Status {
+        Status::from_code(code)
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => f.pad(name),
-            None => write!(f, "STOR_STATUS {:#010X}", self.0),
+            None => pad(f, format_args!("STOR_STATUS {:#010X}", self.0)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Pool tags.
 
-use core::fmt::{self, Write};
+use core::fmt;
+
+use crate::contract::words::pad;
 
 /// A pool tag: one to four printable characters in a `ULONG`, the first in the lowest byte.
 ///
@@ -15,7 +17,8 @@ use core::fmt::{self, Write};
 pub struct PoolTag(u32);
 
 /// Why a text is no pool tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TagError {
     /// The text has no character, or more than four.
@@ -80,20 +83,55 @@ impl PoolTag {
 impl fmt::Display for PoolTag {
     /// As PoolMon shows it: four columns, zero bytes as spaces, other unprintable ones as `.`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.bytes() {
-            f.write_char(match byte {
-                0 => ' ',
-                0x20..=0x7E => char::from(byte),
-                _ => '.',
-            })?;
-        }
-        Ok(())
+        let shown = self.bytes().map(|byte| match byte {
+            0 => b' ',
+            0x20..=0x7E => byte,
+            _ => b'.',
+        });
+        f.pad(core::str::from_utf8(&shown).unwrap_or("????"))
     }
 }
 
 impl fmt::Debug for PoolTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{self}'")
+        pad(f, format_args!("'{self:.4}'"))
+    }
+}
+
+/// [`PoolTag::from_raw`].
+impl From<u32> for PoolTag {
+    fn from(raw: u32) -> PoolTag {
+        PoolTag::from_raw(raw)
+    }
+}
+
+/// [`PoolTag::raw`].
+impl From<PoolTag> for u32 {
+    fn from(tag: PoolTag) -> u32 {
+        tag.raw()
+    }
+}
+
+/// The first character first; any four bytes are a tag.
+impl From<[u8; 4]> for PoolTag {
+    fn from(bytes: [u8; 4]) -> PoolTag {
+        PoolTag::from_raw(u32::from_le_bytes(bytes))
+    }
+}
+
+/// [`PoolTag::bytes`].
+impl From<PoolTag> for [u8; 4] {
+    fn from(tag: PoolTag) -> [u8; 4] {
+        tag.bytes()
+    }
+}
+
+/// [`PoolTag::new`].
+impl TryFrom<&str> for PoolTag {
+    type Error = TagError;
+
+    fn try_from(text: &str) -> Result<PoolTag, TagError> {
+        PoolTag::new(text)
     }
 }
 

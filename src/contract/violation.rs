@@ -2,14 +2,16 @@
 
 use core::fmt;
 
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName, Named};
 use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
+use crate::contract::words::{Blocks, Bytes, pad};
 
 /// What the caller did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ViolationKind {
     /// The block was freed already.
@@ -52,6 +54,10 @@ pub enum ViolationKind {
     /// An allocation whose out pointer held the address of a live block, under a rule with
     /// [`overwrite`](crate::Rule::overwrite).
     Overwritten,
+    /// A [`Block`](crate::Block) or [`OwnedBlock`](crate::OwnedBlock) was dropped where it could not be freed: above
+    /// DISPATCH, or while the host's switch is down. It stays allocated;
+    /// [`Adapter::adopt`](crate::Adapter::adopt) gives it back.
+    Stranded,
     /// Nobody's misuse, and told once a pool: the system refuses the fence (`membarrier`) that the pool was promised
     /// when it was made, as in a sandbox that was entered since. From now on no memory moves from one CPU's cache to
     /// another's, nor from one block size to another, and removals are inexact
@@ -83,6 +89,7 @@ impl ViolationKind {
             ViolationKind::IrqlAllocate => "allocation above DISPATCH_LEVEL",
             ViolationKind::IrqlFree => "free above DISPATCH_LEVEL",
             ViolationKind::Overwritten => "allocation into a pointer that still owns a block",
+            ViolationKind::Stranded => "block dropped where it could not be freed",
             ViolationKind::FenceRefused => "the system refuses membarrier",
         }
     }
@@ -117,6 +124,7 @@ impl fmt::Display for ViolationKind {
 
 /// A Windows bug check: its code and four parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BugCheck {
     /// The code, for example 0xC2 (`BAD_POOL_CALLER`).
     pub code: u32,
@@ -128,12 +136,13 @@ pub struct BugCheck {
 impl fmt::Display for BugCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d] = self.parameters;
-        write!(f, "{:#X} ({a:#X}, {b:#X}, {c:#X}, {d:#X})", self.code)
+        pad(f, format_args!("{:#X} ({a:#X}, {b:#X}, {c:#X}, {d:#X})", self.code))
     }
 }
 
 /// One misuse, as the host's hook gets it. The pool's state is intact when the hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Violation {
     /// What was done.
@@ -154,6 +163,10 @@ pub struct Violation {
     /// The adapter in whose name the call was made; for [`FenceRefused`](ViolationKind::FenceRefused) of a call that
     /// names none, one with the number 0.
     pub caller: AdapterId,
+    /// The owner's name, while the adapter is there.
+    pub owner_name: Option<AdapterName>,
+    /// The caller's name, while the adapter is there.
+    pub caller_name: Option<AdapterName>,
     /// The level at which the call was made.
     pub irql: Irql,
     /// Where the block begins, if there is one.
@@ -182,6 +195,8 @@ impl Violation {
             given_tag: None,
             owner: None,
             caller,
+            owner_name: None,
+            caller_name: None,
             irql,
             block: None,
             guarded: false,
@@ -239,16 +254,34 @@ impl Violation {
             ViolationKind::IrqlAllocate => {
                 (BAD_POOL_CALLER, [0x08, self.irql.level().into(), NON_PAGED_POOL, self.bytes])
             }
-            ViolationKind::IrqlFree => {
+            ViolationKind::IrqlFree | ViolationKind::Stranded if self.irql > Irql::DISPATCH => {
                 (BAD_POOL_CALLER, [0x09, self.irql.level().into(), NON_PAGED_POOL, self.address])
             }
-            // A rule of Static Driver Verifier, which stops nothing at run time.
-            ViolationKind::Overwritten | ViolationKind::FenceRefused => (0, [0; 4]),
+            // What is left stops nothing at run time: a rule of Static Driver Verifier, the host's switch, a sandbox.
+            _ => (0, [0; 4]),
         };
         BugCheck { code, parameters }
     }
 }
 
+impl Violation {
+    /// Who owns the block, or owned it last.
+    pub(crate) fn owner(&self) -> Option<Named> {
+        Some(Named(self.owner?, self.owner_name))
+    }
+
+    /// In whose name the call was made.
+    pub(crate) fn caller(&self) -> Named {
+        Named(self.caller, self.caller_name)
+    }
+
+    /// Whether the caller is somebody, and not the owner, who is named anyway.
+    fn names_caller(&self) -> bool {
+        self.caller != AdapterId::NOBODY && self.owner != Some(self.caller)
+    }
+}
+
+/// One line, of whatever length. Names of adapters are quoted; what is not printable in them is escaped.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
@@ -262,10 +295,16 @@ impl fmt::Display for Violation {
             write!(f, ", freed as {given:?}")?;
         }
         if self.blocks != 0 {
-            write!(f, ", {} blocks", self.blocks)?;
+            write!(f, ", {}", Blocks(self.blocks))?;
         }
         if self.bytes != 0 {
-            write!(f, ", {} bytes", self.bytes)?;
+            write!(f, ", {}", Bytes(self.bytes))?;
+        }
+        if let Some(owner) = self.owner() {
+            write!(f, ", of {owner}")?;
+        }
+        if self.names_caller() {
+            write!(f, ", called for {}", self.caller())?;
         }
         match self.bug_check() {
             BugCheck { code: 0, .. } => Ok(()),
@@ -275,7 +314,8 @@ impl fmt::Display for Violation {
 }
 
 /// How a removal went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Removed {
     /// Whether the report is exact: each block that was allocated when the removal looked, and no other. Blocks of an
@@ -287,7 +327,8 @@ pub struct Removed {
 }
 
 /// Blocks that an adapter had when it was removed, of one tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Outstanding {
     /// Their tag.

@@ -1,8 +1,7 @@
 //! What a pool is made of: what its maker decides, and which of it no pool can be made of.
 
-use core::fmt;
-
 use super::classes::{MOST_SPAN, PAGE, SpanSize};
+use super::create_error::CreateError;
 
 /// CPUs that can have a cache.
 pub(crate) const MAX_CPUS: usize = 512;
@@ -35,7 +34,9 @@ const DEFAULT_ADAPTERS: u32 = 64;
 /// };
 /// assert!(METADATA < 32 << 20);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "fields::Fields", into = "fields::Fields"))]
 pub struct Config {
     pub(crate) base: u64,
     pub(crate) bytes: u64,
@@ -48,49 +49,6 @@ pub struct Config {
     /// Spans of the largest size, however small the range; for tests of the sections that large pools run.
     pub(crate) large_spans: bool,
 }
-
-/// Why no pool can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CreateError {
-    /// After the base was rounded up to 64 KiB, less than 64 KiB is left.
-    RangeTooSmall,
-    /// The range is larger than 64 GiB, or passes the end of the address space.
-    RangeTooLarge,
-    /// The number of CPUs is 0 or above 512.
-    Cpus,
-    /// The number of accounts is no power of two from 16 to 32768.
-    Accounts,
-    /// The number of adapters is 0 or above 1023.
-    Adapters,
-    /// The smallest block is no power of two from 16 to 4096.
-    MinBlock,
-    /// The metadata memory is smaller than [`Config::metadata_bytes`], or not aligned to 4096.
-    Metadata,
-    /// The operating system did not give the memory; its error number.
-    Os(i32),
-}
-
-impl fmt::Display for CreateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CreateError::RangeTooSmall => "the range holds no whole, aligned piece of 64 KiB",
-            CreateError::RangeTooLarge => {
-                "the range is larger than 64 GiB or passes the end of the address space"
-            }
-            CreateError::Cpus => "the number of CPUs must be 1 to 512",
-            CreateError::Accounts => "the number of accounts must be a power of two from 16 to 32768",
-            CreateError::Adapters => "the number of adapters must be 1 to 1023",
-            CreateError::MinBlock => "the smallest block must be a power of two from 16 to 4096",
-            CreateError::Metadata => "the metadata memory is too small or not aligned to 4096 bytes",
-            CreateError::Os(code) => {
-                return write!(f, "the operating system refused the memory (error {code})");
-            }
-        })
-    }
-}
-
-impl core::error::Error for CreateError {}
 
 impl Config {
     /// A pool over `bytes` bytes from address `base`: one CPU, blocks from 16 bytes up, and as many
@@ -219,31 +177,81 @@ impl Config {
     /// The base, rounded up, the number of spans and their size, if all numbers are within their bounds.
     pub(super) const fn checked_spans(&self) -> Result<(u64, u32, SpanSize), CreateError> {
         if self.cpus == 0 || self.cpus as usize > MAX_CPUS {
-            return Err(CreateError::Cpus);
+            return Err(CreateError::Cpus(self.cpus));
         }
         if !self.accounts.is_power_of_two() || self.accounts < MIN_ACCOUNTS || self.accounts > MAX_ACCOUNTS {
-            return Err(CreateError::Accounts);
+            return Err(CreateError::Accounts(self.accounts));
         }
         if self.adapters == 0 || self.adapters >= MAX_ADAPTERS {
-            return Err(CreateError::Adapters);
+            return Err(CreateError::Adapters(self.adapters));
         }
         if !self.min_block.is_power_of_two() || self.min_block < 16 || self.min_block > PAGE {
-            return Err(CreateError::MinBlock);
+            return Err(CreateError::MinBlock(self.min_block));
         }
         let span = MOST_SPAN as u64;
-        let Some(end) = self.base.checked_add(self.bytes) else {
-            return Err(CreateError::RangeTooLarge);
-        };
         if self.bytes > MAX_RANGE {
-            return Err(CreateError::RangeTooLarge);
+            return Err(CreateError::RangeTooLarge { bytes: self.bytes });
         }
+        let Some(end) = self.base.checked_add(self.bytes) else {
+            return Err(CreateError::RangePastEnd { base: self.base, bytes: self.bytes });
+        };
         let first = if self.base == 0 { span } else { self.base.div_ceil(span).saturating_mul(span) };
         if end < first || end - first < MIN_RANGE {
-            return Err(CreateError::RangeTooSmall);
+            return Err(CreateError::RangeTooSmall { bytes: self.bytes });
         }
         let largest = (end - first) / span;
         let largest = if largest > MAX_SPANS { MAX_SPANS } else { largest };
         let size = if self.large_spans { SpanSize::MOST } else { SpanSize::of_range(largest * span) };
         Ok((first, (largest * span / size.bytes() as u64) as u32, size))
+    }
+}
+
+/// How a configuration looks in JSON and its like. Only `bytes` must be there; the others are as [`Config::new`] has them.
+#[cfg(feature = "serde")]
+mod fields {
+    use super::Config;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(deny_unknown_fields, rename = "Config")]
+    pub(super) struct Fields {
+        #[serde(default)]
+        base: u64,
+        bytes: u64,
+        cpus: Option<u32>,
+        accounts: Option<u32>,
+        adapters: Option<u32>,
+        min_block: Option<u32>,
+        magazines: Option<u32>,
+        strict_tags: Option<bool>,
+    }
+
+    impl From<Fields> for Config {
+        fn from(fields: Fields) -> Config {
+            let plain = Config::new(fields.base, fields.bytes);
+            Config {
+                cpus: fields.cpus.unwrap_or(plain.cpus),
+                accounts: fields.accounts.unwrap_or(plain.accounts),
+                adapters: fields.adapters.unwrap_or(plain.adapters),
+                min_block: fields.min_block.unwrap_or(plain.min_block),
+                magazines: fields.magazines.unwrap_or(plain.magazines),
+                strict_tags: fields.strict_tags.unwrap_or(plain.strict_tags),
+                ..plain
+            }
+        }
+    }
+
+    impl From<Config> for Fields {
+        fn from(config: Config) -> Fields {
+            Fields {
+                base: config.base,
+                bytes: config.bytes,
+                cpus: Some(config.cpus),
+                accounts: Some(config.accounts),
+                adapters: Some(config.adapters),
+                min_block: Some(config.min_block),
+                magazines: Some(config.magazines),
+                strict_tags: Some(config.strict_tags),
+            }
+        }
     }
 }

@@ -5,7 +5,8 @@
 
 use super::block::{Account, BlockId};
 use super::classes::{CLASS_SLOTS, CLASSES, Class, MAGAZINE_ENTRIES, PAGE, SIZES, SLAB_CLASSES, SpanSize};
-use super::config::{Config, CreateError};
+use super::config::Config;
+use super::create_error::CreateError;
 use super::cursor::MAGAZINE_WORDS;
 use super::page_map::Entry;
 use super::range::Range;
@@ -259,7 +260,7 @@ impl Geometry {
         // A magazine's place counts words, in 32 bits.
         let limit = (1 << 34) - magazine_bytes;
         if arena >= limit {
-            return Err(CreateError::RangeTooLarge);
+            return Err(CreateError::TooMuchMetadata);
         }
         let mut arena_end = arena + magazines * magazine_bytes;
         if arena_end > limit {

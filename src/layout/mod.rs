@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod control;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod copied;
+pub(crate) mod create_error;
 pub(crate) mod cursor;
 pub(crate) mod fence;
 pub(crate) mod geometry;

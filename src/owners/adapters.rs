@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::accounts::{Key, OTHER_TAG, UNUSED};
-use crate::contract::adapter::{AdapterId, NUMBER_BITS};
+use crate::contract::adapter::{AdapterId, AdapterName, NUMBER_BITS};
 use crate::layout::block::Account;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 use crate::layout::geometry::ADAPTER_BYTES;
@@ -14,60 +14,9 @@ use crate::layout::meta::Meta;
 use crate::layout::state::State;
 use crate::sync::Ordering;
 
-/// An adapter's name: up to 32 bytes of UTF-8.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct AdapterName {
-    bytes: [u8; AdapterName::MAX],
-}
-
-impl AdapterName {
-    /// Bytes of the longest name; what is longer is cut at a character.
-    pub const MAX: usize = 32;
-
-    fn new(name: &str) -> AdapterName {
-        let mut len = name.len().min(Self::MAX);
-        while !name.is_char_boundary(len) {
-            len -= 1;
-        }
-        let mut bytes = [0; Self::MAX];
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-        AdapterName { bytes }
-    }
-
-    /// The name whose bytes these are, as [`to_bytes`](AdapterName::to_bytes) gave them.
-    #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
-    pub(crate) const fn from_bytes(bytes: [u8; Self::MAX]) -> AdapterName {
-        AdapterName { bytes }
-    }
-
-    /// The name's bytes, zeros behind them.
-    #[cfg(all(feature = "std", target_os = "linux", not(storport_pool_loom)))]
-    pub(crate) const fn to_bytes(self) -> [u8; Self::MAX] {
-        self.bytes
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(Self::MAX);
-        core::str::from_utf8(&self.bytes[..len]).unwrap_or("")
-    }
-}
-
-impl fmt::Display for AdapterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for AdapterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
 /// Why an adapter could not be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum AdapterError {
     /// As many adapters live as the pool was made for.

@@ -10,18 +10,20 @@ use crate::contract::adapter::AdapterId;
 use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::Class;
 use crate::layout::control::Control;
+use crate::layout::create_error::CreateError;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::layout::state::State;
 use crate::percpu::claim::find_and_claim;
 
 /// How a pool on std commits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Commit {
     /// Restartable sequences where kernel and C library have them and no CPU's number can be 512 or more,
     /// else the portable twin.
-    /// The environment variable `STORPORT_POOL_COMMIT=portable` forces the twin.
+    /// The environment variable `STORPORT_POOL_COMMIT=portable` forces the twin; `auto` does not. Any other word is an
+    /// error ([`CreateError::CommitVariable`](crate::CreateError::CommitVariable)).
     #[default]
     Auto,
     /// The portable twin.
@@ -37,7 +39,7 @@ pub enum Commit {
 ///
 /// `fork` is allowed, in handlers too. A `vfork` child must not call the pool. What that means, which system calls the
 /// pool makes, and what threads that end, sandboxes and limits do to it: `docs/PROCESSES.md`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Native {
     commit: Commit,
 }
@@ -263,21 +265,28 @@ mod commit {
 /// Whether the environment forces the twin. C's `getenv` asks for no memory, and takes no lock that a fork could leave
 /// taken.
 #[cfg(target_os = "linux")]
-fn twin_forced() -> bool {
+fn twin_forced() -> Result<bool, CreateError> {
     use core::ffi::{CStr, c_char};
     unsafe extern "C" {
         fn getenv(name: *const c_char) -> *const c_char;
     }
     // SAFETY: a terminated name. Whoever changes the environment meanwhile has promised that nobody reads it.
     let value = unsafe { getenv(c"STORPORT_POOL_COMMIT".as_ptr()) };
+    if value.is_null() {
+        return Ok(false);
+    }
     // SAFETY: not NULL, it is a terminated string.
-    !value.is_null() && unsafe { CStr::from_ptr(value) } == c"portable"
+    match unsafe { CStr::from_ptr(value) }.to_bytes() {
+        b"auto" => Ok(false),
+        b"portable" => Ok(true),
+        _ => Err(CreateError::CommitVariable),
+    }
 }
 
 /// There is the twin alone.
 #[cfg(not(target_os = "linux"))]
-fn twin_forced() -> bool {
-    true
+fn twin_forced() -> Result<bool, CreateError> {
+    Ok(true)
 }
 
 /// Whether the pool commits by rseq sections.
@@ -302,8 +311,10 @@ impl Platform for Native {
         &Native { commit: Commit::Auto }
     }
 
-    fn prepare(&self, control: &mut Control, base: NonNull<u8>) {
-        commit::enable(control, base, self.commit == Commit::Auto && !twin_forced());
+    fn prepare(&self, control: &mut Control, base: NonNull<u8>) -> Result<(), CreateError> {
+        let forced = twin_forced()?;
+        commit::enable(control, base, self.commit == Commit::Auto && !forced);
+        Ok(())
     }
 
     #[inline(always)]

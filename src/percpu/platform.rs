@@ -8,6 +8,7 @@ use crate::contract::adapter::AdapterId;
 use crate::layout::block::{Account, BlockId};
 use crate::layout::classes::{Class, SpanSize};
 use crate::layout::control::Control;
+use crate::layout::create_error::CreateError;
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::{Meta, prefetch_for_write};
 use crate::layout::state::State;
@@ -107,8 +108,13 @@ pub enum Stolen {
 )]
 pub trait Platform: Sync + Sized + sealed::Sealed {
     /// Sets what this platform needs in the control block of a pool that is being made.
+    ///
+    /// # Errors
+    /// Why no pool can be made.
     #[doc(hidden)]
-    fn prepare(&self, _control: &mut Control, _base: NonNull<u8>) {}
+    fn prepare(&self, _control: &mut Control, _base: NonNull<u8>) -> Result<(), CreateError> {
+        Ok(())
+    }
 
     /// What the calls of the verifier are handed in the platform's place: nothing, where that holds nothing that they use.
     /// So the fast paths need not keep the platform for them.

@@ -12,7 +12,6 @@ use crate::contract::tag::PoolTag;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{DefaultPlatform, Pool};
 use crate::pool::layouts::Owner;
-#[cfg(feature = "std")]
 use crate::pool::safe::Adapter;
 
 /// An [`Allocator`] in the name of an adapter, with a tag: three words, to be copied into each collection.
@@ -43,8 +42,8 @@ pub struct Tagged<'a, P: Platform = DefaultPlatform> {
 assert_impl_all!(Tagged<'static>: Copy, Send, Sync);
 
 impl<P: Platform> Pool<P> {
-    /// An [`Allocator`] in the name of this adapter, with this tag. `None`: the caller supplied the pool's range, which
-    /// the pool does not know how to reach ([`Tagged::new`] is for those). If the adapter is removed before all blocks
+    /// An [`Allocator`] in the name of this adapter, with this tag. `None`: the caller supplied the pool's range, and did
+    /// not say that its memory is there ([`Pool::with_memory`]), or it has other addresses in this program. If the adapter is removed before all blocks
     /// are freed, they become the orphans': they stay good, and leak.
     ///
     /// ```
@@ -54,15 +53,13 @@ impl<P: Platform> Pool<P> {
     /// let mut names = allocator_api2::vec::Vec::new_in(json);
     /// names.extend([1, 2, 3]);
     /// ```
-    #[cfg(feature = "std")]
     pub fn tagged(&self, adapter: AdapterId, tag: PoolTag) -> Option<Tagged<'_, P>> {
-        self.backing.as_ref()?;
-        // SAFETY: the range is the pool's own mapping, whose address it has exposed.
-        Some(unsafe { Tagged::new(self, adapter, tag) })
+        // SAFETY: the range's memory is where its addresses say: the pool's own mapping, or by the promise of
+        // `with_memory`. Both have exposed it. (A range never begins at 0.)
+        (self.mapped as u64 == self.base.0).then(|| unsafe { Tagged::new(self, adapter, tag) })
     }
 }
 
-#[cfg(feature = "std")]
 impl<P: Platform> Adapter<'_, P> {
     /// An [`Allocator`] in this adapter's name, as [`Pool::tagged`].
     ///

@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use crate::layout::config::CreateError;
+use crate::layout::create_error::CreateError;
 
 /// What a pool owns of the operating system's.
 pub(crate) struct Backing {
@@ -49,6 +49,7 @@ pub(crate) mod os {
     impl Memory {
         pub(crate) fn reserve(bytes: usize, resident: bool) -> Result<Memory, CreateError> {
             let mapped = bytes + MOST_SPAN as usize + PAGE;
+            let refused = |code| CreateError::Os { code, bytes: mapped as u64 };
             let mut flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
             if resident {
                 flags |= MapFlags::POPULATE;
@@ -57,8 +58,8 @@ pub(crate) mod os {
             let mapping = unsafe {
                 mmap_anonymous(core::ptr::null_mut(), mapped, ProtFlags::READ | ProtFlags::WRITE, flags)
             }
-            .map_err(|error| CreateError::Os(error.raw_os_error()))?;
-            let mapping = NonNull::new(mapping.cast::<u8>()).ok_or(CreateError::Os(0))?;
+            .map_err(|error| refused(error.raw_os_error()))?;
+            let mapping = NonNull::new(mapping.cast::<u8>()).ok_or(refused(0))?;
             let skip = mapping.align_offset(MOST_SPAN as usize);
             // SAFETY: the mapping is a span longer than asked for.
             let start = unsafe { mapping.byte_add(skip) };
@@ -156,10 +157,10 @@ pub(crate) mod os {
 
     impl Memory {
         pub(crate) fn reserve(bytes: usize, _resident: bool) -> Result<Memory, CreateError> {
-            let layout =
-                Layout::from_size_align(bytes, MOST_SPAN as usize).map_err(|_| CreateError::RangeTooLarge)?;
+            let refused = CreateError::Os { code: 0, bytes: bytes as u64 };
+            let layout = Layout::from_size_align(bytes, MOST_SPAN as usize).map_err(|_| refused)?;
             // SAFETY: the layout has a size, since the configuration was checked.
-            let start = NonNull::new(unsafe { System.alloc_zeroed(layout) }).ok_or(CreateError::Os(0))?;
+            let start = NonNull::new(unsafe { System.alloc_zeroed(layout) }).ok_or(refused)?;
             Ok(Memory { start, layout })
         }
 

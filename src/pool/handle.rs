@@ -1,7 +1,6 @@
 //! The pool: creation, the two routines, adapters, and the host's switches.
 
 use core::fmt;
-#[cfg(not(storport_pool_loom))]
 use core::ptr::NonNull;
 
 use static_assertions::assert_impl_all;
@@ -14,8 +13,9 @@ use crate::contract::tag::PoolTag;
 #[cfg(feature = "alloc")]
 use crate::contract::violation::Violation;
 use crate::layout::classes::{CLASS_SLOTS, Class};
-use crate::layout::config::{Config, CreateError};
+use crate::layout::config::Config;
 use crate::layout::control::Control;
+use crate::layout::create_error::CreateError;
 use crate::layout::cursor::Cursor;
 use crate::layout::geometry::Geometry;
 use crate::layout::memory::Memory;
@@ -74,12 +74,15 @@ pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) platform: P,
     #[cfg(feature = "std")]
     pub(crate) backing: Option<super::backing::Backing>,
+    /// Where the range's memory begins in this program: an exposed address. 0: nobody said so.
+    pub(crate) mapped: usize,
 }
 
 assert_impl_all!(Pool: Send, Sync);
 
 /// What [`Pool::trim`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Trimmed {
     /// Empty slabs that returned to the common stock.
@@ -89,7 +92,7 @@ pub struct Trimmed {
 }
 
 /// Another trim is under way; nothing was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Busy;
 
 impl fmt::Display for Busy {
@@ -133,8 +136,12 @@ impl<P: Platform> Pool<P> {
     ) -> Result<Pool<P>, CreateError> {
         let geometry = Geometry::new(config)?;
         let start = metadata.cast::<u8>();
-        if metadata.len() < geometry.below + geometry.above || !start.addr().get().is_multiple_of(4096) {
-            return Err(CreateError::Metadata);
+        let (given, needed, address) = (metadata.len(), geometry.below + geometry.above, start.addr().get());
+        if given < needed {
+            return Err(CreateError::MetadataTooSmall { given, needed });
+        }
+        if !address.is_multiple_of(4096) {
+            return Err(CreateError::MetadataUnaligned { address });
         }
         // SAFETY: the sum lies inside the caller's memory, as just checked.
         let base = unsafe { start.byte_add(geometry.below) };
@@ -144,7 +151,7 @@ impl<P: Platform> Pool<P> {
         unsafe {
             control.fork_word = &raw const (*place.as_ptr()).own_generation;
             adjust(&mut control);
-            platform.prepare(&mut control, base);
+            platform.prepare(&mut control, base)?;
             place.write(control);
         }
         // SAFETY: the control block is written, the other words are zeroed by the caller's promise.
@@ -181,7 +188,46 @@ impl<P: Platform> Pool<P> {
             platform,
             #[cfg(feature = "std")]
             backing: None,
+            mapped: 0,
         }
+    }
+
+    /// Says where the range's memory lies in this program, so that [`Block::memory`](crate::Block::memory) reaches it. The
+    /// range may have other addresses, a guest's for example: what counts is that the range's first byte is `memory`'s.
+    /// Pools of [`Pool::new`](Pool::new) know theirs.
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use storport_pool::{Config, Pool, Portable, SingleCpu, tag};
+    /// # let config = Config::new(0x8000_0000, 1 << 20).min_block(64);
+    /// # let bytes = config.metadata_bytes()?;
+    /// # let mut words = vec![0u64; (bytes + 4096) / 8];
+    /// # let start = (words.as_mut_ptr() as usize).next_multiple_of(4096) as *mut u8;
+    /// # let metadata = NonNull::slice_from_raw_parts(NonNull::new(start).unwrap(), bytes);
+    /// # // SAFETY: zeroed, aligned, and used by nothing else.
+    /// # let pool = unsafe { Pool::new_in(&config, metadata, Portable::new(SingleCpu))? };
+    /// let mut guest = vec![0u8; 1 << 20]; // Guest memory; the guest sees it at 0x8000_0000.
+    /// // SAFETY: as many bytes as the range, and nobody else uses them while the pool is there.
+    /// let pool = unsafe { pool.with_memory(NonNull::new(guest.as_mut_ptr()).unwrap()) };
+    /// let disk = pool.adapter("disk0")?;
+    /// let mut srb = disk.allocate(208, tag!("VioS"))?;
+    /// assert!(srb.address() >= 0x8000_0000 && srb.fill(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    /// From `memory` on, as many bytes as [`range`](Pool::range) says are valid for reads and writes as long as the pool and
+    /// its blocks are in use. Nobody uses a block's part of them while it is allocated, but who has the block.
+    #[must_use = "the pool is in the answer"]
+    pub unsafe fn with_memory(mut self, memory: NonNull<u8>) -> Pool<P> {
+        self.mapped = memory.as_ptr().expose_provenance();
+        self
+    }
+
+    /// Where the byte with this address of the range lies in this program, if that is known.
+    pub(crate) fn memory_at<T>(&self, address: u64) -> Option<*mut T> {
+        let offset = address.checked_sub(self.base.0)? as usize;
+        (self.mapped != 0).then(|| core::ptr::with_exposed_provenance_mut(self.mapped + offset))
     }
 
     /// The platform.
@@ -217,6 +263,27 @@ impl<P: Platform> Pool<P> {
         self.meta.unpoison_block(answer.address, bytes);
         *out = answer.address;
         answer.status
+    }
+
+    /// As [`allocate`](Pool::allocate), in Rust's words: the block's address, or the status. IRQL <= DISPATCH; lock-free.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
+    /// assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
+    /// assert_eq!(pool.try_allocate(disk, 0, tag!("VioS")), Err(Status::INVALID_PARAMETER));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The status that `allocate` returns.
+    #[inline]
+    pub fn try_allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag) -> Result<u64, Status> {
+        let mut address = 0;
+        self.allocate(adapter, bytes, tag, Some(&mut address)).ok()?;
+        Ok(address)
     }
 
     /// As [`allocate`](Pool::allocate), for an address that is a multiple of `alignment`: any power of two. Freed like any

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName, Named};
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::stack::{CallStack, FRAMES, StackKind};
 use crate::owners::accounts::OTHER_TAG;
@@ -13,11 +13,14 @@ use crate::pool::handle::Pool;
 use crate::verify::stacks::StackId;
 
 /// Live blocks of one adapter, tag, size and place of allocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeakRow {
     /// Whose they are; [`AdapterId::ORPHANS`] for what removed adapters left, unless that adapter was asked for.
     pub adapter: AdapterId,
+    /// The adapter's name, while it is there.
+    pub name: Option<AdapterName>,
     /// Their tag; `None`: it found no account.
     pub tag: Option<PoolTag>,
     /// Bytes that each was asked for.
@@ -49,7 +52,8 @@ type Key = (AdapterId, Option<PoolTag>, u32, [u64; FRAMES]);
 /// Live blocks, by adapter, tag, size and place of allocation. The rows with the most bytes come first.
 ///
 /// [`Display`](fmt::Display) is a table, with the call stack of each row below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeakReport {
     /// The rows.
@@ -120,7 +124,7 @@ impl fmt::Display for LeakReport {
                 Some(tag) => write!(f, "{tag:<6}")?,
                 None => write!(f, "{:<6}", "-")?,
             }
-            write!(f, "  {}", row.adapter)?;
+            write!(f, "{}", Named(row.adapter, row.name))?;
             match row.allocated.kind() {
                 StackKind::NotTracked => {}
                 _ => write!(f, "{}", row.allocated.report())?,
@@ -181,7 +185,7 @@ impl<P: Platform> Pool<P> {
                 (Some(verifier), Some(stack)) => verifier.stack(stack),
                 _ => CallStack::default(),
             };
-            LeakRow { adapter, tag, bytes, blocks, allocated }
+            LeakRow { adapter, name: meta.adapter_name(adapter), tag, bytes, blocks, allocated }
         }))
     }
 }

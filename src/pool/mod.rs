@@ -9,6 +9,7 @@ pub(crate) mod caller;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod every;
 pub(crate) mod handle;
+pub(crate) mod held;
 pub(crate) mod hooks;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub(crate) mod image;
@@ -17,6 +18,8 @@ pub(crate) mod inspect;
 pub(crate) mod layouts;
 #[cfg(feature = "alloc")]
 pub(crate) mod leaks;
+#[cfg(feature = "alloc")]
+pub(crate) mod owned;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod process;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
@@ -33,6 +36,7 @@ pub(crate) mod statics;
 pub(crate) mod stop;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod symbols;
+mod tables;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod tagged;
 pub(crate) mod told;

@@ -162,7 +162,7 @@ impl<P: Platform> Pool<P> {
         let accounts = self.meta.control().account_mask.unsigned_abs() as u32;
         let bytes = options.bytes(accounts);
         let os = |error| match error {
-            crate::layout::config::CreateError::Os(code) => VerifierError::Os(code),
+            crate::layout::create_error::CreateError::Os { code, .. } => VerifierError::Os(code),
             _ => VerifierError::Memory,
         };
         // One page more before it: the mapping itself lies there.
@@ -327,7 +327,7 @@ fn tell<P: Platform>(pool: *const (), address: u64, instruction: Option<u64>) ->
         // What lies above it is the handler.
         violation.called = violation.called.below(instruction);
     }
-    pool.meta.report(&violation);
+    pool.meta.report(&mut violation);
     true
 }
 

@@ -1,12 +1,12 @@
 //! Adapters: how they come, how they go, and what they leave.
 
 use super::handle::Pool;
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
 use crate::contract::status::Status;
 use crate::contract::violation::{Outstanding, Removed};
 use crate::layout::block::Account;
 use crate::layout::meta::{Located, Meta};
-use crate::owners::adapters::{AdapterError, AdapterName, Removing};
+use crate::owners::adapters::{AdapterError, Removing};
 use crate::percpu::claim::claim;
 use crate::percpu::platform::Platform;
 use crate::routines::report::Call;

@@ -1,20 +1,21 @@
-//! The safe layer: an adapter that removes itself, and blocks that free themselves.
+//! The safe layer: an adapter that removes itself, and blocks that free themselves. These borrow the pool;
+//! [`owned`](super::owned) shares it.
 
 use core::fmt;
-use core::mem::ManuallyDrop;
-#[cfg(feature = "std")]
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 
 use static_assertions::assert_impl_all;
 
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::owners::adapters::AdapterError;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{DefaultPlatform, Pool};
+use crate::pool::held::{FreeError, Held};
 
-/// An adapter as an owner: its blocks cannot outlive it, and dropping it removes it.
+/// An adapter as an owner: its blocks cannot outlive it, and dropping it removes it. It borrows the pool;
+/// [`OwnedAdapter`](crate::OwnedAdapter) shares it, for structs and threads.
 ///
 /// ```
 /// use storport_pool::{Pool, tag};
@@ -31,11 +32,14 @@ pub struct Adapter<'p, P: Platform = DefaultPlatform> {
 }
 
 /// A block: freed when dropped.
+///
+/// One that is dropped where it cannot be freed, above DISPATCH or while the host's switch is down, stays allocated. The
+/// violation hook hears of it ([`Stranded`](crate::ViolationKind::Stranded)), and [`Adapter::adopt`] gives it back.
+/// [`free`](Block::free) says why at once, and keeps the block.
 #[must_use = "a block is freed when it is dropped"]
 pub struct Block<'a, P: Platform = DefaultPlatform> {
     adapter: &'a Adapter<'a, P>,
-    address: u64,
-    bytes: u32,
+    held: Held,
 }
 
 // A block may be freed on another thread, and an adapter used by several.
@@ -54,8 +58,8 @@ impl<P: Platform> Pool<P> {
 
 impl<P: Platform> Adapter<'_, P> {
     /// The pool that it is one of.
-    #[cfg(all(feature = "std", feature = "allocator-api2"))]
-    pub(crate) fn pool(&self) -> &Pool<P> {
+    #[must_use]
+    pub fn pool(&self) -> &Pool<P> {
         self.pool
     }
 
@@ -65,15 +69,34 @@ impl<P: Platform> Adapter<'_, P> {
         self.id
     }
 
+    /// Its name. `None`: it was removed through its id.
+    pub fn name(&self) -> Option<AdapterName> {
+        self.pool.adapter_name(self.id)
+    }
+
     /// A block of `bytes` bytes, 1 to 2^32 - 1, not initialised. IRQL <= DISPATCH; lock-free.
     ///
     /// # Errors
     /// The status that [`Pool::allocate`] returned.
     #[inline]
     pub fn allocate(&self, bytes: u32, tag: PoolTag) -> Result<Block<'_, P>, Status> {
-        let mut address = 0;
-        self.pool.allocate(self.id, bytes, tag, Some(&mut address)).ok()?;
-        Ok(Block { adapter: self, address, bytes })
+        Ok(Block { adapter: self, held: Held::allocate(self.pool, self.id, bytes, tag)? })
+    }
+
+    /// A block whose address is a multiple of `alignment`, a power of two. IRQL <= DISPATCH; lock-free.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.adapter("disk0")?;
+    /// assert_eq!(disk.allocate_aligned(96, 64, tag!("Sens"))?.address() % 64, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The status that [`Pool::allocate_aligned`] returned.
+    pub fn allocate_aligned(&self, bytes: u32, alignment: u32, tag: PoolTag) -> Result<Block<'_, P>, Status> {
+        Ok(Block { adapter: self, held: Held::allocate_aligned(self.pool, self.id, bytes, alignment, tag)? })
     }
 
     /// As many blocks of `bytes` bytes, all or none; each is freed when it is dropped, or all of them at once by
@@ -95,29 +118,77 @@ impl<P: Platform> Adapter<'_, P> {
         bytes: u32,
         tag: PoolTag,
     ) -> Result<[Block<'_, P>; N], Status> {
-        let mut addresses = [0; N];
-        self.pool.allocate_bulk(self.id, bytes, tag, &mut addresses).ok()?;
-        Ok(addresses.map(|address| Block { adapter: self, address, bytes }))
+        let blocks = Held::allocate_bulk(self.pool, self.id, bytes, tag)?;
+        Ok(blocks.map(|held| Block { adapter: self, held }))
     }
 
     /// Frees these blocks at once, and says how many were freed: all, unless the call is refused above DISPATCH, or
-    /// by the host's switch. Then they stay allocated, and the adapter's removal reports them. Blocks of another adapter
-    /// are freed in its name, one by one.
+    /// by the host's switch. Then they stay allocated, as a dropped [`Block`] does, and each is told. Blocks of another
+    /// adapter are freed in its name, one by one.
     ///
     /// IRQL <= DISPATCH; bounded by their number.
     pub fn free_bulk<const N: usize>(&self, blocks: [Block<'_, P>; N]) -> usize {
         if blocks.iter().all(|block| core::ptr::eq(block.adapter, self)) {
             let addresses = blocks.map(Block::into_address);
+            let mut statuses = [Status::SUCCESS; N];
             // SAFETY: the blocks were ours, and nobody can use them any more.
-            return unsafe { self.pool.free_bulk(self.id, &addresses, &mut []) };
+            let freed = unsafe { self.pool.free_bulk(self.id, &addresses, &mut statuses) };
+            if freed < N {
+                for (&address, status) in addresses.iter().zip(statuses) {
+                    Held::stranded(self.pool, self.id, address, status);
+                }
+            }
+            return freed;
         }
         // Some are another adapter's: each in its own owner's name.
-        let freed = blocks.map(|block| {
-            let Adapter { pool, id } = *block.adapter;
-            // SAFETY: as above.
-            unsafe { pool.free(id, block.into_address()) }.is_success()
-        });
-        freed.into_iter().filter(|&freed| freed).count()
+        blocks.into_iter().filter_map(|block| block.free().ok()).count()
+    }
+
+    /// Takes a block back that nobody holds: one whose drop was told ([`Stranded`](crate::ViolationKind::Stranded)), or
+    /// one that [`into_address`](Block::into_address) gave up. `None`: no live block of this adapter begins there.
+    ///
+    /// Any IRQL; loads only.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use storport_pool::{Irql, Pool, ViolationKind, tag};
+    ///
+    /// static LOST: AtomicU64 = AtomicU64::new(0);
+    /// let pool = Pool::new(1 << 20)?;
+    /// pool.on_violation(|violation| {
+    ///     if violation.kind == ViolationKind::Stranded {
+    ///         LOST.store(violation.address, Ordering::Relaxed);
+    ///     }
+    /// });
+    /// let disk = pool.adapter("disk0")?;
+    /// let block = disk.allocate(208, tag!("VioS"))?;
+    /// {
+    ///     let _in_handler = Irql::raise(Irql::DEVICE);
+    ///     drop(block); // Cannot be freed here.
+    /// }
+    /// // SAFETY: nobody holds the block: its drop was told.
+    /// let block = unsafe { disk.adopt(LOST.load(Ordering::Relaxed)) }.unwrap();
+    /// assert_eq!(block.len(), 208);
+    /// drop(block);
+    /// assert_eq!(pool.usage().live, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    /// Nobody else holds the block, nor frees it by its address.
+    pub unsafe fn adopt(&self, address: u64) -> Option<Block<'_, P>> {
+        Some(Block { adapter: self, held: Held::find(self.pool, self.id, address)? })
+    }
+
+    /// Removes the adapter, and says what it still has: blocks that were given up by [`into_address`](Block::into_address)
+    /// or whose drop was told. PASSIVE; walks all states.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER`: it was removed through its id.
+    #[cfg(feature = "alloc")]
+    pub fn remove(self) -> Result<crate::pool::snapshot::Removal, Status> {
+        let this = ManuallyDrop::new(self);
+        this.pool.remove_adapter(this.id)
     }
 }
 
@@ -136,38 +207,53 @@ impl<P: Platform> fmt::Debug for Adapter<'_, P> {
     }
 }
 
-impl<P: Platform> Block<'_, P> {
+impl<'a, P: Platform> Block<'a, P> {
     /// The address, as the raw routines know it.
     #[must_use]
     pub fn address(&self) -> u64 {
-        self.address
+        self.held.address
     }
 
     /// Bytes that were requested.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "no block is empty")]
     pub fn len(&self) -> u32 {
-        self.bytes
+        self.held.bytes
     }
 
-    /// Gives the block up without freeing it; [`Pool::free`] takes the address.
+    /// Lets the block have `bytes` bytes from now on, where it is. IRQL <= DISPATCH; no loop.
+    ///
+    /// # Errors
+    /// The status that [`Pool::resize`] returned; the block is as it was.
+    pub fn resize(&mut self, bytes: u32) -> Result<(), Status> {
+        self.held.resize(self.adapter.pool, self.adapter.id, bytes)
+    }
+
+    /// Frees the block, and says if it cannot be. IRQL <= DISPATCH; bounded as [`Pool::free`].
+    ///
+    /// # Errors
+    /// [`FreeError`], with the block in it.
+    pub fn free(self) -> Result<(), FreeError<Block<'a, P>>> {
+        let this = ManuallyDrop::new(self);
+        let Adapter { pool, id } = *this.adapter;
+        // SAFETY: the block is ours, and nobody can use it after this.
+        unsafe { this.held.free(pool, id) }
+            .map_err(|status| FreeError { status, block: ManuallyDrop::into_inner(this) })
+    }
+
+    /// Gives the block up without freeing it; [`Pool::free`] and [`Adapter::adopt`] take the address.
     #[must_use]
     pub fn into_address(self) -> u64 {
-        ManuallyDrop::new(self).address
+        ManuallyDrop::new(self).held.address
     }
 
-    /// The block's memory, if the pool made its range itself; `None` for a range that the caller
-    /// supplied, which the pool does not know how to reach.
-    #[cfg(feature = "std")]
+    /// The block's memory, if the pool made its range itself, or was told where it is ([`Pool::with_memory`]). `None`
+    /// for another range that the caller supplied.
     pub fn memory(&mut self) -> Option<&mut [MaybeUninit<u8>]> {
-        self.adapter.pool.backing.as_ref()?;
-        let start = core::ptr::with_exposed_provenance_mut::<MaybeUninit<u8>>(self.address as usize);
-        // SAFETY: the range is the pool's own mapping, of which this block is allocated to us alone.
-        Some(unsafe { core::slice::from_raw_parts_mut(start, self.bytes as usize) })
+        self.held.memory(self.adapter.pool)
     }
 
-    /// Fills the block's memory, if the pool made its range itself. Answers whether it did.
-    #[cfg(feature = "std")]
+    /// Fills the block's [memory](Block::memory). Answers whether there was any.
     pub fn fill(&mut self, byte: u8) -> bool {
         self.memory().map(|memory| memory.fill(MaybeUninit::new(byte))).is_some()
     }
@@ -176,14 +262,13 @@ impl<P: Platform> Block<'_, P> {
 impl<P: Platform> Drop for Block<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the block is ours, and nobody can use it after its owner. A free above DISPATCH is
-        // refused and leaves the block allocated: a leak that the adapter's removal reports.
-        let _ = unsafe { self.adapter.pool.free(self.adapter.id, self.address) };
+        // SAFETY: the block is ours, and nobody can use it after its owner.
+        unsafe { self.held.drop(self.adapter.pool, self.adapter.id) };
     }
 }
 
 impl<P: Platform> fmt::Debug for Block<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Block({} bytes at {:#x})", self.bytes, self.address)
+        self.held.fmt(f)
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::alloc::Layout;
 
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
 use crate::contract::status::Status;
 use crate::contract::tag::PoolTag;
 use crate::contract::violation::{Outstanding, Removed};
@@ -13,13 +13,13 @@ use crate::layout::classes::{CLASSES, Class, LARGE, SLAB_CLASSES};
 use crate::layout::cursor::Cursor;
 use crate::layout::meta::Meta;
 use crate::owners::accounts::{Key, OTHER_TAG, UNUSED};
-use crate::owners::adapters::AdapterName;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::Ordering;
 
 /// Sums over blocks: of an account, a tag, or all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Totals {
     /// Blocks that were allocated, ever.
@@ -37,7 +37,8 @@ pub struct Totals {
 }
 
 /// One bar of a size histogram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SizeCount {
     /// Bytes of a block of this size class; 0 stands for large runs: of more than 32 KiB, or of more than 4 KiB in pools
@@ -87,7 +88,8 @@ fn push<T>(rows: &mut Vec<T>, row: T) -> Result<(), TryReserveError> {
 }
 
 /// A tag's sums, over all adapters that use or used it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TagRow {
     /// The tag.
@@ -97,7 +99,8 @@ pub struct TagRow {
 }
 
 /// The sums of one adapter and tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AccountRow {
     /// The adapter; `None` for those that are gone, whose sums are kept by tag.
@@ -112,7 +115,8 @@ pub struct AccountRow {
 }
 
 /// What one CPU's cache holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CpuRow {
     /// The CPU's number.
@@ -124,7 +128,8 @@ pub struct CpuRow {
 }
 
 /// The state of one size class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassRow {
     /// Bytes of a block.
@@ -140,7 +145,8 @@ pub struct ClassRow {
 }
 
 /// A picture of a pool.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// By tag, in the order of the tags' characters. Totals outlive frees and adapters. Those of tags that no live adapter
@@ -170,7 +176,8 @@ pub struct Snapshot {
 }
 
 /// What an adapter had when it was removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Removal {
     /// By tag.

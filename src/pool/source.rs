@@ -2,7 +2,8 @@
 
 use super::backing::{Backing, os};
 
-use crate::layout::config::{Config, CreateError};
+use crate::layout::config::Config;
+use crate::layout::create_error::CreateError;
 use crate::percpu::native::{self, Commit, Native};
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{Busy, Pool, Trimmed};
@@ -14,7 +15,7 @@ use crate::pool::handle::{Busy, Pool, Trimmed};
 /// let pool = PoolOptions::new(64 << 20).strict_tags(true).build()?;
 /// # Ok::<(), storport_pool::CreateError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "options make a pool by `build`"]
 pub struct PoolOptions {
     config: Config,
@@ -136,6 +137,7 @@ impl PoolOptions {
                 }
             })?
         };
+        pool.mapped = pool.base.0 as usize;
         pool.backing = Some(Backing { range, _metadata: metadata, resident: self.resident });
         Ok(pool)
     }

@@ -6,7 +6,8 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::layout::classes::MOST_SPAN;
-use crate::layout::config::{Config, CreateError};
+use crate::layout::config::Config;
+use crate::layout::create_error::CreateError;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::{AtomicU32, Ordering};
@@ -76,11 +77,19 @@ pub struct StaticPool<P: Platform> {
 unsafe impl<P: Platform + Send> Sync for StaticPool<P> {}
 
 /// Why a static pool was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum StaticError {
     /// It is there already, or is being made by another CPU; or another pool has its metadata.
     Twice,
+    /// The memory has fewer bytes than the range was configured to have.
+    TooShort {
+        /// Bytes that it has.
+        given: u64,
+        /// Bytes of the range.
+        needed: u64,
+    },
     /// The configuration does not fit, with the base that was given.
     Create(CreateError),
 }
@@ -89,6 +98,9 @@ impl fmt::Display for StaticError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StaticError::Twice => f.write_str("the static pool is made already"),
+            StaticError::TooShort { given, needed } => {
+                write!(f, "the memory has {given} bytes; the static pool's range has {needed}")
+            }
             StaticError::Create(error) => error.fmt(f),
         }
     }
@@ -134,7 +146,54 @@ impl<P: Platform> StaticPool<P> {
         self.make(&config, platform)
     }
 
+    /// Makes the pool over this memory, which it then knows how to reach: [`Block::memory`](crate::Block::memory) works. The
+    /// range begins at the memory's first multiple of 64 KiB, and has the bytes that were configured, less what is before.
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use storport_pool::{Config, Portable, SingleCpu, static_pool, tag};
+    ///
+    /// static_pool! {
+    ///     static KERNEL: Portable<SingleCpu> = Config::new(0, 1 << 20).min_block(64);
+    /// }
+    ///
+    /// let memory: &'static mut [MaybeUninit<u8>] = Box::leak(Box::new_uninit_slice(1 << 20));
+    /// let pool = KERNEL.init_over(memory, Portable::new(SingleCpu))?;
+    /// let disk = pool.adapter("disk0")?;
+    /// assert!(disk.allocate(208, tag!("VioS"))?.fill(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`StaticError::TooShort`]; else as [`init`](StaticPool::init).
+    pub fn init_over(
+        &'static self,
+        memory: &'static mut [MaybeUninit<u8>],
+        platform: P,
+    ) -> Result<&'static Pool<P>, StaticError> {
+        let (given, needed) = (memory.len() as u64, self.config.bytes);
+        if given < needed {
+            return Err(StaticError::TooShort { given, needed });
+        }
+        let mut config = self.config;
+        config.base = memory.as_mut_ptr().expose_provenance() as u64;
+        self.make_of(&config, platform, |mut pool| {
+            // Where its addresses say: the memory is the caller's no more.
+            pool.mapped = pool.base.0 as usize;
+            pool
+        })
+    }
+
     fn make(&'static self, config: &Config, platform: P) -> Result<&'static Pool<P>, StaticError> {
+        self.make_of(config, platform, |pool| pool)
+    }
+
+    fn make_of(
+        &'static self,
+        config: &Config,
+        platform: P,
+        finish: impl FnOnce(Pool<P>) -> Pool<P>,
+    ) -> Result<&'static Pool<P>, StaticError> {
         // ORDERING: Acquire - pairs with the Release of a try that failed.
         if self.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(StaticError::Twice);
@@ -144,7 +203,7 @@ impl<P: Platform> StaticPool<P> {
         match unsafe { Pool::new_in(config, self.metadata, platform) } {
             Ok(pool) => {
                 // SAFETY: whoever takes the metadata keeps it, so nobody else writes; nobody reads before it is ready.
-                let pool = unsafe { (*self.pool.get()).write(pool) };
+                let pool = unsafe { (*self.pool.get()).write(finish(pool)) };
                 // ORDERING: Release - the pool; pairs with the Acquire in `get`.
                 self.ready.store(1, Ordering::Release);
                 Ok(pool)

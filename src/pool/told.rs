@@ -5,6 +5,7 @@ use core::fmt;
 use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::contract::violation::{BugCheck, Violation, ViolationKind};
+use crate::contract::words::{Blocks, Bytes};
 
 /// A violation over several lines; see [`Violation::report`].
 #[derive(Clone, Copy, Debug)]
@@ -81,15 +82,6 @@ struct Place {
     bytes: u64,
 }
 
-/// "1 byte", "2 bytes".
-struct Bytes(u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
-    }
-}
-
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { address, block, bytes } = *self;
@@ -112,7 +104,7 @@ impl fmt::Display for ViolationReport<'_> {
         if let Some(evidence) = &violation.evidence {
             write_evidence(f, evidence)?;
         }
-        write!(f, "  | called     in the name of {}, at {}", violation.caller, violation.irql)?;
+        write!(f, "  | called     in the name of {}, at {}", violation.caller(), violation.irql)?;
         if let Some(given) = violation.given_tag {
             write!(f, ", with tag {given:?}")?;
         }
@@ -160,13 +152,12 @@ impl ViolationReport<'_> {
                 writeln!(f)?;
             }
             None if violation.blocks > 0 => {
-                let plural = if violation.blocks == 1 { "" } else { "s" };
-                writeln!(f, "  | left       {} block{plural}, {}", violation.blocks, Bytes(violation.bytes))?;
+                writeln!(f, "  | left       {}, {}", Blocks(violation.blocks), Bytes(violation.bytes))?;
             }
             None if violation.bytes > 0 => writeln!(f, "  | asked for  {}", Bytes(violation.bytes))?,
             None => {}
         }
-        match (violation.owner, violation.tag) {
+        match (violation.owner(), violation.tag) {
             (Some(owner), Some(tag)) => writeln!(f, "  | whose      {owner}, tag {tag:?}"),
             (Some(owner), None) => writeln!(f, "  | whose      {owner}, tag unknown by now"),
             (None, Some(tag)) => writeln!(f, "  | tag        {tag:?}"),

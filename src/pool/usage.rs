@@ -9,7 +9,8 @@ use crate::pool::handle::Pool;
 use crate::sync::Ordering;
 
 /// Sums over all blocks of a pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Usage {
     /// Blocks that were allocated, ever.
@@ -35,7 +36,8 @@ pub struct Usage {
 }
 
 /// Sums over all blocks of a tag, whichever adapter has or had them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TagUsage {
     /// The tag; 0xFFFF_FFFF for all that count in *other* rows ([`Config::accounts`](crate::Config::accounts)).

@@ -56,7 +56,7 @@ impl RuleId {
 }
 
 /// Why a verifier does not do what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerifierError {
     /// The memory is smaller than [`VerifierOptions::bytes`], or not aligned to 4096.
@@ -100,7 +100,8 @@ impl fmt::Display for VerifierError {
 impl core::error::Error for VerifierError {}
 
 /// What a [`sweep`](Verifier::sweep) found. The violation hook heard of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Swept {
     /// Live blocks behind which bytes were overwritten.
@@ -112,7 +113,8 @@ pub struct Swept {
 }
 
 /// What a verifier has done, since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct VerifierStats {
     /// Verified blocks that were allocated.
@@ -132,7 +134,8 @@ pub struct VerifierStats {
 }
 
 /// How many allocations a rule was for, and how many of them it refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RuleCounts {
     /// Allocations that it was for, since it was added.

@@ -55,8 +55,8 @@ pub(crate) fn put_set_aside<P: Platform>(meta: Meta, platform: &P, found: Locate
     if let Some(event) = recorded {
         verifier.record(&event);
     }
-    if let Some(violation) = violation {
-        meta.report(&violation);
+    if let Some(mut violation) = violation {
+        meta.report(&mut violation);
     }
     Status::SUCCESS
 }
@@ -102,7 +102,7 @@ pub(crate) fn sweep_live(meta: &Meta, call: Call) -> u64 {
         let again = verifier.note_of(found.start, found.state).is_some_and(|now| now.ticket == note.ticket);
         if again && meta.state(found.class, found.start) == found.state {
             wrong += 1;
-            meta.report(&meta.evident(call, kind, found, evidence));
+            meta.report(&mut meta.evident(call, kind, found, evidence));
         }
     });
     wrong

@@ -59,8 +59,8 @@ pub(super) fn leave<P: Platform>(meta: Meta, platform: &P, verifier: &Verifier, 
         remember_freed(verifier, block, note.ticket);
     }
     let _ = put_claimed_slow(meta, platform, block);
-    let Some(violation) = wrong else { return false };
-    meta.report(&violation);
+    let Some(mut violation) = wrong else { return false };
+    meta.report(&mut violation);
     true
 }
 

@@ -26,7 +26,7 @@ impl Meta {
         let mut violation = Violation::new(kind, call.caller, level(call.irql));
         violation.bytes = bytes.into();
         violation.tag = Some(tag);
-        self.report(&violation);
+        self.report(&mut violation);
     }
 
     /// Reports a misuse of free. `found`: the block at fault, if there is one: who has it, or had it last, and what
@@ -57,7 +57,7 @@ impl Meta {
         if let Some(found) = found {
             self.describe(&mut violation, found);
         }
-        self.report(&violation);
+        self.report(&mut violation);
     }
 
     /// Says which block it is about.
@@ -114,13 +114,25 @@ impl Meta {
     /// nothing of the pool's.
     pub(crate) fn tell_refused_fence<P: Platform>(&self, platform: &P, caller: AdapterId) {
         if self.tells_refused_fence() {
-            self.tell(&Violation::new(ViolationKind::FenceRefused, caller, level(platform.irql())));
+            self.tell(&mut Violation::new(ViolationKind::FenceRefused, caller, level(platform.irql())));
         }
+    }
+
+    /// Reports a block whose owner in Rust is gone, though it could not be freed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn report_stranded(&self, call: Call, address: u64) {
+        let mut violation = Violation::new(ViolationKind::Stranded, call.caller, level(call.irql));
+        violation.address = address;
+        if let Some(found) = self.range().grain_of(address).and_then(|grain| self.locate(grain)) {
+            self.describe(&mut violation, found);
+        }
+        self.report(&mut violation);
     }
 
     /// Reports blocks that a removed adapter, or a dropped pool, left behind.
     pub(crate) fn report_leak(&self, owner: AdapterId, found: Outstanding) {
-        self.report(&Violation {
+        self.report(&mut Violation {
             bytes: found.bytes,
             blocks: found.blocks,
             tag: Some(found.tag),
@@ -152,14 +164,17 @@ impl Meta {
     }
 
     #[cold]
-    pub(crate) fn report(&self, violation: &Violation) {
+    pub(crate) fn report(&self, violation: &mut Violation) {
         // ORDERING: Relaxed - a statistic.
         self.control().violations.fetch_add(1, Ordering::Relaxed);
         self.tell(violation);
     }
 
+    /// Names the adapters, and calls the hook.
     #[cold]
-    fn tell(&self, violation: &Violation) {
+    fn tell(&self, violation: &mut Violation) {
+        violation.caller_name = self.adapter_name(violation.caller);
+        violation.owner_name = violation.owner.and_then(|owner| self.adapter_name(owner));
         emit!(
             u32::from(violation.irql.level()),
             WARN,

@@ -19,6 +19,7 @@ use crate::contract::tag::PoolTag;
 /// assert_eq!(TraceEvent::new(TraceKind::Free).kind, TraceKind::Free);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum TraceKind {
@@ -63,6 +64,7 @@ impl TraceKind {
 /// assert!(event.status.is_success());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TraceEvent {
     /// The call.
     pub kind: TraceKind,
@@ -219,6 +221,7 @@ impl TraceEvent {
 /// assert!(!matches!(item, TraceItem::Dropped { .. }));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TraceItem {
     /// A call.

@@ -27,7 +27,7 @@ type Words<'a> = &'a [AtomicU64];
 type Words<'a> = std::sync::Arc<(std::vec::Vec<AtomicU64>, core::marker::PhantomData<&'a ()>)>;
 
 /// Why memory makes no ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceRingError {
     /// A ring has at least one lane.

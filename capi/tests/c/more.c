@@ -102,7 +102,7 @@ static void names(void)
     CHECK(!sp_adapter_name(disk, name, sizeof(name)));
     CHECK(StorPortAllocatePool(odd, 7, TAG, &block) == STOR_STATUS_SUCCESS);
     sp_pool_destroy(pool);
-    CHECK(strstr(text, "1 blocks") != NULL && strstr(text, "'Test'") != NULL);
+    CHECK(strstr(text, "1 block,") != NULL && strstr(text, "'Test'") != NULL);
 }
 
 /* Why calls failed. */

@@ -5,6 +5,7 @@ pub const KEPT: usize = 16;
 
 /// Bytes that should not be what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Evidence {
     /// The address of the first byte that is wrong.

@@ -7,6 +7,7 @@ pub const FRAMES: usize = 24;
 
 /// Why there is no call stack, or that there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StackKind {
     /// Nobody asked for one.

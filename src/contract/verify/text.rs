@@ -18,14 +18,14 @@ const KEPT: usize = 40;
 /// assert_eq!(error.word(), "trak");
 /// assert!(error.to_string().starts_with("'trak' is no word of a rule; the words are adapter=, tags=, special,"));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RuleError {
     word: [u8; KEPT],
     len: u8,
     fault: Fault,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fault {
     Unknown,
     Twice,

@@ -14,7 +14,7 @@ use std::vec::Vec;
 /// let some = FailEach::new(rule).most(100).seed(7);
 /// # Ok::<(), storport_pool::TagError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "options do something once they are passed to `Pool::fail_each`"]
 pub struct FailEach {
     pub(crate) rule: Rule,

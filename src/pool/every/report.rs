@@ -26,6 +26,7 @@ use crate::contract::violation::Violation;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FailReport {
     /// Allocations that the first run made, in which none was refused.
@@ -38,6 +39,7 @@ pub struct FailReport {
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FailRun {
     /// Which allocation was to be refused, counted from 1; 0: none.
@@ -65,7 +67,8 @@ pub struct FailRun {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RunEnd {
     /// The work returned.
@@ -83,7 +86,8 @@ pub enum RunEnd {
 }
 
 /// An allocation that was refused on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Refused {
     /// Its tag.
@@ -95,7 +99,8 @@ pub struct Refused {
 }
 
 /// Blocks of one tag, size and call stack that a run left allocated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Leaked {
     /// Their tag; `None`: it is not known any more, since their adapter was removed.

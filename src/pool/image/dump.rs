@@ -9,7 +9,7 @@ use super::encoding::{Counters, Decoder, most_bytes};
 use super::error::ImageError;
 use super::parts::{Scratch, of_span, tables, used};
 use super::{config_for, decoded, report, restore_counters};
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
 use crate::contract::block::{BlockDetail, BlockInfo};
 use crate::contract::finding::{CheckReport, NoMemory};
 use crate::contract::pattern::TagPattern;
@@ -17,7 +17,6 @@ use crate::layout::classes::{CLASSES, SLAB_CLASSES, SpanSize};
 use crate::layout::config::Config;
 use crate::layout::control::{Control, Depot, SlabSide};
 use crate::layout::geometry::Geometry;
-use crate::owners::adapters::AdapterName;
 use crate::percpu::portable::Portable;
 use crate::pool::handle::{Pool, SingleCpu};
 use crate::pool::usage::{TagUsage, Usage};
@@ -48,7 +47,7 @@ pub struct Dump {
 }
 
 /// Where metadata lies around its control block, as [`Dump::extent_at`] found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DumpExtent {
     /// Bytes of metadata before the control block.
@@ -144,6 +143,7 @@ impl Dump {
             platform: Portable::new(SingleCpu),
             #[cfg(feature = "std")]
             backing: None,
+            mapped: 0,
         };
         Ok(Dump { pool: ManuallyDrop::new(pool), report, _scratch: scratch })
     }

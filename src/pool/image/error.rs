@@ -5,7 +5,7 @@ use core::fmt;
 use crate::contract::fault::ImageFault;
 
 /// Why bytes are no [`Image`](crate::Image).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ImageError {
     /// They do not begin as an image does.
@@ -47,7 +47,7 @@ impl From<ImageFault> for ImageError {
 }
 
 /// The image is one of a pool of another geometry. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OtherGeometry {
     /// What differs, the first of: `range_bytes`, `cpus`, `accounts`, `adapters`, `min_block`, `magazines`, `large_spans`.

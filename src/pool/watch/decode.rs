@@ -9,9 +9,8 @@ use super::format::{
     slot_sum, u32_at, u64_at,
 };
 use super::picture::{LeftOut, Picture};
-use crate::contract::adapter::AdapterId;
+use crate::contract::adapter::{AdapterId, AdapterName};
 use crate::contract::tag::PoolTag;
-use crate::owners::adapters::AdapterName;
 use crate::pool::snapshot::{AccountRow, ClassRow, CpuRow, SizeCount, Snapshot, TagRow, Totals};
 
 /// A slot's number and the bytes in use, if its head may be that of a whole slot.

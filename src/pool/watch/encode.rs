@@ -6,7 +6,7 @@ use super::format::{
     ACCOUNTS, BARS, CLASSES, CPUS, HAS_NAME, HAS_TAG, Kind, SECTION_HEAD, SLOT_HEAD, SLOT_SUM, SUMS, TAGS,
     slot_sum,
 };
-use crate::owners::adapters::AdapterName;
+use crate::contract::adapter::AdapterName;
 use crate::pool::snapshot::{SizeCount, Snapshot, Totals};
 
 /// What stands in a slot's head.

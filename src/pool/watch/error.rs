@@ -5,7 +5,7 @@ use core::fmt;
 use rustix::io::Errno;
 
 /// Why a watch was not made, or a picture not written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WatchError {
     /// The path has a zero byte, or names no file.
@@ -55,7 +55,7 @@ impl fmt::Display for WatchError {
 impl core::error::Error for WatchError {}
 
 /// Why there is no picture to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The process has no watch where its default path would be: it has not opted in, or there is no such process.

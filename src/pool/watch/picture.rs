@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use crate::pool::snapshot::{Snapshot, Totals};
 
 /// Rows of a picture that found no room in the area.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeftOut {
     /// Of the tags.
@@ -34,6 +35,7 @@ impl LeftOut {
 
 /// What was published: a snapshot, and about it. [`Reader::read`](super::Reader::read) gives one.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Picture {
     /// The publish's number, from 1. Two pictures with the same number are the same.

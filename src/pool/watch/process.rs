@@ -7,7 +7,7 @@ use super::error::ReadError;
 use super::format::{HEADER, HEADER_AND_STATE, IN_USE, MAGIC, VERSION, header_sum, u32_at, u64_at};
 
 /// What became of the process that publishes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Process {
     /// It runs.

@@ -18,7 +18,7 @@ use crate::trace::checksum::Checksum;
 /// assert_eq!(header.what, "");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TraceHeader {
     /// The pool's geometry, by a name for people. A file keeps its first 1000 bytes or so, whole characters.
     pub pool: String,

@@ -41,7 +41,8 @@ const MOST: usize = 64 << 10;
 /// ```
 /// assert_eq!(storport_pool::TraceCounts::default().events, 0);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TraceCounts {
     /// Calls.

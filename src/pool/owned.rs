@@ -1,0 +1,256 @@
+//! The safe layer over a shared pool: handles that a struct can keep, and that go to any thread.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr;
+
+use static_assertions::assert_impl_all;
+
+use crate::contract::adapter::{AdapterId, AdapterName};
+use crate::contract::status::Status;
+use crate::contract::tag::PoolTag;
+use crate::owners::adapters::AdapterError;
+use crate::percpu::platform::Platform;
+use crate::pool::handle::{DefaultPlatform, Pool};
+use crate::pool::held::{FreeError, Held};
+
+/// An adapter that shares its pool: to be kept in a struct, cloned, and sent to other threads. A clone is the same
+/// adapter. It is removed when the last clone and the last of its blocks are gone.
+///
+/// Each block counts as a user of the adapter, so an allocation and a free have one locked instruction each, besides what
+/// [`Pool::allocate`] and [`Pool::free`] have. Where that matters, use [`Adapter`](crate::Adapter), or the routines.
+///
+/// **Whoever drops the last one** removes the adapter, and perhaps the pool: that is for IRQL PASSIVE, and walks the
+/// metadata. So keep a clone outside of handlers.
+///
+/// ```
+/// use std::sync::Arc;
+/// use storport_pool::{OwnedAdapter, OwnedBlock, Pool, Status, tag};
+///
+/// struct Disk {
+///     adapter: OwnedAdapter,
+///     waiting: Vec<OwnedBlock>,
+/// }
+///
+/// let pool = Arc::new(Pool::new(1 << 20)?);
+/// let mut disk = Disk { adapter: pool.adapter_owned("disk0")?, waiting: Vec::new() };
+/// disk.waiting.push(disk.adapter.allocate(208, tag!("VioS"))?);
+/// let elsewhere = disk.adapter.allocate(64, tag!("Sens"))?;
+/// std::thread::spawn(move || drop(elsewhere)).join().unwrap();
+/// assert_eq!(pool.usage().live, 1);
+/// drop(disk);
+/// assert_eq!((pool.usage().live, pool.adapters().len()), (0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct OwnedAdapter<P: Platform = DefaultPlatform> {
+    inner: Arc<Inner<P>>,
+}
+
+/// What the clones share.
+struct Inner<P: Platform> {
+    pool: Arc<Pool<P>>,
+    id: AdapterId,
+}
+
+/// A block of an [`OwnedAdapter`]: freed when dropped, wherever it was moved. Dropped where it cannot be freed, it is told
+/// as a [`Block`](crate::Block) is; [`OwnedAdapter::adopt`] gives it back.
+#[must_use = "a block is freed when it is dropped"]
+pub struct OwnedBlock<P: Platform = DefaultPlatform> {
+    adapter: OwnedAdapter<P>,
+    held: Held,
+}
+
+assert_impl_all!(OwnedAdapter: Send, Sync, Clone);
+assert_impl_all!(OwnedBlock: Send, Sync);
+
+impl<P: Platform> Pool<P> {
+    /// Adds an adapter that shares the pool, with blocks that own themselves.
+    ///
+    /// # Errors
+    /// As [`add_adapter`](Pool::add_adapter).
+    pub fn adapter_owned(self: &Arc<Self>, name: &str) -> Result<OwnedAdapter<P>, AdapterError> {
+        let id = self.add_adapter(name)?;
+        Ok(OwnedAdapter { inner: Arc::new(Inner { pool: Arc::clone(self), id }) })
+    }
+}
+
+impl<P: Platform> OwnedAdapter<P> {
+    /// The pool that it is one of.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool<P>> {
+        &self.inner.pool
+    }
+
+    /// The adapter as the raw routines take it.
+    #[must_use]
+    pub fn id(&self) -> AdapterId {
+        self.inner.id
+    }
+
+    /// Its name. `None`: it was removed through its id.
+    pub fn name(&self) -> Option<AdapterName> {
+        self.inner.pool.adapter_name(self.inner.id)
+    }
+
+    fn block(&self, held: Held) -> OwnedBlock<P> {
+        OwnedBlock { adapter: self.clone(), held }
+    }
+
+    /// A block of `bytes` bytes, 1 to 2^32 - 1, not initialised. IRQL <= DISPATCH; lock-free.
+    ///
+    /// # Errors
+    /// The status that [`Pool::allocate`] returned.
+    #[inline]
+    pub fn allocate(&self, bytes: u32, tag: PoolTag) -> Result<OwnedBlock<P>, Status> {
+        Held::allocate(self.pool(), self.id(), bytes, tag).map(|held| self.block(held))
+    }
+
+    /// A block whose address is a multiple of `alignment`, a power of two. IRQL <= DISPATCH; lock-free.
+    ///
+    /// # Errors
+    /// The status that [`Pool::allocate_aligned`] returned.
+    pub fn allocate_aligned(
+        &self,
+        bytes: u32,
+        alignment: u32,
+        tag: PoolTag,
+    ) -> Result<OwnedBlock<P>, Status> {
+        Held::allocate_aligned(self.pool(), self.id(), bytes, alignment, tag).map(|held| self.block(held))
+    }
+
+    /// As many blocks of `bytes` bytes, all or none. IRQL <= DISPATCH; lock-free.
+    ///
+    /// # Errors
+    /// The status that [`Pool::allocate_bulk`] returned.
+    pub fn allocate_bulk<const N: usize>(
+        &self,
+        bytes: u32,
+        tag: PoolTag,
+    ) -> Result<[OwnedBlock<P>; N], Status> {
+        Held::allocate_bulk(self.pool(), self.id(), bytes, tag)
+            .map(|blocks| blocks.map(|held| self.block(held)))
+    }
+
+    /// Takes a block back that nobody holds; as [`Adapter::adopt`](crate::Adapter::adopt).
+    ///
+    /// # Safety
+    /// Nobody else holds the block, nor frees it by its address.
+    pub unsafe fn adopt(&self, address: u64) -> Option<OwnedBlock<P>> {
+        Held::find(self.pool(), self.id(), address).map(|held| self.block(held))
+    }
+}
+
+impl<P: Platform> Clone for OwnedAdapter<P> {
+    fn clone(&self) -> Self {
+        OwnedAdapter { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<P: Platform> Drop for Inner<P> {
+    /// Removes the adapter; blocks that were given up become the orphans', and the violation hook hears of them. PASSIVE.
+    fn drop(&mut self) {
+        // An error would mean that it was removed through its id already.
+        let _ = self.pool.remove_adapter_with(self.id, |_| {});
+    }
+}
+
+impl<P: Platform> fmt::Debug for OwnedAdapter<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnedAdapter({})", self.id())
+    }
+}
+
+/// The same adapter of the same pool.
+impl<P: Platform> PartialEq for OwnedAdapter<P> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl<P: Platform> Eq for OwnedAdapter<P> {}
+
+impl<P: Platform> OwnedBlock<P> {
+    /// The adapter that it is one of.
+    #[must_use]
+    pub fn adapter(&self) -> &OwnedAdapter<P> {
+        &self.adapter
+    }
+
+    /// The address, as the raw routines know it.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.held.address
+    }
+
+    /// Bytes that were requested.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "no block is empty")]
+    pub fn len(&self) -> u32 {
+        self.held.bytes
+    }
+
+    /// Lets the block have `bytes` bytes from now on, where it is. IRQL <= DISPATCH; no loop.
+    ///
+    /// # Errors
+    /// The status that [`Pool::resize`] returned; the block is as it was.
+    pub fn resize(&mut self, bytes: u32) -> Result<(), Status> {
+        self.held.resize(self.adapter.pool(), self.adapter.id(), bytes)
+    }
+
+    /// Frees the block, and says if it cannot be. IRQL <= DISPATCH; bounded as [`Pool::free`], unless it is the last user
+    /// of the adapter: then PASSIVE.
+    ///
+    /// # Errors
+    /// [`FreeError`], with the block in it.
+    pub fn free(self) -> Result<(), FreeError<OwnedBlock<P>>> {
+        // SAFETY: the block is ours, and nobody can use it after this.
+        match unsafe { self.held.free(self.adapter.pool(), self.adapter.id()) } {
+            Ok(()) => {
+                drop(self.give_up());
+                Ok(())
+            }
+            Err(status) => Err(FreeError { status, block: self }),
+        }
+    }
+
+    /// Its adapter; the block is nobody's, and stays as it is.
+    fn give_up(self) -> OwnedAdapter<P> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: read once, and `this` is not dropped.
+        unsafe { ptr::read(&raw const this.adapter) }
+    }
+
+    /// Gives the block up without freeing it; [`Pool::free`] and [`OwnedAdapter::adopt`] take the address. It no longer
+    /// keeps its adapter from being removed.
+    #[must_use]
+    pub fn into_address(self) -> u64 {
+        let address = self.held.address;
+        drop(self.give_up());
+        address
+    }
+
+    /// The block's memory, as [`Block::memory`](crate::Block::memory).
+    pub fn memory(&mut self) -> Option<&mut [MaybeUninit<u8>]> {
+        self.held.memory(self.adapter.pool())
+    }
+
+    /// Fills the block's [memory](OwnedBlock::memory). Answers whether there was any.
+    pub fn fill(&mut self, byte: u8) -> bool {
+        self.memory().map(|memory| memory.fill(MaybeUninit::new(byte))).is_some()
+    }
+}
+
+impl<P: Platform> Drop for OwnedBlock<P> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the block is ours, and nobody can use it after its owner.
+        unsafe { self.held.drop(self.adapter.pool(), self.adapter.id()) };
+    }
+}
+
+impl<P: Platform> fmt::Debug for OwnedBlock<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.held.fmt(f)
+    }
+}
