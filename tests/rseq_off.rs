@@ -6,7 +6,7 @@ mod common;
 use std::process::Command;
 
 use common::*;
-use storport_pool::{Commit, Pool, PoolOptions, Status};
+use storport_pool::{Commit, CreateError, Pool, PoolOptions, Status};
 
 const CHILD: &str = "STORPORT_POOL_TEST_EXPECT_RSEQ";
 const NO_MEMBARRIER: &str = "STORPORT_POOL_TEST_NO_MEMBARRIER";
@@ -97,6 +97,33 @@ fn membarrier_is_refused() {
 #[test]
 fn the_environment_forbids_it() {
     run_child("false", "STORPORT_POOL_COMMIT", "portable");
+}
+
+/// Any other word is an error, which names the variable and its words. An empty one is none.
+#[test]
+fn the_environment_says_what_it_wants_in_two_words() {
+    const WORD: &str = "STORPORT_POOL_TEST_WORD";
+    if let Ok(word) = std::env::var(WORD) {
+        let made = PoolOptions::new(4 * SPAN).build().map(drop);
+        match word.as_str() {
+            "" | "auto" | "portable" => assert_eq!(made, Ok(())),
+            _ => {
+                assert_eq!(made, Err(CreateError::CommitVariable));
+                let said = made.unwrap_err().to_string();
+                assert_eq!(said, "STORPORT_POOL_COMMIT must be \"auto\" or \"portable\", or not be set");
+            }
+        }
+        return;
+    }
+    for word in ["", "auto", "portable", "Portable", "protable", "rseq", "1"] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_environment_says_what_it_wants_in_two_words"])
+            .env(WORD, word)
+            .env("STORPORT_POOL_COMMIT", word)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{word}: {output:?}");
+    }
 }
 
 #[test]

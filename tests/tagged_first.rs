@@ -72,6 +72,10 @@ fn asks_nobody_for_memory() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{name}={value}: {output:?} (99: the allocator was asked)");
+        // Why one of them has no memory is said, once.
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = "no pool for the program's memory: a range of 1000 bytes holds no whole 64 KiB";
+        assert_eq!(said.matches(why).count(), 1, "{said}");
     }
 }
 

@@ -277,7 +277,7 @@ fn twin_forced() -> Result<bool, CreateError> {
     }
     // SAFETY: not NULL, it is a terminated string.
     match unsafe { CStr::from_ptr(value) }.to_bytes() {
-        b"auto" => Ok(false),
+        b"" | b"auto" => Ok(false),
         b"portable" => Ok(true),
         _ => Err(CreateError::CommitVariable),
     }

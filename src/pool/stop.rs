@@ -16,12 +16,17 @@ fn stop(violation: &Violation, _: *mut ()) {
         // Nobody's misuse.
         return;
     }
-    let mut text = Text { bytes: [0; 512], len: 0 };
-    // What does not fit is cut.
-    let _ = write!(text, "\n*** STOP: {code:#010X} ({a:#018X}, {b:#018X}, {c:#018X}, {d:#018X})\n");
-    let _ = writeln!(text, "*** storport-pool: {violation}");
-    write_to_stderr(text.bytes.get(..text.len).unwrap_or_default());
+    say(format_args!(
+        "\n*** STOP: {code:#010X} ({a:#018X}, {b:#018X}, {c:#018X}, {d:#018X})\n*** storport-pool: {violation}\n"
+    ));
     std::process::abort();
+}
+
+/// Writes to standard error without memory or a lock; what is longer than 512 bytes is cut.
+pub(crate) fn say(what: fmt::Arguments<'_>) {
+    let mut text = Text { bytes: [0; 512], len: 0 };
+    let _ = text.write_fmt(what);
+    write_to_stderr(text.bytes.get(..text.len).unwrap_or_default());
 }
 
 /// Text in the stack frame, so that telling asks for no memory.

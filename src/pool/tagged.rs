@@ -11,14 +11,15 @@ use static_assertions::assert_impl_all;
 use crate::contract::adapter::AdapterId;
 use crate::contract::tag::PoolTag;
 use crate::layout::config::Config;
+use crate::layout::create_error::CreateError;
 use crate::percpu::native::{Commit, Native};
 use crate::percpu::tag;
 use crate::pool::backing::os;
 use crate::pool::handle::Pool;
 use crate::pool::layouts::Owner;
 use crate::pool::source::PoolOptions;
-use crate::pool::stop::STOP;
-use crate::sync::{AtomicPtr, Ordering};
+use crate::pool::stop::{STOP, say};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
 /// The number of CPUs that says "all that there may ever be". No pool has it.
 const ALL_CPUS: u32 = 0;
@@ -43,7 +44,7 @@ const ADAPTER: &str = "program";
 ///
 /// The pool is made at first use, wherever that is: in a signal handler, in a forked child, before `main`. Nobody waits
 /// for another's first use. It is never given back, so this type is for statics. If it cannot be made (an option is out
-/// of bounds, or the operating system refuses the address space), every allocation answers null, and tries again.
+/// of bounds, or the operating system refuses the address space), every allocation answers null, and tries again; standard error has the reason, once.
 ///
 /// | what | how it is here |
 /// |---|---|
@@ -243,13 +244,22 @@ impl TaggedAlloc {
     }
 }
 
+/// Says once why the program has no memory; its allocations only answer null.
+fn say_why(error: CreateError) {
+    static SAID: AtomicU32 = AtomicU32::new(0);
+    // ORDERING: Relaxed - it guards nothing but itself.
+    if SAID.swap(1, Ordering::Relaxed) == 0 {
+        say(format_args!("storport-pool: no pool for the program's memory: {error}\n"));
+    }
+}
+
 impl Made {
     /// A pool, in memory that it owns; `None` if it cannot be made. Asks no allocator for memory.
     fn new(mut options: PoolOptions, aborts: bool) -> Option<NonNull<Made>> {
         if options.counted_cpus() == ALL_CPUS {
             options = options.cpus(PoolOptions::possible_cpus());
         }
-        let pool = options.build().ok()?;
+        let pool = options.build().map_err(say_why).ok()?;
         if aborts {
             pool.set_violation_hook(Some(&STOP));
         }
