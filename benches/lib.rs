@@ -154,3 +154,8 @@ impl Refusal {
         result
     }
 }
+
+/// The README's examples, compiled. The library's package does not have the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -232,9 +232,9 @@ pub use trace::{
     ring::{TraceDrain, TraceRing, TraceRingError},
 };
 
-/// The README's examples, compiled.
+/// The registry page's examples, compiled. (The README's are in `benches/`: the package does not have it.)
 #[cfg(all(doctest, feature = "std"))]
-#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/CRATE.md")]
 struct Readme;
 
 /// The page for those who debug, compiled.
