@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The README's main command, and what it must leave behind.
+# The README's main command: what it must say, and leave behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rm -rf target/storport-pool
-cargo run --release
-python3 - <<'CHECK'
-import json
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+COLUMNS=80 cargo run --release | tee "$said"
+python3 - "$said" <<'CHECK'
+import json, re, sys
 report = json.load(open("target/storport-pool/results.json"))
 assert report["schema"] == 2
 names = [scenario["name"] for scenario in report["scenarios"]]
@@ -34,5 +36,23 @@ assert all(check["ok"] for check in report["contract"]) and len(report["contract
 page = open("target/storport-pool/results.html").read()
 assert page.count("<h2>Bulk calls</h2>") == 1
 assert "<svg" in page and "http-equiv" not in page and "src=\"http" not in page
-print("the report is complete")
+
+# The summary: some ten lines, each question answered, and as the files have it.
+said = open(sys.argv[1]).read()
+lines = said.splitlines()
+assert len(lines) <= 20 and max(map(len, lines)) <= 80, said
+words = " ".join(said.split())
+labels = ["Contract", "Free", "Slow frees", "Allocate", "Loses", "Leak", "More"]
+assert [line[:10].strip() for line in lines if re.match(r"[A-Z][a-z ]{9} [^ ]", line)] == labels, said
+assert f"Contract Kept: all {len(report['contract'])} checks" in words, said
+for label in ["Free", "Slow frees", "Allocate"]:
+    answer = words.split(f" {label} ")[1].split(".  ")[0]
+    assert re.search(r"([Ff]aster than|[Ss]lower than|[Aa]bout as fast as) ", answer), (label, answer)
+for name in ["the system's malloc", "mimalloc"]:
+    assert re.search(re.escape(name) + r" \(\d+\.\d\d", words), (name, said)
+blocks = sum(leak["blocks"] for leak in report["leaks"])
+assert blocks > 0 and f"with {blocks} blocks not freed" in words, said
+assert all(f"{leak['blocks']} of {leak['tag']}" in words for leak in report["leaks"]), said
+assert "target/storport-pool/results.html" in words and "target/storport-pool/results.json" in words, said
+print("the report and its summary are complete")
 CHECK

@@ -56,7 +56,7 @@ pub(crate) fn run(
     let clock = Clock::calibrate();
     let (rounds, length) = match effort {
         Effort::Quick => (3, Duration::from_millis(15)),
-        Effort::Full => (50, Duration::from_millis(300)),
+        Effort::Brief | Effort::Full => (50, Duration::from_millis(300)),
     };
     let steps = loads.len() + 2;
     // A recording has the same calls, and fewer of them: millions in a row say nothing new.

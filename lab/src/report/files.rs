@@ -1,39 +1,71 @@
 //! The files of a run: tried before the long work, written after it.
 
-use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use super::versus::{Run, Versus};
 use super::{json, page, terminal};
-use crate::cli::FOLDER;
+use crate::cli::Output;
 use crate::out;
 use crate::results::{CpuRow, Report};
 use crate::scenarios::grown;
+use crate::sink::{self, Sink};
 
-/// Where the results go; both could be opened for writing.
+/// Where the results go.
+#[derive(Debug)]
 pub(crate) struct Files {
-    pub(crate) json: PathBuf,
-    pub(crate) html: PathBuf,
+    /// One that is made.
+    folder: Option<&'static Path>,
+    pub(crate) json: Option<Sink>,
+    pub(crate) html: Option<Sink>,
+}
+
+/// Where results go that nobody wants elsewhere: a folder that version control leaves out, where there is one.
+fn folder() -> &'static Path {
+    let built_here = Path::new("Cargo.toml").exists();
+    Path::new(if built_here { "target/storport-pool" } else { "storport-pool-results" })
 }
 
 impl Files {
-    /// Tries both files without changing one that exists.
-    ///
-    /// # Errors
-    /// A sentence, when one cannot be written.
-    pub(crate) fn check(json: PathBuf, html: PathBuf) -> Result<Files, String> {
-        check(&json)?;
-        check(&html)?;
-        Ok(Files { json, html })
+    /// What is asked for, and nothing else.
+    pub(crate) fn asked(output: Output) -> Files {
+        Files { folder: None, json: output.json, html: output.html }
     }
 
-    /// Writes both.
+    /// What is asked for; if nothing is, both in a folder that is made.
+    pub(crate) fn or_default(output: Output, name: &str) -> Files {
+        if output.json.is_some() || output.html.is_some() {
+            return Files::asked(output);
+        }
+        let folder = folder();
+        let file = |extension| Some(Sink::File(folder.join(name).with_extension(extension)));
+        Files { folder: Some(folder), json: file("json"), html: file("html") }
+    }
+
+    /// Tries them, and what else is to be written, without changing what exists.
+    ///
+    /// # Errors
+    /// A sentence, when one cannot be written, or two are one.
+    pub(crate) fn check(&self, more: (&str, Option<&Sink>)) -> Result<(), String> {
+        if let Some(folder) = self.folder {
+            fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot make the folder '{}': {error}", out::name(folder)))?;
+        }
+        sink::check([("--json", self.json.as_ref()), ("--html", self.html.as_ref()), more])
+    }
+
+    /// Writes what there is to write.
     ///
     /// # Errors
     /// A sentence, when one cannot be written after all.
     pub(crate) fn write(&self, report: &Report) -> Result<(), String> {
-        put(&self.json, &json::render(report)?)?;
-        put(&self.html, &page::render(report)?)
+        if let Some(json) = &self.json {
+            json.put(&json::render(report)?)?;
+        }
+        if let Some(html) = &self.html {
+            html.put(&page::render(report)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -42,8 +74,7 @@ impl Files {
 /// # Errors
 /// A sentence, when the file cannot be read or is something else.
 pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
-    let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", out::name(file)))?;
+    let text = sink::read(file)?;
     serde_json::from_str(&text).map_err(|error| format!("'{}' holds no counts: {error}", out::name(file)))
 }
 
@@ -52,8 +83,7 @@ pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
 /// # Errors
 /// A sentence, when the file cannot be read or is none.
 fn read(file: &Path) -> Result<Report, String> {
-    let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", out::name(file)))?;
+    let text = sink::read(file)?;
     json::parse(&text).map_err(|error| format!("'{}' {error}", out::name(file)))
 }
 
@@ -61,12 +91,15 @@ fn read(file: &Path) -> Result<Report, String> {
 ///
 /// # Errors
 /// A sentence, when a file cannot be read, is none, or cannot be written, or when they have nothing in common.
-pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Result<(), String> {
+pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Sink>) -> Result<(), String> {
+    if sink::is_stdin(before) && sink::is_stdin(after) {
+        return Err("both runs are '-', and the standard input has one".to_owned());
+    }
     if let Some(html) = html {
-        if [before, after].contains(&html) {
-            return Err(format!("--html is '{}', which is compared", out::name(html)));
+        if html.file().is_some_and(|html| [before, after].contains(&html)) {
+            return Err(format!("--html is '{}', which is compared", html.name()));
         }
-        check(html)?;
+        html.check()?;
     }
     let (a, b) = (read(before)?, read(after)?);
     let run = |file: &Path, report| Run { file: out::name(file), report };
@@ -79,18 +112,18 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
         ));
     }
     terminal::versus(&versus);
-    html.map_or(Ok(()), |html| put(html, &page::render_versus(&versus)))
+    html.map_or(Ok(()), |html| html.put(&page::render_versus(&versus)))
 }
 
 /// Draws an earlier run's ratios of free.
 ///
 /// # Errors
 /// A sentence, when the run cannot be read, is none, or is of growth, or the chart cannot be drawn or written.
-pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
-    if run == svg {
+pub(crate) fn chart(run: &Path, svg: &Sink) -> Result<(), String> {
+    if svg.file() == Some(run) {
         return Err(format!("the chart would replace the run '{}'", out::name(run)));
     }
-    check(svg)?;
+    svg.check()?;
     let report = read(run)?;
     if report.scenarios.iter().any(|scenario| grown(&scenario.name).is_some()) {
         return Err(format!(
@@ -99,24 +132,5 @@ pub(crate) fn chart(run: &Path, svg: &Path) -> Result<(), String> {
         ));
     }
     let drawing = page::chart(&report).map_err(|error| format!("'{}' {error}", out::name(run)))?;
-    put(svg, &drawing)
-}
-
-fn check(file: &Path) -> Result<(), String> {
-    let refused = |error| format!("cannot write '{}': {error}", out::name(file));
-    // Another folder than this one is there, or its name is a mistake.
-    if file.parent() == Some(Path::new(FOLDER)) {
-        fs::create_dir_all(FOLDER).map_err(refused)?;
-    }
-    let existed = file.exists();
-    OpenOptions::new().append(true).create(true).open(file).map_err(refused)?;
-    if !existed {
-        // A run that fails leaves no empty file.
-        let _ = fs::remove_file(file);
-    }
-    Ok(())
-}
-
-fn put(file: &Path, text: &str) -> Result<(), String> {
-    fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
+    svg.put(&drawing)
 }

@@ -3,6 +3,7 @@
 //! * `text`, `stats`, `bars`: numbers, what is sure about them, and small drawings of them;
 //! * `ratio`: how two times relate; `grid`: all ratios of a measure; `standing`: what they come to; `versus`: two runs;
 //! * `sheets`: tables; `charts`: drawings;
+//! * `summary`: a run in ten lines; `table`: a sheet as text;
 //! * `terminal`, `page`, `json`: where they are shown; `files`.
 
 mod bars;
@@ -17,6 +18,8 @@ mod ratio;
 mod sheets;
 mod standing;
 mod stats;
+mod summary;
+mod table;
 pub(crate) mod terminal;
 pub(crate) mod text;
 mod versus;

@@ -87,7 +87,7 @@ fn a_fixed_watch_is_printed() {
     for (file, arguments) in [
         ("once.txt", &["--once", "-e"][..]),
         ("adapters.txt", &["--once", "--adapters", "--sort", "bytes"]),
-        ("once.json", &["--json"]),
+        ("once.json", &["--json", "-"]),
         ("once.csv", &["--csv"]),
         ("adapters.csv", &["--csv", "--adapters"]),
         ("filtered.csv", &["--csv", "-i", "*e*", "-i", "V??S", "-x", "NV*", "--sort", "diff"]),
