@@ -20,22 +20,18 @@ const VERSION: &str = if env!("STORPORT_POOL_REVISION").is_empty() {
     concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("STORPORT_POOL_REVISION"), ")")
 };
 
-const EXIT: &str = "\
-Exit status: 0, all well; 1, the pool broke its contract; 2, bad arguments, or something that cannot be read or
-written; 3, a measurement failed.";
+const EXIT: &str = "Exit status: 0, all well; 1, the pool broke its contract; 2, bad arguments, or something that \
+    cannot be read or written; 3, a measurement failed.";
 
-const MEASURES: &str = "\
-FILE may be '-': the standard output has it alone, and the text goes to the error output. Its folder must be there.
+const MEASURES: &str = "FILE may be '-': the standard output has it alone, and all text goes to the error output. \
+    A folder in FILE must be there.\n\n\
+    STORPORT_POOL_COMMIT: with 'auto', as if it is not set, pools commit by restartable sequences where the system has \
+    them; with 'portable', by atomic operations.\n\n\
+    Exit status: 0, all well; 1, the pool broke its contract; 2, bad arguments, or something that cannot be read or \
+    written; 3, a measurement failed.";
 
-STORPORT_POOL_COMMIT: 'auto' (as if unset) lets pools commit by restartable sequences where the system has them;
-'portable' has them use atomic operations.
-
-Exit status: 0, all well; 1, the pool broke its contract; 2, bad arguments, or something that cannot be read or
-written; 3, a measurement failed.";
-
-const INSPECT_EXIT: &str = "\
-Exit status: 0, all well, or not asked; 1, --check found something wrong; 2, bad arguments, or a file that cannot be
-read or has no pool's metadata.";
+const INSPECT_EXIT: &str = "Exit status: 0, all well, or not asked; 1, --check found something wrong; \
+    2, bad arguments, or a file that cannot be read or has no pool's metadata.";
 
 /// Shows what storport-pool does and what it costs: the Storport pool contract checked live, Storport workloads
 /// replayed, and the latency of free and allocate beside other allocators.
@@ -65,7 +61,7 @@ pub(crate) enum Command {
     ///
     /// The controller starts, does I/O, hears of events, asks for a giant block, and is removed with blocks outstanding: a
     /// leak on purpose. The tag table is PoolMon's. With FILE it replays a trace's calls on each allocator instead, and
-    /// compares their times. Some 15 seconds. Writes files only where --json, --html and --record say so.
+    /// compares their times. Some 10 seconds. Writes files only where --json, --html and --record say so.
     ///
     /// STORPORT_POOL_VERIFY has rules of the pool's verifier, for example "tags=ReqT track canary"; without low resources,
     /// which no replay is made for.
@@ -94,7 +90,7 @@ pub(crate) enum Command {
     Latency(Latency),
     /// Measures how a call's cost grows with live blocks, adapters and tags.
     ///
-    /// Some two minutes. Without --json and --html, the results go to growth.json and growth.html in a folder that is made:
+    /// Some 40 seconds. Without --json and --html, the results go to growth.json and growth.html in a folder that is made:
     /// target/storport-pool where the current folder has a Cargo.toml, else storport-pool-results. With one of them, only that
     /// is written.
     #[command(after_help = MEASURES)]

@@ -90,7 +90,7 @@ impl Sink {
     /// A sentence, when it cannot be made.
     pub(crate) fn open(&self) -> Result<Box<dyn Write + Send>, String> {
         match self {
-            Sink::Stdout => Ok(Box::new(io::stdout())),
+            Sink::Stdout => Ok(Box::new(WhileRead(io::stdout()))),
             Sink::File(file) => {
                 let made = File::create(file).map_err(|error| self.refused(&error))?;
                 Ok(Box::new(made))
@@ -101,6 +101,24 @@ impl Sink {
     /// Why it cannot be written.
     pub(crate) fn refused(&self, why: &dyn std::fmt::Display) -> String {
         format!("cannot write '{}': {why}", self.name())
+    }
+}
+
+/// The standard output. That nobody reads on is no fault.
+struct WhileRead(io::Stdout);
+
+impl Write for WhileRead {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self.0.write(data) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(data.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0
+            .flush()
+            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
     }
 }
 

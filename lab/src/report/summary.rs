@@ -46,11 +46,15 @@ fn contract(report: &Report) -> String {
     format!("BROKEN: {} of {all} checks went wrong: {}{more}.", wrong.len(), named.join("; "))
 }
 
+const FREE: &str = "Free";
+/// The slowest of many.
+const SLOWEST: &str = "Slowest";
+
 /// What a grid's times are called.
 fn label(grid: &Grid) -> Option<&'static str> {
     match (grid.measure, grid.quantity) {
-        (Measure::Free, Quantity::Mean) => Some("Free"),
-        (Measure::Free, Quantity::Tail) => Some("Slow frees"),
+        (Measure::Free, Quantity::Mean) => Some(FREE),
+        (Measure::Free, Quantity::Tail) => Some(SLOWEST),
         (Measure::Allocate, _) => Some("Allocate"),
         (Measure::Pair, _) => None,
     }
@@ -63,34 +67,29 @@ const ALIKE: f64 = 1.03;
 fn speed(grid: &Grid) -> Option<Line> {
     let label = label(grid)?;
     let others = grid.columns.iter().enumerate().filter(|(_, name)| !peers::is_the_pool(name));
-    let means: Vec<_> =
-        others.filter_map(|(column, name)| Some((whole_name(name), grid.overall(column)?.0))).collect();
+    let means: Vec<_> = others.filter_map(|(column, name)| Some((name, grid.overall(column)?.0))).collect();
+    // What the figures are is said once.
+    let mut unit = if label == FREE { " of its time" } else { "" };
     let mut parts = Vec::new();
-    for (relation, unit, is_it) in [
-        ("faster than", " of its time", &(|mean| mean < 1.0 / ALIKE) as &dyn Fn(f64) -> bool),
-        ("about as fast as", " of its time", &|mean| (1.0 / ALIKE..=ALIKE).contains(&mean)),
-        ("slower than", " times its time", &|mean| mean > ALIKE),
+    for (relation, low, high) in [
+        ("faster than", 0.0, 1.0 / ALIKE),
+        ("about as fast as", 1.0 / ALIKE, ALIKE),
+        ("slower than", ALIKE, f64::INFINITY),
     ] {
-        let mut unit = unit;
-        let those = means.iter().filter(|(_, mean)| is_it(*mean));
+        let those = means.iter().filter(|(_, mean)| (low..high).contains(mean));
         let those: Vec<_> = those
-            .map(|(name, mean)| format!("{name} ({}{})", ratio(*mean), std::mem::take(&mut unit)))
+            .map(|(name, mean)| format!("{} ({}{})", known(name), ratio(*mean), std::mem::take(&mut unit)))
             .collect();
         if !those.is_empty() {
             parts.push(format!("{relation} {}", listed(&those)));
         }
     }
-    let said = capital(&parts.join("; "));
-    (!parts.is_empty()).then(|| {
-        line(
-            label,
-            match (grid.measure, grid.quantity) {
-                (_, Quantity::Tail) => format!("The slowest of 1000 frees: {}.", parts.join("; ")),
-                (Measure::Free, _) => format!("{said}: the mean of {} workloads.", grid.rows.len()),
-                _ => format!("{said}."),
-            },
-        )
-    })
+    let said = parts.join("; ");
+    let text = match grid.quantity {
+        Quantity::Tail => format!("Of 1000 frees: {said}."),
+        Quantity::Mean => format!("{}.", capital(&said)),
+    };
+    (!parts.is_empty()).then(|| line(label, text))
 }
 
 /// Where another allocator is faster: how often, and the worst row of each kind.
@@ -102,10 +101,7 @@ fn losses(grids: &[Grid]) -> Vec<Line> {
     let all: usize = grids.iter().map(|grid| grid.count(|_| true)).sum();
     let mut lines = vec![line(
         "Loses",
-        format!(
-            "Another is faster, by more than noise, in {} of {all} comparisons. The worst:",
-            slower.len()
-        ),
+        format!("The above are means. Of {all} rows, another wins {} beyond noise. The worst:", slower.len()),
     )];
     for grid in grids {
         let Some(label) = label(grid) else { continue };
@@ -117,36 +113,25 @@ fn losses(grids: &[Grid]) -> Vec<Line> {
     lines
 }
 
-/// "Free takes 1.45 times mimalloc's time in bleeding: threads end, new ones go on."
+/// "Free in bleeding: 1.45 times mimalloc's time (threads come and go)."
 fn loss(label: &str, found: &Found<'_>) -> String {
-    let takes = if label.ends_with('s') { "take" } else { "takes" };
+    let call = if label == SLOWEST { "Slowest free" } else { label };
     let what = scenarios::find(found.scenario).map_or("", |about| about.short);
     let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
-    let name = match found.allocator {
-        "system" => "the system's time".to_owned(),
-        name => format!("{name}'s time"),
-    };
-    format!("{label} {takes} {} times {name} in {}{what}.", ratio(found.compared.ratio.value), found.scenario)
+    let (scenario, worse, name) = (found.scenario, ratio(found.compared.ratio.value), known(found.allocator));
+    format!("{call} in {scenario}: {worse} times {name}'s time{what}.")
 }
 
 fn leak(report: &Report) -> Option<Line> {
     let blocks: u64 = report.leaks.iter().map(|leak| leak.blocks).sum();
-    let by_tag: Vec<_> =
-        report.leaks.iter().map(|leak| format!("{} of {}", grouped(leak.blocks), leak.tag)).collect();
-    (blocks > 0).then(|| {
-        let by_tag = listed(&by_tag);
-        line(
-            "Leak",
-            format!(
-                "On purpose a driver was removed with {} blocks not freed. The pool named all, by the driver's tags: {by_tag}.",
-                grouped(blocks)
-            ),
-        )
-    })
+    let text =
+        || format!("A driver leaked {} blocks, on purpose. The pool listed all, by tag.", grouped(blocks));
+    (blocks > 0).then(|| line("Leak", text()))
 }
 
-fn whole_name(name: &str) -> String {
-    if name == "system" { "the system's malloc".to_owned() } else { name.to_owned() }
+/// As somebody knows it who has not read what "system" is.
+fn known(name: &str) -> &str {
+    if name == "system" { "system malloc" } else { name }
 }
 
 /// "a, b and c".
@@ -195,13 +180,12 @@ mod tests {
         let said = text(&report);
         for part in [
             "Contract|Kept: all 2 checks",
-            "Free|Faster than the system's malloc (0.50 of its time); slower than mimalloc (1.41 times its time): the mean of 2 workloads.",
-            "Slow frees|The slowest of 1000 frees: faster than",
-            "Loses|Another is faster, by more than noise, in 2 of 8 comparisons.",
-            "|Free takes 2.00 times mimalloc's time in hot (",
-            "|Slow frees take 2.00 times mimalloc's time in hot (",
-            "Leak|On purpose a driver was removed with 15 blocks not freed.",
-            ": 12 of LkRq and 3 of LkSm.",
+            "Free|Faster than system malloc (0.50 of its time); slower than mimalloc (1.41).",
+            "Slowest|Of 1000 frees: faster than system malloc (0.50); slower than mimalloc (1.41).",
+            "Loses|The above are means. Of 8 rows, another wins 2 beyond noise. The worst:",
+            "|Free in hot: 2.00 times mimalloc's time (1000 blocks).",
+            "|Slowest free in hot: 2.00 times mimalloc's time (1000 blocks).",
+            "Leak|A driver leaked 15 blocks, on purpose. The pool listed all, by tag.",
         ] {
             assert!(said.contains(part), "no {part} in {said}");
         }

@@ -38,6 +38,11 @@ const PADDING: usize = 2;
 /// Narrower than this, words are broken too often.
 const WORDS: usize = 12;
 
+/// Of these texts.
+fn longest(texts: &mut dyn Iterator<Item = &str>) -> usize {
+    texts.map(|text| text.chars().count()).max().unwrap_or(0)
+}
+
 /// How its columns stand.
 struct Layout<'a> {
     sheet: &'a Sheet,
@@ -52,17 +57,21 @@ impl Layout<'_> {
         std::iter::once(self.sheet.columns[column].as_str()).chain(cells.map(|cell| cell.text.as_str()))
     }
 
+    /// The longest word of a column.
+    fn word(&self, column: usize) -> usize {
+        longest(&mut self.texts(column).flat_map(str::split_whitespace))
+    }
+
     /// Of a column without padding: as wide as its lines; and as narrow as it may be, with its heading broken.
     fn widths(&self, column: usize) -> (usize, usize) {
-        let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max();
-        let whole = longest(&mut self.texts(column).flat_map(str::lines)).unwrap_or(0);
+        let whole = longest(&mut self.texts(column).flat_map(str::lines));
         let narrow = if column < self.sheet.words {
-            longest(&mut self.texts(column).flat_map(str::split_whitespace)).map(|word| word.min(WORDS))
+            self.word(column).min(WORDS)
         } else {
             let heading = self.sheet.columns[column].split_whitespace();
             longest(&mut self.texts(column).skip(1).flat_map(str::lines).chain(heading))
         };
-        (whole, narrow.unwrap_or(0))
+        (whole, narrow)
     }
 
     /// With its padding, and what parts it from the next one.
@@ -130,6 +139,10 @@ impl Layout<'_> {
         }
         let whole: usize = numbers.clone().map(|column| self.taken(column, true)).sum();
         let whole = whole <= self.room();
+        // Words are broken only where there is no room for all of them.
+        let words = (0..self.sheet.words).map(|column| self.word(column) + PADDING + 1);
+        let numbers: usize = numbers.clone().map(|column| self.taken(column, whole)).sum();
+        let unbroken = words.sum::<usize>() + numbers < self.width;
         for (&place, column) in columns.iter().zip(table.column_iter_mut()) {
             let is_number = place >= self.sheet.words;
             if is_number {
@@ -137,6 +150,11 @@ impl Layout<'_> {
             }
             if self.close {
                 column.set_padding((0, 1));
+            }
+            if !self.close && !is_number && unbroken {
+                let word = self.word(place) + PADDING;
+                let word = Width::Fixed(u16::try_from(word).unwrap_or(u16::MAX));
+                column.set_constraint(ColumnConstraint::LowerBoundary(word));
             }
             if self.close || is_number {
                 let width = self.taken(place, whole) - usize::from(!self.close);

@@ -20,10 +20,7 @@ fn show(sheet: &Sheet) {
 
 /// What this is.
 pub(crate) fn opening() {
-    text(
-        "storport-pool: the memory pool of Windows' storage drivers (StorPortAllocatePool, StorPortFreePool) outside \
-         Windows.",
-    );
+    text("storport-pool: the memory pool of Windows' storage drivers, outside Windows.");
 }
 
 /// What it runs on.
@@ -117,7 +114,7 @@ pub(crate) fn notes(report: &Report) {
 }
 
 /// Columns of what stands before a summary's text.
-const LABEL: usize = 10;
+const LABEL: usize = 9;
 
 fn labelled(label: &str, what: &str) {
     print(&table::wrapped(&format!("{label:LABEL$} "), what, width()));
@@ -136,10 +133,11 @@ pub(crate) fn files(files: &Files, more: bool) {
     let name = |sink: &Option<Sink>| sink.as_ref()?.file().map(out::name);
     let (page, data) = (name(&files.html), name(&files.json));
     if more {
-        let page = page.map(|page| format!("{page} has all figures and pictures."));
-        let data = data.map(|data| format!("{data} has the data."));
-        let parts = page.into_iter().chain(data).chain(["--verbose shows all tables here.".to_owned()]);
-        labelled("More", &parts.collect::<Vec<_>>().join(" "));
+        if let Some(page) = page {
+            labelled("Page", &page);
+        }
+        let data = data.map(|data| format!(" Data: {data}")).unwrap_or_default();
+        labelled("More", &format!("All tables here: --verbose.{data}"));
     } else {
         let mut label = "\nResults:";
         for file in data.into_iter().chain(page) {

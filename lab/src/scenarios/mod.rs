@@ -123,52 +123,32 @@ const FILL_BYTES: u64 = 64 << 20;
 pub(crate) const ALL: [About; 25] = [
     About {
         timed: Timed::Pair,
-        ..about(
-            "pair",
-            "one block, freed at once",
-            "One block of 64 bytes, allocated and freed again at once.",
-        )
+        ..about("pair", "one block", "One block of 64 bytes, allocated and freed again at once.")
     },
     about(
         "hot",
-        "1000 blocks of mixed sizes",
+        "1000 blocks",
         "1000 blocks of mixed sizes, allocated, then freed in a random order; all of it fits the caches.",
     ),
     about(
         "cold",
-        "200,000 live blocks, more than the caches hold",
+        "200,000 blocks live",
         "200,000 blocks of 64 bytes live; a random 1000 of them are freed, then allocated again.",
     ),
-    burst(
-        "burst-512",
-        "512 blocks of one size at a time",
-        "512 blocks of 256 bytes, allocated, then all freed.",
-    ),
-    burst(
-        "burst-4224",
-        "4224 blocks of one size at a time",
-        "4224 blocks of 256 bytes, allocated, then all freed.",
-    ),
+    burst("burst-512", "512 equal blocks", "512 blocks of 256 bytes, allocated, then all freed."),
+    burst("burst-4224", "4224 equal blocks", "4224 blocks of 256 bytes, allocated, then all freed."),
     about(
         "fifo",
-        "2000 blocks, the oldest freed first",
+        "oldest freed first",
         "2000 blocks of mixed sizes, freed in the order of their allocation.",
     ),
-    about(
-        "lifo",
-        "2000 blocks, the newest freed first",
-        "2000 blocks of mixed sizes, the last one freed first.",
-    ),
-    about(
-        "random",
-        "2000 blocks, freed in a random order",
-        "2000 blocks of mixed sizes, freed in a random order.",
-    ),
+    about("lifo", "newest freed first", "2000 blocks of mixed sizes, the last one freed first."),
+    about("random", "random order", "2000 blocks of mixed sizes, freed in a random order."),
     About {
         needs: &[Need::Large],
         ..about(
             "overflow",
-            "256 large blocks at a time",
+            "large blocks",
             "256 blocks of 32 KiB, allocated, then freed: more than a CPU may keep, so free takes its slow way again and again.",
         )
     },
@@ -176,7 +156,7 @@ pub(crate) const ALL: [About; 25] = [
         bulk: &[Use::Free],
         ..about(
             "teardown",
-            "all that drivers hold is freed at once",
+            "all freed at once",
             "What the start of four adapters and 2000 requests left, freed at once.",
         )
     },
@@ -184,66 +164,66 @@ pub(crate) const ALL: [About; 25] = [
         pool_bytes: FILL_BYTES,
         ..about(
             "fill",
-            "64 MiB filled, then emptied",
+            "64 MiB filled up",
             "64 MiB of mixed sizes, or until the pool is exhausted; then all freed in a random order.",
         )
     },
     batches(
         "remote-25",
-        "another CPU frees a quarter of the blocks",
+        "another CPU frees 1/4",
         "One CPU allocates batches of 64 blocks; another one frees a quarter of them.",
     ),
     batches(
         "remote-100",
-        "another CPU frees all blocks",
+        "another CPU frees",
         "One CPU allocates batches of 64 blocks; another one frees them all.",
     ),
     batches(
         "remote-n1",
-        "three threads allocate, one frees",
+        "3 allocate, 1 frees",
         "Three threads allocate; one on another CPU frees all of it.",
     ),
     batches(
         "remote-1n",
-        "one thread allocates, three free",
+        "1 allocates, 3 free",
         "One thread allocates; three on another CPU free, a batch each in turn.",
     ),
     batches(
         "remote-proxy",
-        "blocks are freed by the third thread that sees them",
+        "a third thread frees",
         "One thread allocates, a second one looks at the blocks and passes them on, a third one frees them.",
     ),
     About {
         timed: Timed::Free,
         ..threads(
             "free-only",
-            "a thread frees that never allocates",
+            "it never allocates",
             "A thread that never allocates frees blocks of a page that another CPU allocates; up to 16 MiB are in flight.",
         )
     },
     threads(
         "hotspot",
-        "all threads free neighbouring blocks at once",
+        "blocks side by side",
         "One thread allocates 1024 blocks of 64 bytes that lie side by side; all threads free them at once, every other one each.",
     ),
     threads(
         "bleeding",
-        "threads end, and new ones take over their blocks",
+        "threads come and go",
         "Two threads replace random ones of their 2000 blocks; every few milliseconds new threads on the other CPU take them over.",
     ),
     threads(
         "upkeep",
-        "another thread gives memory back without pause",
+        "another thread trims",
         "As hot, while another thread trims and takes statistics without pause.",
     ),
     threads(
         "oversubscribed",
-        "64 threads share the CPUs",
+        "64 threads",
         "64 threads allocate batches, and free those that another one left.",
     ),
     threads(
         "oversubscribed-timer",
-        "64 threads share the CPUs, under a timer's signals",
+        "64 threads, signals",
         "The same, with a timer's signal every 100 microseconds.",
     ),
     About {
@@ -251,18 +231,18 @@ pub(crate) const ALL: [About; 25] = [
         needs: &[Need::Interrupts],
         ..about(
             "interrupted",
-            "a signal handler frees",
+            "a handler frees",
             "A signal handler frees 64 blocks, while the code below it allocates and frees.",
         )
     },
     batches(
         "storport-b1",
-        "disk requests end on another CPU",
+        "disk requests",
         "Two submitters allocate 80 and 32 bytes per request; another CPU frees both when the request completes.",
     ),
     threads(
         "storport-b2",
-        "few disk requests need a block",
+        "rare disk requests",
         "Two submitters allocate for the few requests in a thousand that need a block: UNMAP, INQUIRY, SMART.",
     ),
 ];

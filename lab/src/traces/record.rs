@@ -1,7 +1,6 @@
 //! Recording the calls of a pool's subject.
 
 use std::cell::Cell;
-use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -57,13 +56,7 @@ impl Recorder {
     /// # Errors
     /// A sentence, when the file could not be written.
     pub(crate) fn finish(self) -> Result<String, String> {
-        let counts = match self.thread.finish() {
-            Ok(counts) => counts,
-            Err(error) if self.file == Sink::Stdout && error.kind() == ErrorKind::BrokenPipe => {
-                return Ok("Nobody read the recording to its end.".to_owned());
-            }
-            Err(error) => return Err(self.file.refused(&error)),
-        };
+        let counts = self.thread.finish().map_err(|error| self.file.refused(&error))?;
         let dropped = match counts.dropped {
             0 => "none was dropped".to_owned(),
             dropped => format!("{dropped} more were dropped, since the ring was full"),
