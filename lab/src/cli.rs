@@ -238,7 +238,8 @@ pub(crate) struct Replay {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Growth {
-    /// What a call costs by CPUs, as `STORPORT_POOL_GROWTH=<file> ci/interrupts.sh` counts it: drawn too.
+    /// What a call costs by CPUs, as `STORPORT_POOL_GROWTH=<file> ci/interrupts.sh` counts it: drawn too;
+    /// '-': from the standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) counts: Option<PathBuf>,
     #[command(flatten)]

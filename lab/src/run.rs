@@ -18,6 +18,7 @@ use crate::{commit, contract, inspect, measure, out, phases, tags, watch};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
+
 /// What a reader of a brief run's figures must know.
 const BRIEF: &str =
     "A run without a command: its turns are half as long as those of `latency`, whose figures are surer.";
@@ -109,13 +110,14 @@ fn work(job: &Job) -> Result<(), Stop> {
             terminal::replay(&report);
         }
     }
-    job.files.write(&report).map_err(Stop::Usage)?;
     if job.tables {
         terminal::notes(&report);
     }
     if job.summary {
         terminal::summary(&report);
     }
+    // What was measured is seen even where it cannot be kept.
+    job.files.write(&report).map_err(Stop::Usage)?;
     terminal::files(&job.files, job.summary && !job.tables);
     if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
 }

@@ -54,18 +54,17 @@ impl Files {
         sink::check([("--json", self.json.as_ref()), ("--html", self.html.as_ref()), more])
     }
 
-    /// Writes what there is to write.
+    /// Writes what there is to write: one of them even where the other cannot be.
     ///
     /// # Errors
     /// A sentence, when one cannot be written after all.
     pub(crate) fn write(&self, report: &Report) -> Result<(), String> {
-        if let Some(json) = &self.json {
-            json.put(&json::render(report)?)?;
-        }
-        if let Some(html) = &self.html {
-            html.put(&page::render(report)?)?;
-        }
-        Ok(())
+        let put = |sink: &Option<Sink>, render: fn(&Report) -> Result<String, String>| match sink {
+            Some(sink) => sink.put(&render(report)?),
+            None => Ok(()),
+        };
+        let json = put(&self.json, json::render);
+        put(&self.html, page::render).and(json)
     }
 }
 

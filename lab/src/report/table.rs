@@ -35,8 +35,11 @@ const MANY: usize = 10;
 const CLOSE: (usize, usize) = (23, 6);
 /// What a column of a framed table has beside its text.
 const PADDING: usize = 2;
-/// Narrower than this, words are broken too often.
-const WORDS: usize = 12;
+/// On a wide and on a narrow terminal, the longest words that numbers leave room for; the first one has all names of
+/// scenarios.
+const WORDS: [usize; 2] = [20, 12];
+/// Narrower than this, a terminal is narrow.
+const NARROW: usize = 80;
 
 /// Of these texts.
 fn longest(texts: &mut dyn Iterator<Item = &str>) -> usize {
@@ -66,7 +69,7 @@ impl Layout<'_> {
     fn widths(&self, column: usize) -> (usize, usize) {
         let whole = longest(&mut self.texts(column).flat_map(str::lines));
         let narrow = if column < self.sheet.words {
-            self.word(column).min(WORDS)
+            self.word(column).min(WORDS[usize::from(self.width < NARROW)])
         } else {
             let heading = self.sheet.columns[column].split_whitespace();
             longest(&mut self.texts(column).skip(1).flat_map(str::lines).chain(heading))
@@ -190,7 +193,7 @@ pub(super) fn drawn(sheet: &Sheet, width: usize) -> String {
 mod tests {
     use super::super::made_up;
     use super::super::sheets::{bulk, latency, replay};
-    use super::super::standing::standings;
+    use super::super::standing::{slower, standings};
     use super::*;
     use crate::results::{Phase, Report, TagLine};
 
@@ -200,6 +203,7 @@ mod tests {
         let mut sheets: Vec<_> = ratios.collect();
         sheets.extend([latency::scenarios(report), latency::tails(report), bulk::calls(report)]);
         sheets.extend([latency::memory(report), latency::overall(&grids)]);
+        sheets.push(latency::found("Slower", "The worst first.", ["pool, ns", "its, ns"], &slower(&grids)));
         sheets.extend([replay::phases(report), replay::tags(report)]);
         sheets
     }

@@ -69,7 +69,7 @@ pub(crate) fn latency(report: &Report) {
         let (shown, more) = slower.split_at(slower.len().min(WORST));
         let mut sheet = times::found(SLOWER, "The worst first.", ["pool, ns", "its, ns"], shown);
         if !more.is_empty() {
-            sheet.footnotes.push(format!("And {} more, all in the page.", more.len()));
+            sheet.footnotes.push(format!("And {} more; a page (--html) has all.", more.len()));
         }
         show(&sheet);
     }
