@@ -9,7 +9,7 @@ COLUMNS=80 cargo run --release | tee "$said"
 python3 - "$said" <<'CHECK'
 import json, re, sys
 report = json.load(open("target/storport-pool/results.json"))
-assert report["schema"] == 2
+assert report["schema"] == 2 and report["machine"]["turn_ms"] == 25
 names = [scenario["name"] for scenario in report["scenarios"]]
 assert len(names) == 25 and {"pair", "hot", "cold", "remote-100", "storport-b1"} <= set(names), names
 for scenario in report["scenarios"]:

@@ -269,6 +269,7 @@ fn machine(effort: Effort) -> Result<Machine, Stop> {
         pinned: false,
         commit: if probe.uses_rseq() { "rseq" } else { "portable" }.to_owned(),
         quick: effort == Effort::Quick,
+        turn_ms: effort.turns().1.as_millis() as u64,
         date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: env!("STORPORT_POOL_REVISION").to_owned(),

@@ -4,9 +4,8 @@ use super::grid::{Found, Grid};
 use super::ratio::{Measure, Quantity};
 use super::standing::{nowhere, slower, standings};
 use super::text::{grouped, ratio};
-use crate::peers;
 use crate::results::Report;
-use crate::scenarios;
+use crate::{peers, phases, scenarios};
 
 /// A line, and what it is about in a word or two; nothing: it belongs to the line before.
 pub(super) struct Line {
@@ -101,7 +100,7 @@ fn losses(grids: &[Grid]) -> Vec<Line> {
     let all: usize = grids.iter().map(|grid| grid.count(|_| true)).sum();
     let mut lines = vec![line(
         "Loses",
-        format!("The above are means. Of {all} rows, another wins {} beyond noise. The worst:", slower.len()),
+        format!("Those are means. In {} of {all} comparisons another surely wins. Worst:", slower.len()),
     )];
     for grid in grids {
         let Some(label) = label(grid) else { continue };
@@ -122,11 +121,12 @@ fn loss(label: &str, found: &Found<'_>) -> String {
     format!("{call} in {scenario}: {worse} times {name}'s time{what}.")
 }
 
+/// What the pool said of the blocks that a replay leaks; nothing, if there was none.
 fn leak(report: &Report) -> Option<Line> {
-    let blocks: u64 = report.leaks.iter().map(|leak| leak.blocks).sum();
-    let text =
-        || format!("A driver leaked {} blocks, on purpose. The pool listed all, by tag.", grouped(blocks));
-    (blocks > 0).then(|| line("Leak", text()))
+    let (all, told) = (phases::leaked(), report.leaks.iter().map(|leak| leak.blocks).sum::<u64>());
+    let told = if told == all { "all".to_owned() } else { format!("{} of them", grouped(told)) };
+    let text = || format!("A driver leaked {all} blocks, on purpose. The pool listed {told}, by tag.");
+    (!report.phases.is_empty()).then(|| line("Leak", text()))
 }
 
 /// As somebody knows it who has not read what "system" is.
@@ -151,7 +151,7 @@ fn capital(text: &str) -> String {
 mod tests {
     use super::super::made_up::{self, TURNS, frees, scenario};
     use super::*;
-    use crate::results::{Check, Leak};
+    use crate::results::{Check, Leak, Phase};
 
     fn text(report: &Report) -> String {
         lines(report).iter().map(|line| format!("{}|{}\n", line.label, line.text)).collect()
@@ -174,6 +174,7 @@ mod tests {
         let leak = |tag: &str, blocks| Leak { tag: tag.to_owned(), blocks, ..Leak::default() };
         let report = Report {
             contract: vec![check(true), check(true)],
+            phases: vec![Phase::default()],
             leaks: vec![leak("LkRq", 12), leak("LkSm", 3)],
             ..made_up::report(vec![scenario("hot", two(4.0, 8.0, 2.0)), scenario("cold", two(4.0, 8.0, 4.0))])
         };
@@ -182,13 +183,15 @@ mod tests {
             "Contract|Kept: all 2 checks",
             "Free|Faster than system malloc (0.50 of its time); slower than mimalloc (1.41).",
             "Slowest|Of 1000 frees: faster than system malloc (0.50); slower than mimalloc (1.41).",
-            "Loses|The above are means. Of 8 rows, another wins 2 beyond noise. The worst:",
+            "Loses|Those are means. In 2 of 8 comparisons another surely wins. Worst:",
             "|Free in hot: 2.00 times mimalloc's time (1000 blocks).",
             "|Slowest free in hot: 2.00 times mimalloc's time (1000 blocks).",
             "Leak|A driver leaked 15 blocks, on purpose. The pool listed all, by tag.",
         ] {
             assert!(said.contains(part), "no {part} in {said}");
         }
+        let fewer = text(&Report { leaks: vec![leak("LkSm", 3)], ..report });
+        assert!(fewer.contains("on purpose. The pool listed 3 of them, by tag."), "{fewer}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ fn latency_writes_what_it_measured() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report = json(&folder.join("all.json"));
     assert_eq!(report["schema"], 2);
+    assert_eq!((&report["machine"]["quick"], &report["machine"]["turn_ms"]), (&true.into(), &15.into()));
     assert!(report["timer"]["p50"].is_number());
     let scenarios = report["scenarios"].as_array().unwrap();
     assert_eq!(scenarios.len(), 25);
