@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# The README's main command, and what it must leave behind.
+# The README's main command: what it must say, and leave behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rm -rf target/storport-pool
-cargo run --release
-python3 - <<'CHECK'
-import json
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+COLUMNS=80 cargo run --release | tee "$said"
+python3 - "$said" <<'CHECK'
+import json, re, sys
 report = json.load(open("target/storport-pool/results.json"))
-assert report["schema"] == 2
+assert report["schema"] == 2 and report["machine"]["turn_ms"] == 25
 names = [scenario["name"] for scenario in report["scenarios"]]
 assert len(names) == 25 and {"pair", "hot", "cold", "remote-100", "storport-b1"} <= set(names), names
 for scenario in report["scenarios"]:
@@ -34,5 +36,22 @@ assert all(check["ok"] for check in report["contract"]) and len(report["contract
 page = open("target/storport-pool/results.html").read()
 assert page.count("<h2>Bulk calls</h2>") == 1
 assert "<svg" in page and "http-equiv" not in page and "src=\"http" not in page
-print("the report is complete")
+
+# The summary: some ten lines, each question answered, and as the files have it.
+said = open(sys.argv[1]).read()
+lines = said.splitlines()
+assert len(lines) <= 17 and max(map(len, lines)) <= 80, said
+words = " ".join(said.split())
+labels = ["Contract", "Free", "Slowest", "Allocate", "Loses", "Leak", "Page", "More"]
+assert [line[:9].strip() for line in lines if re.match(r"[A-Z][a-z ]{8} [^ ]", line)] == labels, said
+assert f"Contract Kept: all {len(report['contract'])} checks" in words, said
+for label, next_label in zip(labels[1:4], labels[2:5]):
+    answer = words.split(f" {label} ")[1].split(f" {next_label} ")[0]
+    assert re.search(r"([Ff]aster than|[Ss]lower than|[Aa]bout as fast as) ", answer), (label, answer)
+    for name in ["system malloc", "mimalloc"]:
+        assert re.search(name + r" \([<0-9.,]+( of its time)?\)", answer), (name, answer)
+blocks = sum(leak["blocks"] for leak in report["leaks"])
+assert blocks > 0 and f"A driver leaked {blocks} blocks" in words, said
+assert "target/storport-pool/results.html" in words and "target/storport-pool/results.json" in words, said
+print("the report and its summary are complete")
 CHECK

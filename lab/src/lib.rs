@@ -4,8 +4,10 @@
 
 pub mod bulk;
 mod cli;
+mod commit;
 mod contract;
 mod inspect;
+mod jobs;
 mod latency;
 mod machine;
 mod measure;
@@ -22,6 +24,7 @@ mod resident;
 mod results;
 mod run;
 mod scenarios;
+mod sink;
 #[cfg(target_os = "linux")]
 mod soak;
 pub mod subjects;
@@ -33,6 +36,7 @@ mod watch;
 pub mod worker;
 mod workloads;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -41,8 +45,11 @@ use crate::run::Stop;
 
 /// The program.
 pub fn main() -> ExitCode {
-    let done = run::run(&cli::Cli::parse());
-    match (done, out::outcome()) {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return help(&said),
+    };
+    match (run::run(cli), out::outcome()) {
         // What was to be seen was not.
         (Ok(()) | Err(Stop::Contract | Stop::Faults), Err(message)) => fail(&message, 2),
         (Ok(()), Ok(())) => ExitCode::SUCCESS,
@@ -50,6 +57,16 @@ pub fn main() -> ExitCode {
         (Err(Stop::Broken(message)), _) => fail(&message, 1),
         (Err(Stop::Usage(message)), _) => fail(&message, 2),
         (Err(Stop::Measurement(message)), _) => fail(&message, 3),
+    }
+}
+
+/// Shows what clap has to say: the help, the version, or what is wrong with the arguments.
+fn help(said: &clap::Error) -> ExitCode {
+    match said.print() {
+        Err(error) if !said.use_stderr() && error.kind() != ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write to the standard output: {error}"), 2)
+        }
+        _ => ExitCode::from(said.exit_code() as u8),
     }
 }
 

@@ -3,27 +3,57 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Why the standard output has not all that was printed.
+use terminal_size::{Width, terminal_size_of};
+
+/// Why not all that was printed could be written.
 static FAILED: OnceLock<String> = OnceLock::new();
+
+/// Whether the standard output is for data alone.
+static ASIDE: AtomicBool = AtomicBool::new(false);
+
+/// From now on text for a person goes to the error output: the standard output is for data.
+pub(crate) fn step_aside() {
+    // ORDERING: Relaxed - a flag that says nothing of other memory.
+    ASIDE.store(true, Ordering::Relaxed);
+}
+
+fn is_aside() -> bool {
+    // ORDERING: Relaxed - as above.
+    ASIDE.load(Ordering::Relaxed)
+}
+
+/// Columns of text whose reader has no terminal and says nothing.
+const WIDTH: usize = 100;
+/// Less is no use to a table.
+const LEAST: usize = 40;
+
+/// How many columns text for a person may take: the terminal's, else what the variable `COLUMNS` says, else 100.
+pub(crate) fn width() -> usize {
+    let terminal = if is_aside() { terminal_size_of(io::stderr()) } else { terminal_size_of(io::stdout()) };
+    let terminal = terminal.map(|(Width(columns), _)| usize::from(columns)).filter(|&columns| columns > 0);
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|&columns| columns > 0);
+    terminal.or_else(said).unwrap_or(WIDTH).clamp(LEAST, usize::from(u16::MAX))
+}
 
 /// Prints text for a person: [`plain`], but for its line ends. [`outcome`] tells whether all could be written.
 pub(crate) fn print(text: &str) {
-    write(&lines(text));
+    let text = lines(text);
+    if is_aside() { put(&mut io::stderr().lock(), text.as_bytes(), "error") } else { write(text.as_bytes()) }
 }
 
 /// Prints data as it is. [`outcome`] tells whether all could be written.
-pub(crate) fn write(data: &str) {
-    let mut out = io::stdout().lock();
-    if let Err(error) = out.write_all(data.as_bytes()).and_then(|()| out.flush()) {
-        failed(&error);
-    }
+pub(crate) fn write(data: &[u8]) {
+    put(&mut io::stdout().lock(), data, "standard");
 }
 
-fn failed(error: &io::Error) {
+fn put(out: &mut dyn Write, data: &[u8], which: &str) {
     // That nobody reads on (`| head`) is no fault.
-    if error.kind() != ErrorKind::BrokenPipe {
-        let _ = FAILED.set(format!("cannot write to the standard output: {error}"));
+    if let Err(error) = out.write_all(data).and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = FAILED.set(format!("cannot write to the {which} output: {error}"));
     }
 }
 
@@ -43,9 +73,14 @@ pub(crate) fn outcome() -> Result<(), String> {
     FAILED.get().map_or(Ok(()), |why| Err(why.clone()))
 }
 
-/// The one line of an error. What is wrong with the error output is nobody's to hear.
+/// The one line of an error.
 pub(crate) fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "error: {}", lines(message));
+    remark(&format!("error: {message}"));
+}
+
+/// A line beside the results, while they come. What is wrong with the error output is nobody's to hear.
+pub(crate) fn remark(message: &str) {
+    let _ = writeln!(io::stderr(), "{}", lines(message));
 }
 
 /// Text that a terminal can be given: names in files, and of files, may be anything. Control characters are replaced, and

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::out;
 use crate::worker::Program;
 
 /// An allocator, and the program that has it.
@@ -150,7 +151,7 @@ fn build(home: Home, names: &[&str], own: &Path) -> Result<PathBuf, String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/Cargo.toml");
     let folder = if home == Home::Checking { "peers-checking" } else { "peers" };
     let target = own.ancestors().nth(2).unwrap_or(Path::new("target")).join(folder);
-    eprintln!("building {}: some minutes, once", names.join(", "));
+    out::remark(&format!("building {}: some minutes, once", names.join(", ")));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(arguments(names, &manifest, &target))

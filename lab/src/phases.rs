@@ -28,6 +28,14 @@ const STARTS: [(&str, PoolTag); 4] =
 const SCRATCH: PoolTag = tag!("Scra");
 const KEPT: PoolTag = tag!("Evnt");
 
+/// What the leaking adapter forgets: tag, bytes of a block, blocks.
+const LEAKED: [(PoolTag, u32, usize); 2] = [(tag!("LkRq"), 80, 12), (tag!("LkSm"), 4096, 3)];
+
+/// How many blocks it forgets.
+pub(crate) fn leaked() -> u64 {
+    LEAKED.iter().map(|(_, _, blocks)| *blocks as u64).sum()
+}
+
 fn loads() -> Vec<Load> {
     let load = |name: &str, adapter, tag, sizes| Load { name: name.to_owned(), adapter, tag, sizes };
     let mut loads = Vec::new();
@@ -56,7 +64,7 @@ pub(crate) fn run(
     let clock = Clock::calibrate();
     let (rounds, length) = match effort {
         Effort::Quick => (3, Duration::from_millis(15)),
-        Effort::Full => (50, Duration::from_millis(300)),
+        Effort::Brief | Effort::Full => (50, Duration::from_millis(300)),
     };
     let steps = loads.len() + 2;
     // A recording has the same calls, and fewer of them: millions in a row say nothing new.
@@ -162,7 +170,7 @@ impl Adapters<'_> {
     fn leak(&self) -> Result<Vec<Leak>, String> {
         const NAME: &str = "leaky0";
         let adapter = self.named(NAME)?;
-        for (tag, bytes, count) in [(tag!("LkRq"), 80, 12), (tag!("LkSm"), 4096, 3)] {
+        for (tag, bytes, count) in LEAKED {
             let subject = PoolSubject { pool: self.pool, adapter, tag };
             let subject = Recorded { subject, recorder: self.recorder };
             let blocks: Vec<_> = (0..2 * count).map(|_| alloc_touched(&subject, bytes)).collect();

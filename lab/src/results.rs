@@ -41,6 +41,9 @@ pub(crate) struct Machine {
     /// "rseq" or "portable".
     pub(crate) commit: String,
     pub(crate) quick: bool,
+    /// How long an allocator's turn was; 0 in runs of earlier programs, whose turns were 50 ms if they were not quick.
+    #[serde(default)]
+    pub(crate) turn_ms: u64,
     /// When the run began, in UTC.
     #[serde(default)]
     pub(crate) date: String,

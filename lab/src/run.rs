@@ -1,26 +1,27 @@
 //! A run from end to end: what is asked for, shown as it comes, written at the end.
 
 use std::env::VarError;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use storport_pool::{Pool, PoolOptions, Rule, ViolationKind};
 
-use crate::cli::{Cli, Command, Growth, Latency, Replay, Soak};
-use crate::peers::Peers;
-use crate::report::files::{self, Files};
-use crate::report::terminal;
+use crate::cli::{Cli, Command, Soak};
+use crate::jobs::Job;
+use crate::report::{files, terminal};
 use crate::results::{Machine, Report, SCHEMA};
-use crate::scenarios::{self, About, Effort};
+use crate::scenarios::Effort;
+use crate::sink::Sink;
 use crate::traces::plan;
 use crate::traces::record::Recorder;
-use crate::{contract, inspect, measure, phases, tags, watch};
+use crate::{commit, contract, inspect, measure, out, phases, tags, watch};
 
 /// Reserved for the replay; only what the phases touch becomes resident.
 const REPLAY_BYTES: u64 = 1 << 30;
-/// The replay command's scenarios: the I/O of the disk whose life the phases tell.
-const REPLAYED: [&str; 2] = ["storport-b1", "storport-b2"];
+
+/// What a reader of a brief run's figures must know.
+const BRIEF: &str =
+    "A run without a command: its turns are half as long as those of `latency`, whose figures are surer.";
 
 /// The variable that has rules of the replay's verifier.
 const VERIFY: &str = "STORPORT_POOL_VERIFY";
@@ -39,119 +40,89 @@ pub(crate) enum Stop {
     Measurement(String),
 }
 
-/// What a run consists of.
-struct Plan {
-    contract: bool,
-    scenarios: Vec<&'static About>,
-    phases: bool,
-}
-
-impl Plan {
-    fn new(cli: &Cli) -> Plan {
-        // In the list's order, each once, however they were asked for.
-        let chosen =
-            |wanted: &dyn Fn(&About) -> bool| scenarios::ALL.iter().filter(|about| wanted(about)).collect();
-        match &cli.command {
-            None => Plan { contract: true, scenarios: chosen(&|_| true), phases: true },
-            Some(Command::Replay(Replay { trace: Some(_), .. })) => {
-                Plan { contract: false, scenarios: vec![&scenarios::TRACE], phases: false }
-            }
-            Some(Command::Replay(Replay { record: Some(_), .. } | Replay { watch: true, .. })) => {
-                Plan { contract: false, scenarios: Vec::new(), phases: true }
-            }
-            Some(Command::Replay(_)) => Plan {
-                contract: false,
-                scenarios: chosen(&|about| REPLAYED.contains(&about.name)),
-                phases: true,
-            },
-            Some(Command::Latency(Latency { scenarios })) => Plan {
-                contract: false,
-                scenarios: chosen(&|about| {
-                    scenarios.is_empty() || scenarios.iter().any(|asked| asked == about.name)
-                }),
-                phases: false,
-            },
-            Some(Command::Growth(_)) => {
-                Plan { contract: false, scenarios: scenarios::growth(cli.effort()), phases: false }
-            }
-            // Of the others, that comes here.
-            Some(_) => Plan { contract: true, scenarios: Vec::new(), phases: false },
-        }
-    }
-}
-
 /// Does what the command line asks for.
 ///
 /// # Errors
 /// [`Stop`]; the results are written all the same when only the contract was broken.
-pub(crate) fn run(cli: &Cli) -> Result<(), Stop> {
-    if let Some(Command::Soak(options)) = &cli.command {
-        cli.takes_no_output("the soak writes no files and has its own length").map_err(Stop::Usage)?;
-        return soak(options);
+pub(crate) fn run(cli: Cli) -> Result<(), Stop> {
+    if cli.command.as_ref().is_none_or(Command::makes_pools) {
+        commit::check().map_err(Stop::Usage)?;
     }
-    if let Some(Command::Inspect(asked)) = &cli.command {
-        cli.json_only("a look at a file measures nothing").map_err(Stop::Usage)?;
-        let good = inspect::run(asked).map_err(Stop::Usage)?;
-        return if good { Ok(()) } else { Err(Stop::Faults) };
-    }
-    if let Some(Command::Worker(args)) = &cli.command {
-        return measure::work(args.clone()).map_err(Stop::Measurement);
-    }
-    if let Some(Command::Chart(chart)) = &cli.command {
-        let peers = cli.peers_only("the chart goes where the second argument says").map_err(Stop::Usage)?;
-        return files::chart(&chart.run, &chart.svg, &peers).map_err(Stop::Usage);
-    }
-    if let Some(Command::Page(page)) = &cli.command {
-        cli.takes_no_output("the page goes where the second argument says").map_err(Stop::Usage)?;
-        return files::redraw(&page.run, &page.page).map_err(Stop::Usage);
-    }
-    if let Some(Command::Compare(compare)) = &cli.command {
-        let html = cli.page_only().map_err(Stop::Usage)?;
-        return files::compare(&compare.before, &compare.after, html).map_err(Stop::Usage);
-    }
-    #[cfg(target_os = "linux")]
-    if let Some(Command::Poolmon(options)) = &cli.command {
-        let json = cli.json_only("poolmon measures nothing").map_err(Stop::Usage)?;
-        return crate::poolmon::run(options, json).map_err(Stop::Usage);
-    }
-    #[cfg(target_os = "linux")]
-    if let Some(Command::Live) = &cli.command {
-        return crate::poolmon::demo::live().map_err(Stop::Measurement);
-    }
-    let watched = matches!(&cli.command, Some(Command::Replay(Replay { watch: true, .. })));
-    let (json, html) = cli.files().map_err(Stop::Usage)?;
-    let files = Files::check(json, html).map_err(Stop::Usage)?;
-    let plan = Plan::new(cli);
-    let rules = if plan.phases { rules()? } else { String::new() };
-    let effort = cli.effort();
-    let mut report = Report { schema: SCHEMA, machine: machine(effort)?, ..Report::default() };
-    if let Some(Command::Growth(Growth { counts: Some(file) })) = &cli.command {
+    let job = match cli.command {
+        None => Job::all(cli.all),
+        Some(Command::Contract(asked)) => Job::contract(asked),
+        Some(Command::Replay(asked)) => Job::replay(asked),
+        Some(Command::Latency(asked)) => Job::latency(asked),
+        Some(Command::Growth(asked)) => Job::growth(asked),
+        Some(Command::Compare(asked)) => {
+            return files::compare(&asked.before, &asked.after, asked.html.as_ref()).map_err(Stop::Usage);
+        }
+        Some(Command::Chart(asked)) => {
+            let peers = asked.peers.unwrap_or_default();
+            return files::chart(&asked.run, &asked.svg, &peers).map_err(Stop::Usage);
+        }
+        Some(Command::Page(asked)) => return files::redraw(&asked.run, &asked.page).map_err(Stop::Usage),
+        Some(Command::Soak(asked)) => return soak(&asked),
+        Some(Command::Inspect(asked)) => {
+            let good = inspect::run(&asked).map_err(Stop::Usage)?;
+            return if good { Ok(()) } else { Err(Stop::Faults) };
+        }
+        Some(Command::Worker(args)) => return measure::work(args).map_err(Stop::Measurement),
+        #[cfg(target_os = "linux")]
+        Some(Command::Poolmon(options)) => return crate::poolmon::run(&options).map_err(Stop::Usage),
+        #[cfg(target_os = "linux")]
+        Some(Command::Live) => return crate::poolmon::demo::live().map_err(Stop::Measurement),
+    };
+    work(&job)
+}
+
+/// Does a job, shows it as it comes, and writes it at the end.
+fn work(job: &Job) -> Result<(), Stop> {
+    let rules = if job.phases { rules()? } else { String::new() };
+    let mut report = Report { schema: SCHEMA, machine: machine(job.effort)?, ..Report::default() };
+    if let Some(file) = &job.counts {
         report.cpus = files::counts(file).map_err(Stop::Usage)?;
     }
-    let (trace, record) = match &cli.command {
-        Some(Command::Replay(Replay { trace, record, .. })) => (trace.as_deref(), record.as_deref()),
-        _ => (None, None),
-    };
-    if let Some(file) = trace {
+    if let Some(file) = &job.trace {
         report.notes.extend(plan::Plan::read(file).map_err(Stop::Usage)?.notes);
     }
-    let stage = if plan.phases { Some(stage(record)?) } else { None };
-    terminal::machine(&report);
-
-    if plan.contract {
-        report.contract = contract::run().map_err(Stop::Measurement)?;
-        terminal::contract(&report);
+    if job.effort == Effort::Brief {
+        report.notes.push(BRIEF.to_owned());
     }
-    if !plan.scenarios.is_empty() {
-        measure(&mut report, &plan.scenarios, &cli.peers(), effort, trace)?;
-        terminal::latency(&report);
+    // The last of what may be wrong with the arguments, since it may make a folder.
+    job.files.check(("--record", job.record.as_ref())).map_err(Stop::Usage)?;
+    let stage = if job.phases { Some(stage(job.record.as_ref())?) } else { None };
+    terminal::opening();
+    if job.tables {
+        terminal::machine(&report);
+    }
+    if job.contract {
+        report.contract = contract::run().map_err(Stop::Measurement)?;
+        if job.tables {
+            terminal::contract(&report);
+        }
+    }
+    if !job.scenarios.is_empty() {
+        measure(&mut report, job)?;
+        if job.tables {
+            terminal::latency(&report);
+        }
     }
     if let Some((pool, recorder)) = stage {
-        replay(&mut report, &pool, recorder, effort, watched, &rules)?;
-        terminal::replay(&report);
+        replay(&mut report, &pool, recorder, job, &rules)?;
+        if job.tables {
+            terminal::replay(&report);
+        }
     }
-    files.write(&report).map_err(Stop::Usage)?;
-    terminal::ending(&report, [&files.json, &files.html]);
+    if job.tables {
+        terminal::notes(&report);
+    }
+    if job.summary {
+        terminal::summary(&report);
+    }
+    // What was measured is seen even where it cannot be kept.
+    job.files.write(&report).map_err(Stop::Usage)?;
+    terminal::files(&job.files, job.summary && !job.tables);
     if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
 }
 
@@ -165,17 +136,15 @@ fn soak(_: &Soak) -> Result<(), Stop> {
     Err(Stop::Usage("the soak needs Linux: its timers, signals and forks".to_owned()))
 }
 
-fn measure(
-    report: &mut Report,
-    scenarios: &[&About],
-    peers: &Peers,
-    effort: Effort,
-    trace: Option<&Path>,
-) -> Result<(), Stop> {
-    let (allocators, notes) = peers.gather().map_err(Stop::Measurement)?;
-    report.notes.extend(notes);
-    let outcome =
-        with_progress("measuring", |progress| measure::run(scenarios, &allocators, effort, trace, progress))?;
+fn measure(report: &mut Report, job: &Job) -> Result<(), Stop> {
+    let (allocators, missing) = job.peers.gather().map_err(Stop::Measurement)?;
+    for note in missing {
+        out::remark(&format!("warning: {note}"));
+        report.notes.push(note);
+    }
+    let outcome = with_progress("measuring", |progress| {
+        measure::run(&job.scenarios, &allocators, job.effort, job.trace.as_deref(), progress)
+    })?;
     report.machine.pinned = outcome.pinned;
     report.timer = outcome.timer;
     report.scenarios = outcome.scenarios;
@@ -207,7 +176,7 @@ fn verify(pool: &Pool, rules: &str) -> Result<(), Stop> {
     pool.on_violation(|violation| {
         if violation.kind != ViolationKind::Leak {
             FOUND.fetch_add(1, Ordering::Relaxed);
-            eprint!("{}", violation.report());
+            out::remark(violation.report().to_string().trim_end());
         }
     });
     let verified = pool.verify(rules).map(drop);
@@ -220,7 +189,7 @@ fn verify(_: &Pool, _: &str) -> Result<(), Stop> {
 }
 
 /// The replay's pool, and who records its calls. The file is tried before the long work.
-fn stage(record: Option<&Path>) -> Result<(Pool, Option<Recorder>), Stop> {
+fn stage(record: Option<&Sink>) -> Result<(Pool, Option<Recorder>), Stop> {
     let pool =
         Pool::new(REPLAY_BYTES).map_err(|error| Stop::Measurement(format!("the replay's pool: {error}")))?;
     let recorder = record.map(|file| Recorder::start(file, &pool)).transpose().map_err(Stop::Usage)?;
@@ -231,18 +200,22 @@ fn replay(
     report: &mut Report,
     pool: &Pool,
     recorder: Option<Recorder>,
-    effort: Effort,
-    watched: bool,
+    job: &Job,
     rules: &str,
 ) -> Result<(), Stop> {
     if !rules.trim().is_empty() {
         verify(pool, rules)?;
     }
     let before = pool.snapshot();
-    let phases =
-        |progress: &mut dyn FnMut(usize, usize, &str)| phases::run(pool, recorder.as_ref(), effort, progress);
+    let phases = |progress: &mut dyn FnMut(usize, usize, &str)| {
+        phases::run(pool, recorder.as_ref(), job.effort, progress)
+    };
     (report.phases, report.leaks) = with_progress("replaying", |progress| {
-        if watched { watch::repeated(pool, || phases(&mut |_, _, _| {}), progress) } else { phases(progress) }
+        if job.watched {
+            watch::repeated(pool, || phases(&mut |_, _, _| {}), progress)
+        } else {
+            phases(progress)
+        }
     })?;
     report.tags = tags::table(&before, &pool.snapshot());
     if let Some(verifier) = pool.attached() {
@@ -300,6 +273,7 @@ fn machine(effort: Effort) -> Result<Machine, Stop> {
         pinned: false,
         commit: if probe.uses_rseq() { "rseq" } else { "portable" }.to_owned(),
         quick: effort == Effort::Quick,
+        turn_ms: effort.turns().1.as_millis() as u64,
         date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: env!("STORPORT_POOL_REVISION").to_owned(),

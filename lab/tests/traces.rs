@@ -10,9 +10,9 @@ use storport_pool::{TraceEvent, TraceHeader, TraceItem, TraceKind, TraceReader, 
 
 /// The report of a replay that must succeed.
 fn replayed(folder: &Path, arguments: &[&str]) -> Value {
-    let output = run(folder, &[&["replay", "--quick"], arguments].concat());
+    let output = run(folder, &[&["replay", "--quick", "--json", "replay.json"], arguments].concat());
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
-    let json = std::fs::read(folder.join("target/storport-pool/replay.json")).unwrap();
+    let json = std::fs::read(folder.join("replay.json")).unwrap();
     serde_json::from_slice(&json).unwrap()
 }
 

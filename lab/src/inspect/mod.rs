@@ -4,8 +4,7 @@ mod show;
 mod source;
 mod words;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, TagPattern};
@@ -13,7 +12,7 @@ use storport_pool::{BlockDetail, BlockInfo, CheckReport, Dump, TagPattern};
 use source::Source;
 use words::{hex, owner};
 
-use crate::out;
+use crate::sink::Sink;
 
 /// What is asked of a file.
 #[derive(Debug, clap::Args)]
@@ -34,10 +33,9 @@ pub(crate) struct Inspect {
     /// Which pool of the file, from 1 up, if it has several.
     #[arg(long, value_name = "NUMBER")]
     pool: Option<usize>,
-    /// Writes JSON, to this file, or to the standard output.
-    // As the program's own option of this name, which has no default here.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
-    json: Option<PathBuf>,
+    /// Writes all of it as JSON, and shows nothing else; '-': to the standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<Sink>,
 }
 
 fn address(text: &str) -> Result<u64, String> {
@@ -59,6 +57,9 @@ fn pattern(text: &str) -> Result<TagPattern, String> {
 /// # Errors
 /// One line.
 pub(crate) fn run(asked: &Inspect) -> Result<bool, String> {
+    if let Some(json) = &asked.json {
+        json.check()?;
+    }
     let source = source::read(&asked.file, asked.pool)?;
     let page = match asked.address {
         Some(address) => Some(page(&source.dump, address)?),
@@ -70,7 +71,10 @@ pub(crate) fn run(asked: &Inspect) -> Result<bool, String> {
         blocks
     });
     match &asked.json {
-        Some(file) => write(file, &document(&source, asked, page.as_ref(), blocks.as_deref()))?,
+        Some(json) => {
+            let document = document(&source, asked, page.as_ref(), blocks.as_deref());
+            json.put(&format!("{document}\n"))?;
+        }
         None => {
             if page.is_none() && blocks.is_none() && !asked.check {
                 show::summary(&source);
@@ -102,15 +106,6 @@ fn page(dump: &Dump, address: u64) -> Result<Page, String> {
             Err(format!("{address:#x} is outside of the pool's range, which is {base:#x} to {end:#x}"))
         }
     }
-}
-
-fn write(file: &Path, document: &Value) -> Result<(), String> {
-    if file == Path::new("-") {
-        out::write(&format!("{document}\n"));
-        return Ok(());
-    }
-    fs::write(file, format!("{document}\n"))
-        .map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
 }
 
 fn document(source: &Source, asked: &Inspect, page: Option<&Page>, blocks: Option<&[BlockInfo]>) -> Value {

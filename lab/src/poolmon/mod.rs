@@ -11,7 +11,6 @@ mod screen;
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use storport_pool::watch::{Picture, Process, ReadError, Reader, watched_processes};
@@ -24,14 +23,15 @@ use self::options::Poolmon;
 use self::screen::state::{Panel, State};
 use crate::out::{self, plain};
 
-/// `--json` without a file.
-const STDOUT: &str = "-";
-
-/// Watches, in the way that the options say. `json`: where JSON goes, if it is asked for.
+/// Watches, in the way that the options say.
 ///
 /// # Errors
 /// A sentence, for bad input.
-pub(crate) fn run(options: &Poolmon, json: Option<&Path>) -> Result<(), String> {
+pub(crate) fn run(options: &Poolmon) -> Result<(), String> {
+    let json = options.json.as_ref();
+    if let Some(json) = json {
+        json.check()?;
+    }
     let live = !options.once && !options.csv && json.is_none();
     if live && !std::io::stdout().is_terminal() {
         return Err("the output is no terminal: --once, --csv or --json prints one picture".to_owned());
@@ -48,15 +48,9 @@ pub(crate) fn run(options: &Poolmon, json: Option<&Path>) -> Result<(), String> 
     }
     let picture = first_picture(&mut reader)?;
     let about = about(&reader);
-    let text = printed(options, json, &about, &picture);
+    let text = printed(options, &about, &picture);
     match json {
-        Some(file) if file != Path::new(STDOUT) => {
-            std::fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
-        }
-        Some(_) => {
-            out::write(&text);
-            Ok(())
-        }
+        Some(json) => json.put(&text),
         None => {
             out::print(&text);
             Ok(())
@@ -119,14 +113,14 @@ fn filter(options: &Poolmon) -> Filter {
 }
 
 /// One picture, printed.
-fn printed(options: &Poolmon, json: Option<&Path>, about: &About, picture: &Picture) -> String {
+fn printed(options: &Poolmon, about: &About, picture: &Picture) -> String {
     let filter = filter(options);
     let arranged = |mut rows| {
         rows::arrange(&mut rows, &filter, options.sort, false);
         rows
     };
     let (tags, accounts) = (arranged(rows::tags(picture, None)), arranged(rows::accounts(picture, None)));
-    if json.is_some() {
+    if options.json.is_some() {
         return once::json(about, picture, &tags, &accounts);
     }
     let rows = if options.adapters { accounts } else { tags };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::filter::Pattern;
 use super::rows::Sort;
+use crate::sink::Sink;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Poolmon {
@@ -49,6 +50,9 @@ pub(crate) struct Poolmon {
     /// The same as comma-separated values.
     #[arg(long, conflicts_with_all = ["once", "json"])]
     pub(crate) csv: bool,
+    /// Writes all of one picture as JSON, and ends; '-': to the standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<Sink>,
     /// No colours; so does the variable `NO_COLOR`.
     #[arg(long)]
     pub(crate) no_color: bool,

@@ -1,42 +1,73 @@
 //! The files of a run: tried before the long work, written after it.
 
-use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use super::markdown::{self, Written};
 use super::standing::standings;
 use super::versus::{Run, Versus};
 use super::{chapters, charts, json, page, terminal};
-use crate::cli::FOLDER;
+use crate::cli::Output;
 use crate::out;
 use crate::peers::Peers;
 use crate::results::{CpuRow, Report};
 use crate::scenarios::grown;
+use crate::sink::{self, Sink};
 
-/// Where the results go; both could be opened for writing.
+/// Where the results go.
+#[derive(Debug)]
 pub(crate) struct Files {
-    pub(crate) json: PathBuf,
-    pub(crate) html: PathBuf,
+    /// One that is made.
+    folder: Option<&'static Path>,
+    pub(crate) json: Option<Sink>,
+    pub(crate) html: Option<Sink>,
+}
+
+/// Where results go that nobody wants elsewhere: a folder that version control leaves out, where there is one.
+fn folder() -> &'static Path {
+    let built_here = Path::new("Cargo.toml").exists();
+    Path::new(if built_here { "target/storport-pool" } else { "storport-pool-results" })
 }
 
 impl Files {
-    /// Tries both files without changing one that exists.
-    ///
-    /// # Errors
-    /// A sentence, when one cannot be written.
-    pub(crate) fn check(json: PathBuf, html: PathBuf) -> Result<Files, String> {
-        check(&json)?;
-        check(&html)?;
-        Ok(Files { json, html })
+    /// What is asked for, and nothing else.
+    pub(crate) fn asked(output: Output) -> Files {
+        Files { folder: None, json: output.json, html: output.html }
     }
 
-    /// Writes both.
+    /// What is asked for; if nothing is, both in a folder that is made.
+    pub(crate) fn or_default(output: Output, name: &str) -> Files {
+        if output.json.is_some() || output.html.is_some() {
+            return Files::asked(output);
+        }
+        let folder = folder();
+        let file = |extension| Some(Sink::File(folder.join(name).with_extension(extension)));
+        Files { folder: Some(folder), json: file("json"), html: file("html") }
+    }
+
+    /// Tries them, and what else is to be written, without changing what exists.
+    ///
+    /// # Errors
+    /// A sentence, when one cannot be written, or two are one.
+    pub(crate) fn check(&self, more: (&str, Option<&Sink>)) -> Result<(), String> {
+        if let Some(folder) = self.folder {
+            fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot make the folder '{}': {error}", out::name(folder)))?;
+        }
+        sink::check([("--json", self.json.as_ref()), ("--html", self.html.as_ref()), more])
+    }
+
+    /// Writes what there is to write: one of them even where the other cannot be.
     ///
     /// # Errors
     /// A sentence, when one cannot be written after all.
     pub(crate) fn write(&self, report: &Report) -> Result<(), String> {
-        put(&self.json, &json::render(report)?)?;
-        put(&self.html, &html(report))
+        let put = |sink: &Option<Sink>, render: fn(&Report) -> Result<String, String>| match sink {
+            Some(sink) => sink.put(&render(report)?),
+            None => Ok(()),
+        };
+        let json = put(&self.json, json::render);
+        put(&self.html, |report| Ok(html(report))).and(json)
     }
 }
 
@@ -45,8 +76,7 @@ impl Files {
 /// # Errors
 /// A sentence, when the file cannot be read or is something else.
 pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
-    let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", out::name(file)))?;
+    let text = sink::read(file)?;
     serde_json::from_str(&text).map_err(|error| format!("'{}' holds no counts: {error}", out::name(file)))
 }
 
@@ -55,8 +85,7 @@ pub(crate) fn counts(file: &Path) -> Result<Vec<CpuRow>, String> {
 /// # Errors
 /// A sentence, when the file cannot be read or is none.
 fn read(file: &Path) -> Result<Report, String> {
-    let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read '{}': {error}", out::name(file)))?;
+    let text = sink::read(file)?;
     json::parse(&text).map_err(|error| format!("'{}' {error}", out::name(file)))
 }
 
@@ -64,12 +93,15 @@ fn read(file: &Path) -> Result<Report, String> {
 ///
 /// # Errors
 /// A sentence, when a file cannot be read, is none, or cannot be written, or when they have nothing in common.
-pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Result<(), String> {
+pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Sink>) -> Result<(), String> {
+    if sink::is_stdin(before) && sink::is_stdin(after) {
+        return Err("both runs are '-', and the standard input has one".to_owned());
+    }
     if let Some(html) = html {
-        if [before, after].contains(&html) {
-            return Err(format!("--html is '{}', which is compared", out::name(html)));
+        if [before, after].into_iter().any(|run| replaces(html, run)) {
+            return Err(format!("--html is '{}', which is compared", html.name()));
         }
-        check(html)?;
+        html.check()?;
     }
     let (a, b) = (read(before)?, read(after)?);
     let run = |file: &Path, report| Run { file: out::name(file), report };
@@ -82,7 +114,7 @@ pub(crate) fn compare(before: &Path, after: &Path, html: Option<&Path>) -> Resul
         ));
     }
     terminal::versus(&versus);
-    html.map_or(Ok(()), |html| put(html, &page::render(&chapters::versus(&versus))))
+    html.map_or(Ok(()), |html| html.put(&page::render(&chapters::versus(&versus))))
 }
 
 /// A run as one page.
@@ -95,49 +127,40 @@ fn html(report: &Report) -> String {
 ///
 /// # Errors
 /// A sentence, when the run cannot be read or is none, or the page cannot be written.
-pub(crate) fn redraw(run: &Path, out: &Path) -> Result<(), String> {
-    let named = |end: &str| out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(end));
-    if out == Path::new(STDOUT) {
-        out::write(&html(&read(run)?));
-        return Ok(());
-    }
-    if same(run, out) {
+pub(crate) fn redraw(run: &Path, out: &Sink) -> Result<(), String> {
+    let named = |end: &str| {
+        let extension = out.file().and_then(Path::extension);
+        extension.is_some_and(|extension| extension.eq_ignore_ascii_case(end))
+    };
+    if replaces(out, run) {
         return Err(format!("the page would replace the run '{}'", out::name(run)));
     }
-    if !named("md") && !named("html") && !named("htm") {
-        return Err(format!("'{}' ends neither in .html nor in .md", out::name(out)));
+    if out.file().is_some() && !named("md") && !named("html") && !named("htm") {
+        return Err(format!("'{}' ends neither in .html nor in .md", out.name()));
     }
-    check(out)?;
+    out.check()?;
     let report = read(run)?;
-    if !named("md") {
-        return put(out, &html(&report));
-    }
-    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-    let made = format!("storport-pool page {} {}", out::name(run), out::name(out));
+    let Some(file) = out.file().filter(|_| named("md")) else { return out.put(&html(&report)) };
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let made = format!("storport-pool page {} {}", out::name(run), out::name(file));
     let Written { text, files } =
         markdown::render(&chapters::run(&report, &standings(&report)), &stem, &made);
     for (name, drawing) in files {
-        put(&out.with_file_name(name), &drawing)?;
+        Sink::File(file.with_file_name(name)).put(&drawing)?;
     }
-    put(out, &text)
+    out.put(&text)
 }
-
-/// What stands for the standard output where a file may be named.
-const STDOUT: &str = "-";
 
 /// Draws an earlier run's ratios of free, against some of the others.
 ///
 /// # Errors
 /// A sentence, when the run cannot be read, is none, or is of growth, has none of the others, or when the picture cannot
 /// be written.
-pub(crate) fn chart(run: &Path, svg: &Path, peers: &Peers) -> Result<(), String> {
-    let out = svg != Path::new(STDOUT);
-    if out && same(run, svg) {
+pub(crate) fn chart(run: &Path, svg: &Sink, peers: &Peers) -> Result<(), String> {
+    if replaces(svg, run) {
         return Err(format!("the chart would replace the run '{}'", out::name(run)));
     }
-    if out {
-        check(svg)?;
-    }
+    svg.check()?;
     let report = read(run)?;
     if report.scenarios.iter().any(|scenario| grown(&scenario.name).is_some()) {
         return Err(format!(
@@ -146,11 +169,7 @@ pub(crate) fn chart(run: &Path, svg: &Path, peers: &Peers) -> Result<(), String>
         ));
     }
     let drawing = picture(&report, peers).map_err(|error| format!("'{}' {error}", out::name(run)))?;
-    if out {
-        return put(svg, &drawing);
-    }
-    out::write(&drawing);
-    Ok(())
+    svg.put(&drawing)
 }
 
 /// # Errors
@@ -171,27 +190,8 @@ fn picture(report: &Report, peers: &Peers) -> Result<String, String> {
     Ok(drawing.alone(charts::PICTURE))
 }
 
-/// Whether both are one file.
-fn same(a: &Path, b: &Path) -> bool {
+/// Whether an output is the file of an input.
+fn replaces(out: &Sink, input: &Path) -> bool {
     let found = |file: &Path| file.canonicalize().ok();
-    a == b || found(a).is_some_and(|a| Some(a) == found(b))
-}
-
-fn check(file: &Path) -> Result<(), String> {
-    let refused = |error| format!("cannot write '{}': {error}", out::name(file));
-    // Another folder than this one is there, or its name is a mistake.
-    if file.parent() == Some(Path::new(FOLDER)) {
-        fs::create_dir_all(FOLDER).map_err(refused)?;
-    }
-    let existed = file.exists();
-    OpenOptions::new().append(true).create(true).open(file).map_err(refused)?;
-    if !existed {
-        // A run that fails leaves no empty file.
-        let _ = fs::remove_file(file);
-    }
-    Ok(())
-}
-
-fn put(file: &Path, text: &str) -> Result<(), String> {
-    fs::write(file, text).map_err(|error| format!("cannot write '{}': {error}", out::name(file)))
+    out.file().is_some_and(|out| out == input || found(out).is_some_and(|out| Some(out) == found(input)))
 }

@@ -3,7 +3,7 @@
 //! * `text`, `stats`, `bars`: numbers, what is sure about them, and small drawings of them; `whom`: who is compared;
 //! * `ratio`: how two times relate; `grid`: all ratios of a measure; `standing`: what they come to; `versus`: two runs;
 //! * `sheets`: tables; `charts`: drawings; `document`: what a page is;
-//! * `chapters`: what is told of a run;
+//! * `chapters`: what is told of a run; `summary`: the same in ten lines; `table`: a sheet as text;
 //! * `terminal`, `page`, `markdown`, `json`: where it is shown; `files`.
 
 mod bars;
@@ -21,6 +21,8 @@ mod ratio;
 mod sheets;
 mod standing;
 mod stats;
+mod summary;
+mod table;
 pub(crate) mod terminal;
 pub(crate) mod text;
 mod versus;

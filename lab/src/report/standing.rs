@@ -129,8 +129,12 @@ pub(super) fn contract_summary(report: &Report) -> String {
 
 /// What ran where and when, in a line.
 pub(super) fn run(machine: &Machine) -> String {
-    let Machine { cpu, cpus, kernel, commit, date, version, revision, .. } = machine;
-    let effort = if machine.quick { "a quick run, rough numbers" } else { "a full run" };
+    let Machine { cpu, cpus, kernel, commit, date, version, revision, turn_ms, .. } = machine;
+    let effort = match (machine.quick, turn_ms) {
+        (true, _) => "a quick run, rough numbers".to_owned(),
+        (false, 0) => "a full run".to_owned(),
+        (false, turn_ms) => format!("turns of {turn_ms} ms"),
+    };
     let program = match (version.as_str(), revision.as_str()) {
         ("", _) => "unknown version".to_owned(),
         (version, "") => format!("version {version}"),

@@ -1,75 +1,31 @@
-//! The results on a terminal of 100 to 120 columns.
+//! The results on a terminal.
 
-use std::path::Path;
-
-use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
-
+use super::files::Files;
 use super::sheets::{Sheet, bulk, latency as times, replay as acts};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
 use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};
-use crate::out::{name, print};
+use super::{summary as tens, table};
+use crate::out::{self, print, width};
 use crate::results::Report;
+use crate::sink::Sink;
 
-const WIDTH: u16 = 112;
-
-/// Text in lines of the tables' width.
-fn wrapped(text: &str) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let len = word.chars().count();
-        if column > 0 && column + 1 + len > usize::from(WIDTH) {
-            out.push('\n');
-            column = 0;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += len;
-    }
-    out + "\n"
+/// A paragraph.
+fn text(text: &str) {
+    print(&table::wrapped("", text, width()));
 }
 
-/// More columns than these stand closer, without a frame.
-const MANY: usize = 10;
-
-/// Heading, explanation, table.
 fn show(sheet: &Sheet) {
-    if sheet.rows.is_empty() {
-        return;
-    }
-    let many = sheet.columns.len() > MANY;
-    let mut table = Table::new();
-    table
-        .load_style(if many { NOTHING } else { UTF8_BORDERS_ONLY })
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH)
-        .set_header(&sheet.columns);
-    for row in &sheet.rows {
-        table.add_row(row.cells.iter().map(|cell| &cell.text));
-    }
-    for (place, column) in table.column_iter_mut().enumerate() {
-        if place >= sheet.words {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        if many {
-            column.set_padding((0, 1));
-            let width = if place < sheet.words { Width::Fixed(23) } else { Width::Fixed(6) };
-            column.set_constraint(ColumnConstraint::Absolute(width));
-        }
-    }
-    print(&format!("\n{}\n{}{}\n", sheet.heading.to_uppercase(), wrapped(&sheet.about), table.trim_fmt()));
-    for footnote in &sheet.footnotes {
-        print(&wrapped(footnote));
-    }
+    print(&table::drawn(sheet, width()));
+}
+
+/// What this is.
+pub(crate) fn opening() {
+    text("storport-pool: the memory pool of Windows' storage drivers, outside Windows.");
 }
 
 /// What it runs on.
 pub(crate) fn machine(report: &Report) {
-    print("storport-pool: StorPortAllocatePool and StorPortFreePool outside Windows\n");
-    print(&wrapped(&standing::run(&report.machine)));
+    text(&standing::run(&report.machine));
 }
 
 /// The contract's tables and its summary.
@@ -79,10 +35,7 @@ pub(crate) fn contract(report: &Report) {
     }
     print(&format!("Contract: {}.\n", contract_summary(report)));
     for check in report.contract.iter().filter(|check| !check.ok) {
-        print(&format!(
-            "✗ {}: {}: expected {}, got {}\n",
-            check.group, check.what, check.expected, check.got
-        ));
+        text(&format!("✗ {}: {}: expected {}, got {}", check.group, check.what, check.expected, check.got));
     }
 }
 
@@ -106,26 +59,20 @@ pub(crate) fn latency(report: &Report) {
     show(&times::overall(&grids));
     print("\n");
     for lines in grids.iter().map(verdict).filter(|lines| !lines.is_empty()) {
-        item(&lines.join(" "));
+        print(&table::wrapped("- ", &lines.join(" "), width()));
     }
     let slower = slower(&grids);
     if slower.is_empty() && !grids.is_empty() {
-        print(&wrapped(nowhere(&grids)));
+        text(nowhere(&grids));
     }
     if !slower.is_empty() {
         let (shown, more) = slower.split_at(slower.len().min(WORST));
         let mut sheet = times::found(SLOWER, "The worst first.", ["pool, ns", "its, ns"], shown);
         if !more.is_empty() {
-            sheet.footnotes.push(format!("And {} more, all in the page.", more.len()));
+            sheet.footnotes.push(format!("And {} more; a page (--html) has all.", more.len()));
         }
         show(&sheet);
     }
-}
-
-/// A line of a list.
-fn item(text: &str) {
-    let lines = wrapped(&format!("- {text}"));
-    print(&format!("{}\n", lines.trim_end().replace('\n', "\n  ")));
 }
 
 /// The phases, what the leaking adapter left, and PoolMon's table.
@@ -138,10 +85,10 @@ pub(crate) fn replay(report: &Report) {
 /// Two runs.
 pub(super) fn versus(versus: &Versus<'_>) {
     for line in versus.runs() {
-        print(&wrapped(&line));
+        text(&line);
     }
     for warning in versus.warnings() {
-        print(&wrapped(&format!("Note: {warning}")));
+        text(&format!("Note: {warning}"));
     }
     for (place, grid) in versus.grids.iter().enumerate() {
         let about =
@@ -152,16 +99,50 @@ pub(super) fn versus(versus: &Versus<'_>) {
     show(&times::found(CHANGED, FURTHEST, ["b, ns", "a, ns"], &changed));
     print("\n");
     for line in versus.summary() {
-        print(&wrapped(&line));
+        text(&line);
     }
 }
 
-/// Notes, and where the results are.
-pub(crate) fn ending(report: &Report, files: [&Path; 2]) {
-    print("\n");
-    for note in &report.notes {
-        print(&wrapped(&format!("Note: {note}")));
+/// What a reader of the tables must know.
+pub(crate) fn notes(report: &Report) {
+    if !report.notes.is_empty() {
+        print("\n");
     }
-    let [json, html] = files;
-    print(&format!("Results: {}\n         {}\n", name(json), name(html)));
+    for note in &report.notes {
+        text(&format!("Note: {note}"));
+    }
+}
+
+/// Columns of what stands before a summary's text.
+const LABEL: usize = 9;
+
+fn labelled(label: &str, what: &str) {
+    print(&table::wrapped(&format!("{label:LABEL$} "), what, width()));
+}
+
+/// What all of it comes to, for somebody who has seen none of it before.
+pub(crate) fn summary(report: &Report) {
+    print("\n");
+    for line in tens::lines(report) {
+        labelled(line.label, &line.text);
+    }
+}
+
+/// Where the results are. `more`: there are tables that were not shown.
+pub(crate) fn files(files: &Files, more: bool) {
+    let name = |sink: &Option<Sink>| sink.as_ref()?.file().map(out::name);
+    let (page, data) = (name(&files.html), name(&files.json));
+    if more {
+        if let Some(page) = page {
+            labelled("Page", &page);
+        }
+        let data = data.map(|data| format!(" Data: {data}")).unwrap_or_default();
+        labelled("More", &format!("All tables here: --verbose.{data}"));
+    } else {
+        let mut label = "\nResults:";
+        for file in data.into_iter().chain(page) {
+            print(&format!("{label} {file}\n"));
+            label = "        ";
+        }
+    }
 }

@@ -33,7 +33,9 @@ pub(crate) use turn::{Bench, Turn};
 pub(crate) enum Effort {
     /// A few seconds: shows that it works, not how fast.
     Quick,
-    /// Two seconds for each scenario.
+    /// As many turns as [`Effort::Full`], each half as long: for a run that is to end while somebody waits.
+    Brief,
+    /// As surely as the turns can tell.
     Full,
 }
 
@@ -42,6 +44,7 @@ impl Effort {
     pub(crate) fn turns(self) -> (usize, Duration) {
         match self {
             Effort::Quick => (1, Duration::from_millis(15)),
+            Effort::Brief => (12, Duration::from_millis(25)),
             Effort::Full => (12, Duration::from_millis(50)),
         }
     }
@@ -50,7 +53,7 @@ impl Effort {
     fn of(self, full: usize) -> usize {
         match self {
             Effort::Quick => full / 4,
-            Effort::Full => full,
+            Effort::Brief | Effort::Full => full,
         }
     }
 }
@@ -72,6 +75,8 @@ pub(crate) enum Timed {
 #[derive(Debug)]
 pub(crate) struct About {
     pub(crate) name: &'static str,
+    /// In a few words.
+    pub(crate) short: &'static str,
     pub(crate) about: &'static str,
     pub(crate) timed: Timed,
     /// What it asks of an allocator.
@@ -84,22 +89,31 @@ pub(crate) struct About {
     pub(crate) bulk: &'static [Use],
 }
 
-const fn about(name: &'static str, about: &'static str) -> About {
-    About { name, about, timed: Timed::Both, needs: &[], pool_bytes: 512 << 20, owners: (1, 1), bulk: &[] }
+const fn about(name: &'static str, short: &'static str, about: &'static str) -> About {
+    About {
+        name,
+        short,
+        about,
+        timed: Timed::Both,
+        needs: &[],
+        pool_bytes: 512 << 20,
+        owners: (1, 1),
+        bulk: &[],
+    }
 }
 
-const fn threads(name: &'static str, about: &'static str) -> About {
-    About { needs: &[Need::Threads], ..self::about(name, about) }
+const fn threads(name: &'static str, short: &'static str, about: &'static str) -> About {
+    About { needs: &[Need::Threads], ..self::about(name, short, about) }
 }
 
 /// Blocks of one size, all allocated, then all freed.
-const fn burst(name: &'static str, about: &'static str) -> About {
-    About { bulk: &[Use::Free, Use::Allocate], ..self::about(name, about) }
+const fn burst(name: &'static str, short: &'static str, about: &'static str) -> About {
+    About { bulk: &[Use::Free, Use::Allocate], ..self::about(name, short, about) }
 }
 
 /// Another CPU frees what it gets in batches.
-const fn batches(name: &'static str, about: &'static str) -> About {
-    About { bulk: &[Use::Free, Use::Hint], ..threads(name, about) }
+const fn batches(name: &'static str, short: &'static str, about: &'static str) -> About {
+    About { bulk: &[Use::Free, Use::Hint], ..threads(name, short, about) }
 }
 
 /// What `fill` takes at most, and the range of the pool that it exhausts.
@@ -109,76 +123,126 @@ const FILL_BYTES: u64 = 64 << 20;
 pub(crate) const ALL: [About; 25] = [
     About {
         timed: Timed::Pair,
-        ..about("pair", "One block of 64 bytes, allocated and freed again at once.")
+        ..about("pair", "one block", "One block of 64 bytes, allocated and freed again at once.")
     },
     about(
         "hot",
+        "1000 blocks",
         "1000 blocks of mixed sizes, allocated, then freed in a random order; all of it fits the caches.",
     ),
-    about("cold", "200,000 blocks of 64 bytes live; a random 1000 of them are freed, then allocated again."),
-    burst("burst-512", "512 blocks of 256 bytes, allocated, then all freed."),
-    burst("burst-4224", "4224 blocks of 256 bytes, allocated, then all freed."),
-    about("fifo", "2000 blocks of mixed sizes, freed in the order of their allocation."),
-    about("lifo", "2000 blocks of mixed sizes, the last one freed first."),
-    about("random", "2000 blocks of mixed sizes, freed in a random order."),
+    about(
+        "cold",
+        "200,000 live",
+        "200,000 blocks of 64 bytes live; a random 1000 of them are freed, then allocated again.",
+    ),
+    burst("burst-512", "512 equal blocks", "512 blocks of 256 bytes, allocated, then all freed."),
+    burst("burst-4224", "4224 equal blocks", "4224 blocks of 256 bytes, allocated, then all freed."),
+    about(
+        "fifo",
+        "oldest freed first",
+        "2000 blocks of mixed sizes, freed in the order of their allocation.",
+    ),
+    about("lifo", "newest freed first", "2000 blocks of mixed sizes, the last one freed first."),
+    about("random", "random order", "2000 blocks of mixed sizes, freed in a random order."),
     About {
         needs: &[Need::Large],
         ..about(
             "overflow",
+            "large blocks",
             "256 blocks of 32 KiB, allocated, then freed: more than a CPU may keep, so free takes its slow way again and again.",
         )
     },
     About {
         bulk: &[Use::Free],
-        ..about("teardown", "What the start of four adapters and 2000 requests left, freed at once.")
+        ..about(
+            "teardown",
+            "all freed at once",
+            "What the start of four adapters and 2000 requests left, freed at once.",
+        )
     },
     About {
         pool_bytes: FILL_BYTES,
         ..about(
             "fill",
+            "64 MiB filled up",
             "64 MiB of mixed sizes, or until the pool is exhausted; then all freed in a random order.",
         )
     },
-    batches("remote-25", "One CPU allocates batches of 64 blocks; another one frees a quarter of them."),
-    batches("remote-100", "One CPU allocates batches of 64 blocks; another one frees them all."),
-    batches("remote-n1", "Three threads allocate; one on another CPU frees all of it."),
-    batches("remote-1n", "One thread allocates; three on another CPU free, a batch each in turn."),
+    batches(
+        "remote-25",
+        "another CPU frees 1/4",
+        "One CPU allocates batches of 64 blocks; another one frees a quarter of them.",
+    ),
+    batches(
+        "remote-100",
+        "another CPU frees",
+        "One CPU allocates batches of 64 blocks; another one frees them all.",
+    ),
+    batches(
+        "remote-n1",
+        "3 allocate, 1 frees",
+        "Three threads allocate; one on another CPU frees all of it.",
+    ),
+    batches(
+        "remote-1n",
+        "1 allocates, 3 free",
+        "One thread allocates; three on another CPU free, a batch each in turn.",
+    ),
     batches(
         "remote-proxy",
+        "a third thread frees",
         "One thread allocates, a second one looks at the blocks and passes them on, a third one frees them.",
     ),
     About {
         timed: Timed::Free,
         ..threads(
             "free-only",
+            "it never allocates",
             "A thread that never allocates frees blocks of a page that another CPU allocates; up to 16 MiB are in flight.",
         )
     },
     threads(
         "hotspot",
+        "blocks side by side",
         "One thread allocates 1024 blocks of 64 bytes that lie side by side; all threads free them at once, every other one each.",
     ),
     threads(
         "bleeding",
+        "threads come and go",
         "Two threads replace random ones of their 2000 blocks; every few milliseconds new threads on the other CPU take them over.",
     ),
-    threads("upkeep", "As hot, while another thread trims and takes statistics without pause."),
-    threads("oversubscribed", "64 threads allocate batches, and free those that another one left."),
-    threads("oversubscribed-timer", "The same, with a timer's signal every 100 microseconds."),
+    threads(
+        "upkeep",
+        "another thread trims",
+        "As hot, while another thread trims and takes statistics without pause.",
+    ),
+    threads(
+        "oversubscribed",
+        "64 threads",
+        "64 threads allocate batches, and free those that another one left.",
+    ),
+    threads(
+        "oversubscribed-timer",
+        "64 threads, signals",
+        "The same, with a timer's signal every 100 microseconds.",
+    ),
     About {
         timed: Timed::Free,
         needs: &[Need::Interrupts],
         ..about(
             "interrupted",
+            "a handler frees",
             "A signal handler frees 64 blocks, while the code below it allocates and frees.",
         )
     },
     batches(
         "storport-b1",
+        "disk requests",
         "Two submitters allocate 80 and 32 bytes per request; another CPU frees both when the request completes.",
     ),
     threads(
         "storport-b2",
+        "rare disk requests",
         "Two submitters allocate for the few requests in a thousand that need a block: UNMAP, INQUIRY, SMART.",
     ),
 ];
@@ -188,6 +252,7 @@ const fn live(name: &'static str) -> About {
         pool_bytes: 1 << 30,
         ..about(
             name,
+            "",
             "So many blocks of 64 bytes live; a random 1000 of them are freed, then allocated again.",
         )
     }
@@ -196,6 +261,7 @@ const fn live(name: &'static str) -> About {
 const fn owned(name: &'static str, adapters: u32, tags: u32) -> About {
     let about = about(
         name,
+        "",
         "As hot, each block in the name of the next adapter, or with the next tag; free finds in the block whose it is.",
     );
     About { needs: &[Need::Owners], owners: (adapters, tags), ..about }
@@ -223,6 +289,7 @@ pub(crate) const TRACE: About = About {
     needs: &[Need::Threads, Need::Large],
     ..about(
         "trace",
+        "a trace's calls",
         "The recorded calls of a trace, by thread, as fast as they can; a free waits for its allocation.",
     )
 };
@@ -230,7 +297,7 @@ pub(crate) const TRACE: About = About {
 /// Those that a run of this effort has time for.
 pub(crate) fn growth(effort: Effort) -> Vec<&'static About> {
     let takes_long = |name| matches!(grown(name), Some(("live", blocks)) if blocks > 100_000);
-    GROWTH.iter().filter(|about| effort == Effort::Full || !takes_long(about.name)).collect()
+    GROWTH.iter().filter(|about| effort != Effort::Quick || !takes_long(about.name)).collect()
 }
 
 /// Scenarios whose latency over time is drawn: one CPU, two, and more threads than CPUs.

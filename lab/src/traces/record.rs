@@ -1,8 +1,6 @@
 //! Recording the calls of a pool's subject.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,7 @@ use storport_pool::{
     AdapterId, Irql, Pool, TraceEvent, TraceHeader, TraceKind, TraceRing, TraceThread, TraceWriter,
 };
 
-use crate::out;
+use crate::sink::Sink;
 use crate::subjects::{PoolSubject, Subject};
 
 /// Events that a CPU's lane has room for: 16 MiB.
@@ -23,7 +21,7 @@ pub(crate) struct Recorder {
     ring: TraceRing<'static>,
     thread: TraceThread,
     began: Instant,
-    file: PathBuf,
+    file: Sink,
 }
 
 impl Recorder {
@@ -31,8 +29,8 @@ impl Recorder {
     ///
     /// # Errors
     /// A sentence, when the file cannot be written.
-    pub(crate) fn start(file: &Path, pool: &Pool) -> Result<Recorder, String> {
-        let cannot = |error| format!("cannot write '{}': {error}", out::name(file));
+    pub(crate) fn start(file: &Sink, pool: &Pool) -> Result<Recorder, String> {
+        let cannot = |error| file.refused(&error);
         let (base, bytes) = pool.range();
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         let header = TraceHeader {
@@ -44,13 +42,13 @@ impl Recorder {
             cpus,
             min_block: 16,
         };
-        let out = File::create(file).map_err(cannot)?;
+        let out = file.open()?;
         // The ring is for as long as the process, since a thread drains it.
         let memory = Box::leak(vec![0; TraceRing::words(cpus, EVENTS)].into_boxed_slice());
         let (ring, drain) = TraceRing::over(memory, cpus).map_err(|error| error.to_string())?;
         let writer = TraceWriter::new(out, &header).map_err(cannot)?;
         let thread = TraceThread::spawn(drain, writer, EVERY).map_err(cannot)?;
-        Ok(Recorder { ring, thread, began: Instant::now(), file: file.to_owned() })
+        Ok(Recorder { ring, thread, began: Instant::now(), file: file.clone() })
     }
 
     /// Ends the file; a sentence on what it holds.
@@ -58,15 +56,15 @@ impl Recorder {
     /// # Errors
     /// A sentence, when the file could not be written.
     pub(crate) fn finish(self) -> Result<String, String> {
-        let file = out::name(&self.file);
-        let counts = self.thread.finish().map_err(|error| format!("cannot write '{file}': {error}"))?;
+        let counts = self.thread.finish().map_err(|error| self.file.refused(&error))?;
         let dropped = match counts.dropped {
             0 => "none was dropped".to_owned(),
             dropped => format!("{dropped} more were dropped, since the ring was full"),
         };
         Ok(format!(
-            "Recorded {} calls in '{file}'; {dropped}. The pool's times include the recording.",
-            counts.events
+            "Recorded {} calls in '{}'; {dropped}. The pool's times include the recording.",
+            counts.events,
+            self.file.name()
         ))
     }
 

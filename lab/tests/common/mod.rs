@@ -14,7 +14,8 @@ pub fn folder(test: &str) -> PathBuf {
 }
 
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_storport-pool")).current_dir(folder).args(arguments).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_storport-pool"));
+    command.current_dir(folder).args(arguments).env_remove("COLUMNS").output().unwrap()
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -87,7 +87,7 @@ fn a_fixed_watch_is_printed() {
     for (file, arguments) in [
         ("once.txt", &["--once", "-e"][..]),
         ("adapters.txt", &["--once", "--adapters", "--sort", "bytes"]),
-        ("once.json", &["--json"]),
+        ("once.json", &["--json", "-"]),
         ("once.csv", &["--csv"]),
         ("adapters.csv", &["--csv", "--adapters"]),
         ("filtered.csv", &["--csv", "-i", "*e*", "-i", "V??S", "-x", "NV*", "--sort", "diff"]),
@@ -137,7 +137,7 @@ fn what_cannot_be_watched_is_named() {
         (&["-i", ""], "a tag or a pattern is wanted"),
         (&["--sort", "age"], "[possible values: tag, allocs, frees, diff, bytes, per-alloc]"),
         (&["--once", "--csv", "letter"], "cannot be used with"),
-        (&["--quick", "letter"], "poolmon measures nothing"),
+        (&["--quick", "letter"], "unexpected argument '--quick'"),
         (&[], "no process of yours watches a pool"),
     ] {
         let mut all = arguments.to_vec();

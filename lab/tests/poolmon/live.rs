@@ -43,7 +43,7 @@ impl Drop for Live {
 }
 
 fn json(folder: &Path, arguments: &[&str]) -> Value {
-    let output = poolmon(folder, &[&["--json"], arguments].concat());
+    let output = poolmon(folder, &[&["--json", "-"], arguments].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -100,7 +100,7 @@ fn a_replay_is_watched() {
     while leaked <= ROUND {
         assert!(replay.try_wait().unwrap().is_none(), "it ended, with {leaked} allocations of LkRq seen");
         // It takes a moment to begin.
-        let output = poolmon(&folder, &["--json"]);
+        let output = poolmon(&folder, &["--json", "-"]);
         let Ok(seen) = serde_json::from_slice::<Value>(&output.stdout) else { continue };
         assert_eq!(seen["process"]["pid"], replay.id());
         let row = seen["tags"].as_array().unwrap().iter().find(|row| row["tag"] == "LkRq");
