@@ -61,20 +61,3 @@ fn a_kit_with_unknown_guards() {
         }
     }
 }
-
-#[test]
-fn the_hosts_storport_header() {
-    let include = format!("-I{}", here().join("../host/include").display());
-    // The host's routines, which are not linked here: compiled alone.
-    for order in [["storport.h", OURS], [OURS, "storport.h"]] {
-        for (cpp, standard) in [(false, "c11"), (false, "c99"), (true, "c++17")] {
-            let source = out(&format!("host-order-{standard}")).with_extension(if cpp { "cpp" } else { "c" });
-            let text = format!("#include \"{}\"\n#include \"{}\"\n", order[0], order[1]);
-            let body = "ULONG both(PVOID disk);\nULONG both(PVOID disk) {\n    PVOID block;\n    ULONG status = \
-                        StorPortAllocatePool(disk, 1, 2, &block);\n    if (status != STOR_STATUS_SUCCESS) return \
-                        status;\n    return StorPortFreePool(disk, block) + KeGetCurrentIrql();\n}\n";
-            std::fs::write(&source, text + body).unwrap();
-            run(compiler(cpp, standard).arg(&include).arg("-fsyntax-only").arg(&source));
-        }
-    }
-}

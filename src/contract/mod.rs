@@ -11,5 +11,7 @@ pub mod irql;
 pub(crate) mod pattern;
 pub mod status;
 pub mod tag;
+#[cfg(all(feature = "std", not(storport_pool_loom)))]
+pub(crate) mod text;
 pub mod verify;
 pub mod violation;
