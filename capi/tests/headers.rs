@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{compiler, here, libraries, out, run};
+use common::{compiler, here, out, run, with_shared_library};
 
 const LANGUAGES: [(bool, &str); 6] =
     [(false, "c89"), (false, "c99"), (false, "c11"), (true, "c++98"), (true, "c++11"), (true, "c++17")];
@@ -25,11 +25,7 @@ fn compiles(name: &str, headers: &[&str], flags: &[&str], pedantic: bool) {
             compiler.arg("-pedantic-errors");
         }
         compiler.arg(format!("-DORDER=\"{}\"", order.display())).args(flags).arg("-o").arg(&program);
-        run(compiler.arg(&source).arg(libraries().join("libstorport_pool.a")).args([
-            "-lpthread",
-            "-lm",
-            "-ldl",
-        ]));
+        run(with_shared_library(compiler.arg(&source)));
         run(&mut Command::new(program));
     }
 }

@@ -58,6 +58,13 @@ pub fn libraries() -> &'static Path {
     })
 }
 
+/// Links what the compiler was given against the shared library, where it is. That takes less time than the static one.
+#[allow(dead_code, reason = "not every test needs it")]
+pub fn with_shared_library(compiler: &mut Command) -> &mut Command {
+    let folder = libraries().display();
+    compiler.args([format!("-L{folder}"), format!("-Wl,-rpath,{folder}")]).arg("-lstorport_pool")
+}
+
 /// The C compiler, or with `cpp` the C++ compiler, as the cc crate finds it.
 pub fn compiler(cpp: bool, standard: &str) -> Command {
     let host = "x86_64-unknown-linux-gnu";
