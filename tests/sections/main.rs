@@ -142,7 +142,8 @@ fn each_instruction_of_the_sections() {
                     }
                 }
                 for next in &sections {
-                    for (second, then) in next.steps.iter().enumerate().skip(step % one_of()).step_by(one_of()) {
+                    let steps = next.steps.iter().enumerate();
+                    for (second, then) in steps.skip(step % one_of()).step_by(one_of()) {
                         let first = Interruption { at, act: Act::Nothing };
                         let then = Interruption { at: then.ip(), act: Act::Nothing };
                         let [first, then] = run(size, first, Some(then));
