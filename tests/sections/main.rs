@@ -37,9 +37,13 @@ fn one_of() -> usize {
     rounds(5, 1)
 }
 
-/// The pool's instructions outside its sections, or one of so many.
+/// One of so many of the pool's instructions outside its sections.
+fn some(one_of: usize) -> Vec<u64> {
+    functions::instructions().into_iter().step_by(one_of).collect()
+}
+
 fn instructions() -> Vec<u64> {
-    functions::instructions().into_iter().step_by(one_of()).collect()
+    some(one_of())
 }
 
 /// At least so many of all the instructions must have been reached.
@@ -82,11 +86,11 @@ fn each_reached(mut each: impl FnMut(u64, u32)) {
 }
 
 /// The instructions of the pool's: those of its sections, of their abort handlers, and the others.
-fn every_instruction() -> BTreeSet<u64> {
+fn every_instruction(one_of: usize) -> BTreeSet<u64> {
     let in_sections = sections().into_iter().flat_map(|section| {
         section.steps.iter().map(|step| step.ip()).chain(section.handler).collect::<Vec<_>>()
     });
-    instructions().into_iter().chain(in_sections).collect()
+    some(one_of).into_iter().chain(in_sections).collect()
 }
 
 /// Counts for each instruction of each kind of section.
@@ -202,12 +206,12 @@ fn each_instruction_in_a_handlers_child() {
 #[test]
 fn an_overtaken_allocation_undoes_itself_alone() {
     let (_turn, _) = prepare();
-    let all = every_instruction();
-    // By the fast path, by the slow one, and a run of spans.
-    for bytes in [SIZES[0], SIZES[1], 40_000] {
+    // By the fast path, by the slow one, and a run of spans. Few instructions have something to undo: on the fast path
+    // none is left out.
+    for (bytes, one_of) in [(SIZES[0], 1), (SIZES[1], one_of()), (40_000, one_of())] {
         let wanted = overtaken::wanted(bytes);
         // What the first call does not come by, the others do not either.
-        let mut on_its_way = all.clone();
+        let mut on_its_way = every_instruction(one_of);
         for removal in [Removal::Released, Removal::Kept, Removal::Left] {
             let mut came = Came::default();
             on_its_way.retain(|&at| {
@@ -216,7 +220,7 @@ fn an_overtaken_allocation_undoes_itself_alone() {
                 one.reached > 0
             });
             println!("{bytes} bytes, {removal:?}: {} instructions, {} undone", came.reached, came.undone);
-            assert!(came.reached > enough(50) as u64 && came.undone > 0);
+            assert!(came.reached > 50 && (came.undone > 0 || one_of > 1));
         }
     }
 }
@@ -243,7 +247,7 @@ fn loose_blocks_while_others_look_for_them() {
 #[test]
 fn an_overtaken_allocation_counts_for_nobody_else() {
     let (_turn, _) = prepare();
-    let all = every_instruction();
+    let all = every_instruction(one_of());
     for commit in [Commit::Auto, Commit::Portable] {
         for known in [false, true] {
             let mut came = Came::default();
