@@ -5,17 +5,13 @@ mod common;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{compiler, here, libraries, out, run, with_shared_library};
+use common::{compiler, here, libraries, out, run, with_library};
 
 /// Compiles and links one file. `shared`: against the shared library.
 fn program(source: &str, name: &str, mut compiler: Command, shared: bool) -> PathBuf {
     let program = out(name);
     compiler.arg("-o").arg(&program).arg(here().join(source));
-    if shared {
-        run(with_shared_library(&mut compiler));
-    } else {
-        run(compiler.arg(libraries().join("libstorport_pool.a")).args(["-lpthread", "-lm", "-ldl"]));
-    }
+    run(with_library(&mut compiler, shared));
     program
 }
 

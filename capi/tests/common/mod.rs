@@ -58,11 +58,16 @@ pub fn libraries() -> &'static Path {
     })
 }
 
-/// Links what the compiler was given against the shared library, where it is. That takes less time than the static one.
+/// Links what the compiler was given with the static library, or against the shared one, which takes less time.
 #[allow(dead_code, reason = "not every test needs it")]
-pub fn with_shared_library(compiler: &mut Command) -> &mut Command {
+pub fn with_library(compiler: &mut Command, shared: bool) -> &mut Command {
     let folder = libraries().display();
-    compiler.args([format!("-L{folder}"), format!("-Wl,-rpath,{folder}")]).arg("-lstorport_pool")
+    if shared {
+        compiler.args([format!("-L{folder}"), format!("-Wl,-rpath,{folder}")]).arg("-lstorport_pool");
+    } else {
+        compiler.arg(libraries().join("libstorport_pool.a"));
+    }
+    compiler.args(["-lpthread", "-lm", "-ldl"])
 }
 
 /// The C compiler, or with `cpp` the C++ compiler, as the cc crate finds it.

@@ -49,7 +49,7 @@ pub fn program(name: &str, defines: &[&str], miniport: &Path, patience: u32) -> 
     let program = out(&format!("{name}{}", defines.concat().replace('=', "-")));
     let mut compiler = compiler(false, "c11");
     compiler.args(["-g", "-D_GNU_SOURCE"]).args(defines).arg(miniport).args(host(patience).iter());
-    compiler.arg("-o").arg(&program).arg(c::libraries().join("libstorport_pool.a"));
-    compile(compiler.args(["-lpthread", "-lm", "-ldl"]));
+    compiler.arg("-o").arg(&program);
+    compile(c::with_library(&mut compiler, false));
     program
 }
