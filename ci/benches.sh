@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo bench -q -- --test
-cargo clippy -p storport-pool-benches --bench instructions -- -D warnings
+cargo clippy --workspace --bench instructions -- -D warnings

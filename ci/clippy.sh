@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lints, warnings denied: everything, the fuzz targets, and the library with each smaller set of features.
+# Lints, warnings denied: everything, the fuzz targets, and the library with each smaller set of features. One of them,
+# `incompatible_msrv`, says which function the library's oldest Rust does not have (ci/msrv.sh asks that Rust itself).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo clippy --workspace --all-targets -- -D warnings

@@ -14,7 +14,7 @@ run() {
 }
 run ci/soak.sh "$minutes"
 # Each instruction interrupted, where claims are locked instructions: some three minutes.
-run cargo test -p storport-pool --features checked --test sections
+STORPORT_POOL_ROUNDS=full run cargo test -p storport-pool --features checked --test sections
 run ci/edge.sh "$((seconds / 2))"
 run ci/fuzz.sh "$seconds"
 run ci/preload.sh --full

@@ -6,8 +6,6 @@ target=x86_64-w64-mingw32
 if ! command -v $target-gcc >/dev/null || ! command -v $target-g++ >/dev/null; then
     apt-get install -y --no-install-recommends gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 >/dev/null
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 body='
 int main(void)
 {
@@ -23,9 +21,13 @@ int main(void)
     return 0;
 }'
 ddk=/usr/share/mingw-w64/include/ddk
-tried=0
-for language in "gcc c89" "gcc c99" "gcc c11" "g++ c++98" "g++ c++17"; do
-    read -r compiler standard <<<"$language"
+
+# One language beside each kit: says how many combinations compile, or ends with what does not.
+try_language() {
+    local compiler=$1 standard=$2 end work tried=0 kit name includes driver strict dialect order part
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064
+    trap "rm -rf '$work'" EXIT
     end=$([ "$compiler" = gcc ] && echo c || echo cpp)
     for kit in windows.h windef.h "windef.h winnt.h" "windef.h ntdef.h" ntdef.h ntddk.h wdm.h; do
         includes=""
@@ -42,7 +44,7 @@ for language in "gcc c89" "gcc c99" "gcc c11" "g++ c++98" "g++ c++17"; do
         [ "$strict" != -pedantic-errors ] || compile $strict "$work/kit.$end" 2>/dev/null || strict=-w
         [ "$strict" != -w ] || compile $strict "$work/kit.$end" 2>/dev/null || dialect=${standard/#c/gnu}
         if ! compile $strict "$work/kit.$end" 2>/dev/null; then
-            echo "$language: $kit does not compile by itself, so it is not tried"
+            echo "$compiler $standard: $kit does not compile by itself, so it is not tried" >&2
             continue
         fi
         for order in "kit ours" "ours kit" "ours kit ours"; do
@@ -51,10 +53,15 @@ for language in "gcc c89" "gcc c99" "gcc c11" "g++ c++98" "g++ c++17"; do
                 if [ $part = kit ]; then printf '%s' "$includes"; else echo '#include "storport_pool.h"'; fi
             done >>"$work/both.$end"
             echo "$body" >>"$work/both.$end"
-            compile $strict "$work/both.$end" || { echo "$language: $kit: $order ($strict)" >&2; exit 1; }
+            compile $strict "$work/both.$end" || { echo "$compiler $standard: $kit: $order ($strict)" >&2; exit 1; }
             tried=$((tried + 1))
         done
     done
-done
+    echo "$tried"
+}
+export -f try_language
+export target body ddk
+tried=$(printf '%s\n' "gcc c89" "gcc c99" "gcc c11" "g++ c++98" "g++ c++17" |
+    xargs -P "$(nproc)" -n 2 bash -euo pipefail -c 'try_language "$@"' try_language | awk '{ sum += $1 } END { print sum + 0 }')
 echo "$tried combinations compile"
-[ $tried -ge 80 ] || { echo "that is too few" >&2; exit 1; }
+[ "$tried" -ge 80 ] || { echo "that is too few" >&2; exit 1; }

@@ -5,6 +5,8 @@
 * src, capi/src, lab/src, preload/src: no files import each other in a circle, however long.
 * src: only src/sync names the atomics of core, std or loom.
 * No Rust file of src, capi/src, lab/src, preload/src and tests, and no C file of host, has more than LINES lines.
+* docs/DEPENDENCIES.md has each direct dependency of each package with its reason, and no other.
+* docs/README.md and CONTRIBUTING.md name each page of docs, each folder, and each check.
 
 An import is a `use`, or a path in the code that begins at crate, super, self or a module of the file's own. What a
 module passes on by `pub use` counts as its definer's, so that a folder's mod.rs may show what its files have.
@@ -12,6 +14,7 @@ module passes on by `pub use` counts as its definer's, so that a folder's mod.rs
 import os
 import re
 import sys
+import tomllib
 
 FLOORS = ["sync", "contract", "trace", "layout", "verify", "percpu", "stock", "owners", "routines", "pool"]
 LINES = 500
@@ -228,10 +231,53 @@ def long_files():
                 yield f"{path}: {lines} lines, {LINES} are allowed"
 
 
+def manifests():
+    for at, folders, names in os.walk("."):
+        folders[:] = sorted(set(folders) - {"target", ".git", "src"})
+        if "Cargo.toml" in names:
+            yield os.path.relpath(at, "."), tomllib.load(open(f"{at}/Cargo.toml", "rb"))
+
+
+def dependencies():
+    """(dependency, package) of each manifest: the library and its tests are the root's, others have their folder's name."""
+    for folder, manifest in manifests():
+        for part in [manifest, *manifest.get("target", {}).values()]:
+            for kind in ("dependencies", "dev-dependencies", "build-dependencies"):
+                of = folder if folder != "." else "tests" if kind == "dev-dependencies" else "library"
+                for name, how in part.get(kind, {}).items():
+                    name = how.get("package", name) if isinstance(how, dict) else name
+                    if not name.startswith("storport-pool"):
+                        yield name, of
+
+
+def unexplained():
+    page = "docs/DEPENDENCIES.md"
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\w, /-]+) \| (\S.*) \|$", open(page, encoding="utf-8").read(), re.M)
+    told = {(name, of) for name, where, _ in rows for of in where.split(", ")}
+    for name, of in sorted(set(dependencies()) - told):
+        yield f"{page}: {name} of {of} is missing"
+    for name, of in sorted(told - set(dependencies())):
+        yield f"{page}: {of} has no {name}"
+
+
+def unmentioned():
+    """What a visitor sees is on the maps."""
+    index, map_of_all = (open(page, encoding="utf-8").read() for page in ("docs/README.md", "CONTRIBUTING.md"))
+    for name in sorted(os.listdir("docs")):
+        if name.endswith(".md") and name != "README.md" and f"({name})" not in index:
+            yield f"docs/README.md: no line for {name}"
+    for name in sorted(os.listdir(".")):
+        if os.path.isdir(name) and not name.startswith(".") and name != "target" and f"`{name}/`" not in map_of_all:
+            yield f"CONTRIBUTING.md: no line for {name}/"
+    for name in sorted(os.listdir("ci")):
+        if name.endswith(".sh") and f"`ci/{name}" not in map_of_all:
+            yield f"CONTRIBUTING.md: no line for ci/{name}"
+
+
 def main():
     os.chdir(sys.argv[1])
     core, others = Crate("src"), [Crate("capi/src"), Crate("lab/src"), Crate("preload/src")]
-    wrong = [*core.upwards(), *core.atomics(), *long_files()]
+    wrong = [*core.upwards(), *core.atomics(), *long_files(), *unexplained(), *unmentioned()]
     for crate in [core, *others]:
         wrong += crate.circles()
     for line in wrong:
@@ -240,7 +286,7 @@ def main():
         sys.exit(1)
     files = sum(len(crate.files) for crate in [core, *others])
     imports = sum(len(edges) for crate in [core, *others] for edges in crate.edges.values())
-    print(f"{files} files, {imports} imports: none upwards, none in a circle; none too long")
+    print(f"{files} files, {imports} imports: none upwards, none in a circle; none too long; each dependency has its reason")
 
 
 main()

@@ -12,7 +12,7 @@ if ! gungraun-runner --version 2>/dev/null | grep -qF "$version"; then
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo bench -q -p storport-pool-benches --bench instructions >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+cargo bench -q --bench instructions >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 python3 - "$log" ci/instructions.golden "${1:-}" <<'COMPARE'
 import re, sys
 log, golden, write = sys.argv[1:]

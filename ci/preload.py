@@ -6,6 +6,7 @@ sequences and without; with --full also with the largest requests from the pool,
 must be the same. Misuse aborts, and every process that ends by exit reports:
 no violation, no refused fence, no slab that was half one thing. PROGRAMS says for how many seconds each may run.
 """
+import concurrent.futures
 import difflib
 import glob
 import hashlib
@@ -241,26 +242,33 @@ def perl(run):
 PROGRAMS = {python: (100, 900), sqlite: (60, 400), redis: (60, 300), git: (60, 300), gcc: (60, 500), perl: (60, 1500)}
 
 
+def in_each_mode(program, seconds):
+    """Says what came of each, and answers those that failed."""
+    name, answers, failed = program.__name__, {}, []
+    for mode in MODES:
+        start, note = time.monotonic(), ""
+        try:
+            run = Runner(name, mode, seconds)
+            answers[mode] = program(run)
+            if mode != "plain":
+                note = run.check_report()
+                if "plain" in answers and answers[mode] != answers["plain"]:
+                    texts = [answers[mode].splitlines() for mode in ("plain", mode)]
+                    differences = list(difflib.unified_diff(*texts, "without", "with it", lineterm="", n=0))
+                    raise Failed("it answers otherwise\n" + "\n".join(differences[:20]))
+            verdict = "good"
+        except (Failed, OSError, subprocess.TimeoutExpired) as error:
+            verdict, note = "FAILED", str(error)
+            failed.append(f"{name} {mode}")
+        print(f"{name:7} {mode:6} {verdict} in {time.monotonic() - start:.0f} s  {note}", flush=True)
+    return failed
+
+
 def main():
-    failed = []
-    for program, seconds in PROGRAMS.items():
-        name, answers = program.__name__, {}
-        for mode in MODES:
-            start, note = time.monotonic(), ""
-            try:
-                run = Runner(name, mode, seconds[FULL])
-                answers[mode] = program(run)
-                if mode != "plain":
-                    note = run.check_report()
-                    if "plain" in answers and answers[mode] != answers["plain"]:
-                        texts = [answers[mode].splitlines() for mode in ("plain", mode)]
-                        differences = list(difflib.unified_diff(*texts, "without", "with it", lineterm="", n=0))
-                        raise Failed("it answers otherwise\n" + "\n".join(differences[:20]))
-                verdict = "good"
-            except (Failed, OSError, subprocess.TimeoutExpired) as error:
-                verdict, note = "FAILED", str(error)
-                failed.append(f"{name} {mode}")
-            print(f"{name:7} {mode:6} {verdict} in {time.monotonic() - start:.0f} s  {note}", flush=True)
+    # Most programs are busy on one processor. With --full some are on all.
+    with concurrent.futures.ThreadPoolExecutor(1 if FULL else os.cpu_count()) as threads:
+        running = [threads.submit(in_each_mode, program, seconds[FULL]) for program, seconds in PROGRAMS.items()]
+        failed = [name for program in running for name in program.result()]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
     print(f"{len(PROGRAMS)} programs answer the same with the library and without, and misuse nothing")

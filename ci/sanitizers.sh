@@ -11,9 +11,9 @@ export ASAN_OPTIONS=detect_leaks=0
 host=$(rustc -vV | sed -n 's/^host: //p')
 tests=(--test aligned --test image --test contract --test misuse --test hook --test model --test accounts --test threads --test safe)
 cargo +nightly test --target "$host" -p storport-pool --features verifier --lib --test verifier --test verified_races "${tests[@]}"
-GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool "${tests[@]}"
+GLIBC_TUNABLES=glibc.pthread.rseq=0 cargo +nightly test --target "$host" -p storport-pool --features verifier "${tests[@]}"
 RUSTFLAGS+=" --cfg storport_pool_asan" cargo +nightly test --target "$host" -p storport-pool --test poison "${tests[@]}"
-export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" STORPORT_POOL_ROUNDS=3000
+export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" STORPORT_POOL_ROUNDS=full
 export TSAN_OPTIONS="halt_on_error=1 exitcode=66"
 races=(cargo +nightly test --target "$host" -p storport-pool --test races)
 "${races[@]}"

@@ -9,13 +9,13 @@ use storport_pool::{Config, Host, Irql, MaskInterrupts, Masked, Pool, PoolOption
 
 on_every_platform!(
     every_pair_of_sizes_in_turn,
-    two_slabs_a_million_rounds,
+    two_slabs_round_after_round,
     memory_parked_on_an_idle_cpu,
     large_runs_from_parked_memory,
     trim_returns_all_slabs,
 );
 
-/// A hundred rounds of every pair of classes on two spans: the count is exact every time. One
+/// Many rounds of every pair of classes on two spans: the count is exact every time. One
 /// after the other in turn covers both orders of a pair.
 fn every_pair_of_sizes_in_turn<W: Way>() {
     for Room { pool, id, .. } in rooms::<W>(2, |options| options) {
@@ -32,7 +32,7 @@ fn every_pair_of_sizes_in_turn<W: Way>() {
         };
         for (n, &a) in SIZES.iter().enumerate() {
             for &b in &SIZES[n..] {
-                for _ in 0..50 {
+                for _ in 0..rounds(3, 50) {
                     take(a);
                     take(b);
                 }
@@ -44,9 +44,9 @@ fn every_pair_of_sizes_in_turn<W: Way>() {
     }
 }
 
-fn two_slabs_a_million_rounds<W: Way>() {
+fn two_slabs_round_after_round<W: Way>() {
     let [_, Room { pool, id, .. }] = rooms::<W>(2, |options| options);
-    for round in 0..1_000_000 {
+    for round in 0..rounds(200_000, 1_000_000) {
         let bytes = if round % 2 == 0 { 4096 } else { 8192 };
         let (first, second) = (alloc(&pool, id, bytes), alloc(&pool, id, bytes));
         let (Ok(first), Ok(second)) = (first, second) else { panic!("round {round}: {first:?}, {second:?}") };

@@ -319,8 +319,8 @@ fn memory_says_the_same() {
         assert!(refused(&raw(16, 0)) && refused(&vec![0; 1 << 20]) && refused(&vec![0xFF; 1 << 20]));
         // Each word of the geometry counts. Where it lies is the library's, so each word of the control block is tried.
         let mut counted = 0;
+        let mut changed = whole.clone();
         for word in (at..at + 12_288).step_by(8) {
-            let mut changed = whole.clone();
             changed[word] ^= 1;
             counted += u32::from(refused(&changed));
             changed[word] ^= 1;
@@ -449,7 +449,7 @@ fn a_check_under_load<W: Way>() {
         let mut moved = 0;
         under_load::<W>(&pool, |_, calls| {
             let mut rounds = 0;
-            while calls.load(Ordering::Relaxed) < 8000 || rounds < 10 || moved == 0 && rounds < 5000 {
+            while calls.load(Ordering::Relaxed) < 8000 || rounds < 10 || moved == 0 && rounds < 50_000 {
                 let report = pool.check().unwrap();
                 assert!(report.is_good() && report.findings.is_empty(), "{:?}", report.findings);
                 moved += u32::from(!report.settled);

@@ -7,7 +7,10 @@
 //! order the way back. The pool's sequentially consistent fences, which ThreadSanitizer does not know, are about
 //! its own words, and those are all atomic.
 //!
-//! `STORPORT_POOL_ROUNDS` says how long; else it is a second or two.
+//! With few rounds, it is a second or two.
+
+#[path = "common/rounds.rs"]
+mod rounds;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -370,7 +373,7 @@ fn main() {
     if std::env::var_os("STORPORT_POOL_MISTAKE").is_some() {
         return mistake();
     }
-    let rounds = std::env::var("STORPORT_POOL_ROUNDS").map_or(300, |rounds| rounds.parse().unwrap());
+    let rounds = rounds::rounds(300, 3000);
     for scenario in SCENARIOS {
         let tally = run(scenario, rounds);
         println!("{}: {tally:?}", scenario.name);

@@ -11,7 +11,10 @@ use common::*;
 use storport_pool::{AdapterId, PoolOptions, Status};
 
 /// Of all four platforms together.
-const ROUNDS: u32 = 100_000;
+/// Adapters that come and go.
+fn removed() -> u32 {
+    rounds(20_000, 100_000)
+}
 const THREADS: usize = 2;
 
 on_every_platform!(removals);
@@ -73,7 +76,7 @@ fn removals<W: Way>() {
             scope.spawn(move || {
                 let _nobody_waits = NobodyWaits;
                 W::go_to_cpu(thread);
-                for round in 0..ROUNDS / 4 {
+                for round in 0..removed() / 4 {
                     begin.wait();
                     let id = AdapterId::from_raw(handle.load(Ordering::Relaxed));
                     let did = use_up(pool, id, keeps(round));
@@ -83,7 +86,7 @@ fn removals<W: Way>() {
             });
         }
         let _nobody_waits = NobodyWaits;
-        for round in 0..ROUNDS / 4 {
+        for round in 0..removed() / 4 {
             let id = pool.add_adapter("short-lived").unwrap();
             handle.store(id.raw(), Ordering::Relaxed);
             begin.wait();

@@ -14,7 +14,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use storport_pool::{AdapterId, Commit, Native, Pool, PoolOptions, Status};
 
-const INTERRUPTIONS: u64 = 100_000;
+/// Signals that must have come inside of calls.
+fn interruptions() -> u64 {
+    rounds(20_000, 100_000)
+}
 
 /// One test at a time has the signal, and no thread of another test is around to get it.
 static TURN: Mutex<()> = Mutex::new(());
@@ -93,7 +96,7 @@ fn interrupted(options: PoolOptions) {
 
     let mut held: Vec<(u64, u32, u64)> = Vec::with_capacity(128);
     let (mut allocs, mut frees, mut round) = (0u64, 0u64, 0u64);
-    while INTERRUPTED.load(Ordering::Relaxed) < INTERRUPTIONS {
+    while INTERRUPTED.load(Ordering::Relaxed) < interruptions() {
         round += 1;
         let bytes = SIZES_IN_TURN[(round / 150) as usize % 8];
         let mut address = 0;
@@ -121,7 +124,7 @@ fn interrupted(options: PoolOptions) {
 
     assert_eq!(DAMAGE.load(Ordering::Relaxed), 0);
     let in_handler = (HANDLER_ALLOCS.load(Ordering::Relaxed), HANDLER_FREES.load(Ordering::Relaxed));
-    assert!(in_handler.0 > INTERRUPTIONS);
+    assert!(in_handler.0 > interruptions());
     let live = held.len() as u64 + in_handler.0 - in_handler.1;
     assert_eq!(totals(&pool.snapshot()), (allocs + in_handler.0, frees + in_handler.1, live));
     for (address, bytes, round) in held {

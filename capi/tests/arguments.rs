@@ -2,6 +2,8 @@
 
 mod calls;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use arbitrary::Unstructured;
@@ -10,6 +12,7 @@ use capi as _;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
+use tar::Archive;
 
 /// The calls that these bytes stand for, made.
 fn run(bytes: &[u8]) {
@@ -24,12 +27,16 @@ fn run(bytes: &[u8]) {
 /// One test, since a process has one system pool.
 #[test]
 fn whatever_is_passed() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/c_calls");
-    let files: Vec<_> = corpus.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 100, "{} is a corpus of {}", corpus.display(), files.len());
-    for file in files {
-        run(&std::fs::read(file).unwrap());
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/c_calls.tar");
+    let mut corpus = Archive::new(File::open(corpus).unwrap());
+    let mut inputs = 0;
+    for input in corpus.entries().unwrap() {
+        let mut bytes = Vec::new();
+        input.unwrap().read_to_end(&mut bytes).unwrap();
+        run(&bytes);
+        inputs += 1;
     }
+    assert!(inputs >= 100, "a corpus of {inputs}");
     let config = Config { cases: 3000, failure_persistence: None, ..Config::default() };
     let bytes = vec(any::<u8>(), 0..2000);
     let tried = TestRunner::new(config).run(&bytes, |bytes| {

@@ -5,19 +5,13 @@ mod common;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{compiler, here, libraries, out, run};
+use common::{compiler, here, libraries, out, run, with_library};
 
 /// Compiles and links one file. `shared`: against the shared library.
 fn program(source: &str, name: &str, mut compiler: Command, shared: bool) -> PathBuf {
     let program = out(name);
     compiler.arg("-o").arg(&program).arg(here().join(source));
-    if shared {
-        let folder = libraries().display();
-        compiler.args([format!("-L{folder}"), format!("-Wl,-rpath,{folder}")]).arg("-lstorport_pool");
-    } else {
-        compiler.arg(libraries().join("libstorport_pool.a"));
-    }
-    run(compiler.args(["-lpthread", "-lm", "-ldl"]));
+    run(with_library(&mut compiler, shared));
     program
 }
 

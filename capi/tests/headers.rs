@@ -4,14 +4,15 @@ mod common;
 
 use std::process::Command;
 
-use common::{compiler, here, libraries, out, run};
+use common::{compiler, here, out, run, with_library};
 
 const LANGUAGES: [(bool, &str); 6] =
     [(false, "c89"), (false, "c99"), (false, "c11"), (true, "c++98"), (true, "c++11"), (true, "c++17")];
 const OURS: &str = "storport_pool.h";
 
-/// Compiles tests/c/order.c with these headers in this order, in each language, and runs it.
-fn compiles(name: &str, headers: &[&str], flags: &[&str], pedantic: bool) {
+/// Compiles tests/c/order.c with these headers in this order, in each language, and runs it. `shared`: against the shared
+/// library, which has no StorPortExtendedFunction.
+fn compiles(name: &str, headers: &[&str], flags: &[&str], shared: bool) {
     for (cpp, standard) in LANGUAGES {
         let name = format!("order-{name}-{standard}");
         let order = out(&format!("{name}.h"));
@@ -21,15 +22,13 @@ fn compiles(name: &str, headers: &[&str], flags: &[&str], pedantic: bool) {
         std::fs::copy(here().join("tests/c/order.c"), &source).unwrap();
         let program = out(&name);
         let mut compiler = compiler(cpp, standard);
-        if pedantic {
-            compiler.arg("-pedantic-errors");
-        }
-        compiler.arg(format!("-DORDER=\"{}\"", order.display())).args(flags).arg("-o").arg(&program);
-        run(compiler.arg(&source).arg(libraries().join("libstorport_pool.a")).args([
-            "-lpthread",
-            "-lm",
-            "-ldl",
-        ]));
+        compiler
+            .arg("-pedantic-errors")
+            .arg(format!("-DORDER=\"{}\"", order.display()))
+            .args(flags)
+            .arg("-o")
+            .arg(&program);
+        run(with_library(compiler.arg(&source), shared));
         run(&mut Command::new(program));
     }
 }
@@ -57,24 +56,7 @@ fn a_kit_with_unknown_guards() {
         // What is left to include is included by the file, in the end.
         for (m, order) in [[kit_header, OURS], [OURS, kit_header]].into_iter().enumerate() {
             let headers = [order[0], order[1], "storport.h", OURS];
-            compiles(&format!("wine-{n}-{m}"), &headers, &[&kit], true);
-        }
-    }
-}
-
-#[test]
-fn the_hosts_storport_header() {
-    let include = format!("-I{}", here().join("../host/include").display());
-    // The host's routines, which are not linked here: compiled alone.
-    for order in [["storport.h", OURS], [OURS, "storport.h"]] {
-        for (cpp, standard) in [(false, "c11"), (false, "c99"), (true, "c++17")] {
-            let source = out(&format!("host-order-{standard}")).with_extension(if cpp { "cpp" } else { "c" });
-            let text = format!("#include \"{}\"\n#include \"{}\"\n", order[0], order[1]);
-            let body = "ULONG both(PVOID disk);\nULONG both(PVOID disk) {\n    PVOID block;\n    ULONG status = \
-                        StorPortAllocatePool(disk, 1, 2, &block);\n    if (status != STOR_STATUS_SUCCESS) return \
-                        status;\n    return StorPortFreePool(disk, block) + KeGetCurrentIrql();\n}\n";
-            std::fs::write(&source, text + body).unwrap();
-            run(compiler(cpp, standard).arg(&include).arg("-fsyntax-only").arg(&source));
+            compiles(&format!("wine-{n}-{m}"), &headers, &[&kit], false);
         }
     }
 }

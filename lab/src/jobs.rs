@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::{All, Contract, Growth, Latency, Replay};
 use crate::peers::Peers;
-use crate::report::files::Files;
+use crate::report::places::Files;
 use crate::scenarios::{self, About, Effort};
 use crate::sink::Sink;
 

@@ -230,17 +230,22 @@ impl LabPlatform for Masked<Machine> {
 
 #[cfg(target_os = "linux")]
 mod barrier {
-    use rustix::thread::{MembarrierCommand, membarrier};
+    use nix::errno::Errno;
+
+    fn membarrier(command: libc::c_int) -> nix::Result<()> {
+        // SAFETY: these commands take no pointer.
+        Errno::result(unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }).map(drop)
+    }
 
     /// What [`pass`] needs once.
     pub(super) fn register() -> Result<(), String> {
-        membarrier(MembarrierCommand::RegisterPrivateExpedited)
+        membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
             .map_err(|error| format!("the simulated machine needs membarrier: {error}"))
     }
 
     /// Each thread of the process passes a full fence.
     pub(super) fn pass() {
-        membarrier(MembarrierCommand::PrivateExpedited).expect("membarrier was registered");
+        membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED).expect("membarrier was registered");
     }
 }
 

@@ -1,7 +1,13 @@
 //! Threads stay on their CPU while they are timed.
 
 #[cfg(target_os = "linux")]
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+#[cfg(target_os = "linux")]
+use nix::unistd::Pid;
+
+/// The calling thread.
+#[cfg(target_os = "linux")]
+const THIS: Pid = Pid::from_raw(0);
 
 /// The CPUs that the process may use, in order.
 pub(crate) struct Cpus {
@@ -13,9 +19,10 @@ pub(crate) struct Cpus {
 impl Cpus {
     #[cfg(target_os = "linux")]
     pub(crate) fn detect() -> Cpus {
-        let before = sched_getaffinity(None).ok();
+        let before = sched_getaffinity(THIS).ok();
+        let is_set = |set: &CpuSet, cpu| set.is_set(cpu) == Ok(true);
         let allowed =
-            before.iter().flat_map(|set| (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu))).collect();
+            before.iter().flat_map(|set| (0..CpuSet::count()).filter(|&cpu| is_set(set, cpu))).collect();
         Cpus { allowed, before }
     }
 
@@ -34,8 +41,7 @@ impl Cpus {
     pub(crate) fn pin(&self, place: usize) -> bool {
         let Some(&cpu) = self.allowed.get(place).or(self.allowed.last()) else { return false };
         let mut set = CpuSet::new();
-        set.set(cpu);
-        sched_setaffinity(None, &set).is_ok()
+        set.set(cpu).and_then(|()| sched_setaffinity(THIS, &set)).is_ok()
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -49,7 +55,7 @@ impl Drop for Cpus {
     fn drop(&mut self) {
         #[cfg(target_os = "linux")]
         if let Some(set) = &self.before {
-            let _ = sched_setaffinity(None, set);
+            let _ = sched_setaffinity(THIS, set);
         }
     }
 }

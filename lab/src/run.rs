@@ -121,7 +121,7 @@ fn work(job: &Job) -> Result<(), Stop> {
         terminal::summary(&report);
     }
     // What was measured is seen even where it cannot be kept.
-    job.files.write(&report).map_err(Stop::Usage)?;
+    files::write(&job.files, &report).map_err(Stop::Usage)?;
     terminal::files(&job.files, job.summary && !job.tables);
     if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
 }

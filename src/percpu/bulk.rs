@@ -1,6 +1,5 @@
 //! The restartable sections of the bulk calls: frees in a row, and a magazine that gives many ids at once.
 
-use core::arch::asm;
 use core::mem::offset_of;
 
 use super::platform::{Freed, PoppedMany};
@@ -27,7 +26,8 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
     let (next, ended): (*const u64, u64);
     // SAFETY: as in `rseq::free`; the loop reads each address once.
     unsafe {
-        asm!(
+        section!(
+            FREE_RUN,
             "mov {t}, qword ptr [rip + storport_pool_thread_0_1@gottpoff]",
             "movsxd {area}, dword ptr fs:[{t}]",
             "add {area}, {t}",                              // area = where it lies from the thread pointer
@@ -85,13 +85,6 @@ pub(crate) fn free_run(meta: &Meta, owner: AdapterId, addresses: &[u64]) -> (usi
             FREED = const !LIVE,
             MISSED = const MISSED,
             CLAIMED = const CLAIMED,
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::FREE_RUN,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     let freed = match ended {
@@ -135,7 +128,8 @@ pub(crate) fn pop_many(
     let status: u64;
     // SAFETY: as in `rseq::allocate`. The loop writes at most as many ids as there is room for.
     unsafe {
-        asm!(
+        section!(
+            POP_MANY,
             steps!(
                 begin!("r10", "r11");
                 block!("r10");
@@ -191,13 +185,6 @@ pub(crate) fn pop_many(
             CELL = const offset_of!(Lookup, cell),
             MISSED = const MISSED,
             COUNTED = const COUNTED,
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::POP_MANY,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     match status {

@@ -74,7 +74,8 @@ pub(crate) fn free(meta: &Meta, expected: State, block: BlockId, span: u32) -> F
     // CPU's cursor holds (I1) and commits by one store (I6).
     // It is aborted before that store whenever anything else ran on this CPU.
     unsafe {
-        asm!(
+        section!(
+            FREE,
             steps!(
                 begin!("r10", "{i}");
                 "mov rcx, qword ptr [{base} + {a} * 8 + {PAGE_MAP}]";   // rcx = page-map entry
@@ -99,13 +100,6 @@ pub(crate) fn free(meta: &Meta, expected: State, block: BlockId, span: u32) -> F
             FREED = const !LIVE,
             missed = label { return Freed::Missed },
             claimed = label { return Freed::Claimed },
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::FREE,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     Freed::Done
@@ -115,7 +109,8 @@ pub(crate) fn free(meta: &Meta, expected: State, block: BlockId, span: u32) -> F
 pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
     // SAFETY: as in `free`; the block is claimed already.
     unsafe {
-        asm!(
+        section!(
+            PUSH,
             steps!(
                 begin!("r10", "r11");
                 block!("r10");
@@ -139,13 +134,6 @@ pub(crate) fn push(meta: &Meta, class: Class, block: BlockId) -> bool {
             BLOCKS = const BLOCKS,
             MAX_ROOM = const MAX_ROOM,
             missed = label { return false },
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::PUSH,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     true
@@ -159,7 +147,8 @@ pub(crate) fn allocate<const SPAN_SHIFT: u32>(meta: &Meta, ask: Ask) -> Taken {
     // SAFETY: as in `free`; the entry lies in the magazine (I2), the counter cell is this CPU's.
     // After the commit the block is ours, and so are its words (I3); it pins its slab's entry (I5).
     unsafe {
-        asm!(
+        section!(
+            ALLOCATE,
             steps!(
                 begin!("rcx", "{id}");
                 block!("rcx");
@@ -228,13 +217,6 @@ pub(crate) fn allocate<const SPAN_SHIFT: u32>(meta: &Meta, ask: Ask) -> Taken {
             MISSED = const Taken::MISSED,
             COUNTED = const Taken::COUNTED,
             OVERTAKEN = const Taken::OVERTAKEN,
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::ALLOCATE,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     Taken(answer)
@@ -255,7 +237,8 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
     let cursor: u64;
     // SAFETY: as in `allocate`.
     unsafe {
-        asm!(
+        section!(
+            POP,
             steps!(
                 begin!("rcx", "r11");
                 block!("rcx");
@@ -280,13 +263,6 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
             CAPACITY = const offset_of!(Control, capacity),
             MISSED = const Taken::MISSED,
             COUNTED = const Taken::COUNTED,
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::POP,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     if cursor as i64 >= 0 {
@@ -299,7 +275,8 @@ pub(crate) fn pop(meta: &Meta, class: Class, account: Account, key: u64) -> Pop 
 pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, new: Cursor) -> bool {
     // SAFETY: as in `push`; the caller holds `new` and takes over `expected` (I1).
     unsafe {
-        asm!(
+        section!(
+            EXCHANGE,
             steps!(
                 begin!("r10", "r11");
                 "cmp {cpu:e}, r10d";                            // still on this CPU
@@ -320,13 +297,6 @@ pub(crate) fn exchange(meta: &Meta, cpu: u32, class: Class, expected: Cursor, ne
             out("r10") _,
             out("r11") _,
             missed = label { return false },
-            #[cfg(storport_pool_stretch)]
-            aborts = sym super::stretch::aborted::EXCHANGE,
-            #[cfg(storport_pool_stretch)]
-            out("r8") _,
-            #[cfg(storport_pool_stretch)]
-            out("r9") _,
-            options(nostack),
         );
     }
     true

@@ -16,6 +16,10 @@ mod as_is {
     macro_rules! wait { () => { "" }; }
     macro_rules! look_again { ($what:ident $register:literal) => { "" }; }
     macro_rules! count_abort { () => { "" }; }
+    /// A section's instructions and operands. The name is that of the counter of its aborts.
+    macro_rules! section {
+        ($aborts:ident, $($asm:tt)*) => { core::arch::asm!($($asm)* options(nostack)) };
+    }
 }
 
 #[cfg(storport_pool_stretch)]
@@ -52,6 +56,18 @@ mod stretched {
                 "mov r8, qword ptr [rip + {aborts}]\n",
                 "lea r8, [r8 + 1]\n",
                 "mov qword ptr [rip + {aborts}], r8\n",
+            )
+        };
+    }
+
+    macro_rules! section {
+        ($aborts:ident, $($asm:tt)*) => {
+            core::arch::asm!(
+                $($asm)*
+                aborts = sym super::stretch::aborted::$aborts,
+                out("r8") _,
+                out("r9") _,
+                options(nostack),
             )
         };
     }

@@ -134,11 +134,9 @@ fn answer(block: *mut u8, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
 
 /// A block of no bytes, which is nobody's.
 fn nothing(layout: Layout) -> NonNull<[u8]> {
-    NonNull::slice_from_raw_parts(NonNull::without_provenance(alignment(layout)), 0)
-}
-
-fn alignment(layout: Layout) -> core::num::NonZeroUsize {
-    core::num::NonZeroUsize::new(layout.align()).unwrap_or(core::num::NonZeroUsize::MIN)
+    // An alignment is not 0.
+    let nowhere = NonNull::new(core::ptr::without_provenance_mut(layout.align()));
+    NonNull::slice_from_raw_parts(nowhere.unwrap_or(NonNull::dangling()), 0)
 }
 
 // SAFETY: a block is memory of the range, which whoever made the value vouches for; nobody else's until it is freed

@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod exercise;
 #[cfg(storport_pool_steps)]
 pub mod overtaken;
+pub mod rounds;
 pub mod spans;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -19,6 +20,8 @@ use storport_pool::{
     PoolTag, Portable, Snapshot, Status, Violation, tag,
 };
 
+#[allow(unused_imports, reason = "each test binary uses its own part of it")]
+pub use rounds::rounds;
 #[allow(unused_imports, reason = "each test binary uses its own part of it")]
 pub use spans::{LARGE_POOL, Spans, fitting, max_slab, occupied, per_slab, room, span_of};
 

@@ -1,4 +1,4 @@
-//! The C compiler, and both libraries.
+//! The C compiler, and both libraries; for the tests of host/ too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -6,8 +6,13 @@ use std::sync::OnceLock;
 
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
+/// The package whose tests run.
 pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn repository() -> &'static Path {
+    here().parent().unwrap()
 }
 
 /// Where this test may write.
@@ -53,12 +58,24 @@ pub fn libraries() -> &'static Path {
     })
 }
 
+/// Links what the compiler was given with the static library, or against the shared one, which takes less time.
+#[allow(dead_code, reason = "not every test needs it")]
+pub fn with_library(compiler: &mut Command, shared: bool) -> &mut Command {
+    let folder = libraries().display();
+    if shared {
+        compiler.args([format!("-L{folder}"), format!("-Wl,-rpath,{folder}")]).arg("-lstorport_pool");
+    } else {
+        compiler.arg(libraries().join("libstorport_pool.a"));
+    }
+    compiler.args(["-lpthread", "-lm", "-ldl"])
+}
+
 /// The C compiler, or with `cpp` the C++ compiler, as the cc crate finds it.
 pub fn compiler(cpp: bool, standard: &str) -> Command {
     let host = "x86_64-unknown-linux-gnu";
     let mut build = cc::Build::new();
     build.cpp(cpp).host(host).target(host).opt_level(2).cargo_metadata(false).cargo_warnings(false);
     let mut command = build.get_compiler().to_command();
-    command.arg(format!("-std={standard}")).args(STRICT).arg("-I").arg(here().join("include"));
+    command.arg(format!("-std={standard}")).args(STRICT).arg("-I").arg(repository().join("capi/include"));
     command
 }

@@ -4,7 +4,7 @@
 //! * `ratio`: how two times relate; `grid`: all ratios of a measure; `standing`: what they come to; `versus`: two runs;
 //! * `sheets`: tables; `charts`: drawings; `document`: what a page is;
 //! * `chapters`: what is told of a run; `summary`: the same in ten lines; `table`: a sheet as text;
-//! * `terminal`, `page`, `markdown`, `json`: where it is shown; `files`.
+//! * `places`: where its files go; `terminal`, `page`, `markdown`, `json`: where it is shown; `files`.
 
 mod bars;
 mod chapters;
@@ -17,6 +17,7 @@ mod json;
 mod made_up;
 mod markdown;
 mod page;
+pub(crate) mod places;
 mod ratio;
 mod sheets;
 mod standing;

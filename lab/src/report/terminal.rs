@@ -1,6 +1,6 @@
 //! The results on a terminal.
 
-use super::files::Files;
+use super::places::Files;
 use super::sheets::{Sheet, bulk, latency as times, replay as acts};
 use super::standing::{self, RATIOS, SLOWER, contract_summary, nowhere, slower, standings, verdict};
 use super::versus::{CHANGED, CHANGES, FURTHEST, Versus};

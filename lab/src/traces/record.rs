@@ -98,7 +98,7 @@ fn thread() -> u32 {
 
 #[cfg(target_os = "linux")]
 fn cpu() -> u32 {
-    rustix::thread::sched_getcpu() as u32
+    nix::sched::sched_getcpu().map_or(0, |cpu| cpu as u32)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::String;
 
 use super::page::{Ended, Page, ROWS, Row, SAID};
+use crate::contract::text::beginning;
 use crate::contract::verify::rule::{LowResources, Rule};
 use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::percpu::platform::Platform;
@@ -77,9 +78,9 @@ struct Cut<'a>(&'a mut Ended);
 
 impl Write for Cut<'_> {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let len = text.floor_char_boundary(SAID);
-        self.0.said[..len].copy_from_slice(&text.as_bytes()[..len]);
-        self.0.len = len as u32;
+        let text = beginning(text, SAID);
+        self.0.said[..text.len()].copy_from_slice(text.as_bytes());
+        self.0.len = text.len() as u32;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use core::fmt;
 use std::io;
 
 use super::{MAGIC, SUM, VERSION};
+use crate::contract::text::beginning;
 use crate::trace::checksum::Checksum;
 
 /// What was recorded: the pool, and of which calls.
@@ -77,11 +78,6 @@ impl core::error::Error for TraceError {
     }
 }
 
-/// A text's beginning.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT)]
-}
-
 /// Reads all of it. `false`: it ends before.
 pub(super) fn fill(from: &mut impl io::Read, into: &mut [u8]) -> io::Result<bool> {
     match from.read_exact(into) {
@@ -99,7 +95,7 @@ impl TraceHeader {
         numbers.extend(self.bytes.to_le_bytes());
         numbers.extend(self.cpus.to_le_bytes());
         numbers.extend(self.min_block.to_le_bytes());
-        for text in [cut(&self.pool), cut(&self.what)] {
+        for text in [beginning(&self.pool, TEXT), beginning(&self.what, TEXT)] {
             numbers.extend((text.len() as u16).to_le_bytes());
             numbers.extend(text.as_bytes());
         }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How long a system may fail to tell at once.
 const NOTICED: Duration = Duration::from_millis(200);
@@ -31,11 +31,12 @@ pub(super) fn hung_up(within: Duration) -> bool {
 
 fn any<'a>(terminals: impl Iterator<Item = BorrowedFd<'a>>, within: Duration) -> bool {
     // Hanging up is told without being asked for.
-    let mut fds: Vec<_> = terminals.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty())).collect();
-    let time = Timespec { tv_sec: 0, tv_nsec: within.subsec_nanos().into() };
+    let mut fds: Vec<_> = terminals.map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
+    let time = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
     // A signal ends the wait early. It looks anew then.
-    let _ = poll(&mut fds, Some(&time));
-    fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
+    let _ = poll(&mut fds, time);
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    fds.iter().any(|fd| fd.revents().is_some_and(|told| told.intersects(gone)))
 }
 
 #[cfg(test)]
