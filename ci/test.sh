@@ -11,6 +11,7 @@ without_rseq cargo test
 cargo test -p storport-pool --features allocator-api2 --test adaptor
 cargo test -p storport-pool --features allocator-api2 --doc
 cargo test -p storport-pool --features tracing --test tracing
+cargo test -p storport-pool --features serde --test values
 cargo test -p storport-pool --features checked --test contract --test misuse --test hook --test model --test threads
 export STORPORT_POOL_ROUNDS=full
 cargo test --release -p storport-pool --test sections
