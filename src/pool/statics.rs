@@ -144,8 +144,8 @@ impl<P: Platform> StaticPool<P> {
         }
     }
 
-    /// Makes the pool over the configured range. Any CPU may try; the first one does it. Any IRQL, but bounded by the
-    /// metadata's size.  [`static_pool!`](crate::static_pool) has an example.
+    /// Makes the pool over the configured range. Any CPU may try; the first one does it. PASSIVE; O(metadata) at most.
+    /// [`static_pool!`](crate::static_pool) has an example.
     ///
     /// # Errors
     /// [`StaticError`]: it is made already, or cannot be made. After the latter another try is allowed.
@@ -252,7 +252,7 @@ impl<P: Platform> fmt::Debug for StaticPool<P> {
     }
 }
 
-/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`]. That is checked
+/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`]. The configuration is checked
 /// at compile time.
 ///
 /// ```

@@ -53,9 +53,8 @@ fn own_folder() -> PathBuf {
     runtime_folder().map_or_else(|| common_folder(geteuid().as_raw()), |path| path.join(FOLDER))
 }
 
-/// Where a process with this user's id has its watch by default, if it has opted in:
-/// `$XDG_RUNTIME_DIR/storport-pool/<pid>.watch`, or `/tmp/storport-pool-<uid>/<pid>.watch` where that variable is not set.
-/// Whether anything is there is another question.
+/// Where a process with this user's id has its watch by default: `$XDG_RUNTIME_DIR/storport-pool/<pid>.watch`, or
+/// `/tmp/storport-pool-<uid>/<pid>.watch` where that variable is not set. It does not tell whether there is one.
 ///
 /// ```
 /// let path = storport_pool::watch::path_of_process(42);
