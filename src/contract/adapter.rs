@@ -8,7 +8,7 @@ use crate::contract::words::pad;
 
 /// An adapter's handle. The routines take it where a miniport passes HwDeviceExtension.
 ///
-/// It is a plain number and free to copy. [`Pool::remove_adapter`](crate::Pool::remove_adapter) makes it stale: from
+/// It is a plain number and free to copy. `Pool::remove_adapter` makes it stale: from
 /// then on the routines answer `INVALID_PARAMETER`. No later adapter of the pool gets the same number. Its functions
 /// run at any IRQL.
 ///
@@ -45,7 +45,7 @@ assert_eq_size!(AdapterId, u32);
 assert_impl_all!(AdapterId: Copy, Ord, core::hash::Hash, Send, Sync);
 
 impl AdapterId {
-    /// The owner of blocks that outlive their adapter. [`Pool::remove_adapter`](crate::Pool::remove_adapter) gives them
+    /// The owner of blocks that outlive their adapter. `Pool::remove_adapter` gives them
     /// to it, and the host frees them in its name.
     pub const ORPHANS: AdapterId = AdapterId::numbered(1);
     /// Accounts of removed adapters that no block refers to: they keep their tag's totals.
@@ -91,7 +91,7 @@ impl AdapterId {
         if raw >> NUMBER_BITS == 0 { AdapterId::numbered(raw) } else { AdapterId::NOBODY }
     }
 
-    /// The handle as the word that [`Caller`](crate::Caller) keeps in a table. [`from_word`](AdapterId::from_word)
+    /// The handle as the word that `Caller` keeps in a table. [`from_word`](AdapterId::from_word)
     /// reads it.
     #[must_use]
     pub const fn word(self) -> u32 {

@@ -3,7 +3,8 @@
 use core::fmt;
 
 /// The first fault in saved metadata, and where it is. [`Image::read`](crate::Image::read) refuses such an image with
-/// it, in [`ImageError::Fault`](crate::ImageError::Fault). It displays as one line.
+/// [`ImageError::Fault`](crate::ImageError::Fault), which has this in it. It displays as one line.
+/// [`ImageError`](crate::ImageError) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -4,7 +4,7 @@ use core::ptr;
 
 use crate::contract::violation::Violation;
 
-/// Who hears of violations: a function, and what it is called with. [`Pool::on_violation`](crate::Pool::on_violation)
+/// Who hears of violations: a function, and what it is called with. `Pool::on_violation`
 /// makes one of a closure.
 ///
 /// The function runs on the thread that made the bad call, at that call's IRQL. The pool's state is settled by then.

@@ -9,7 +9,7 @@ use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::contract::words::{Blocks, Bytes, pad};
 
-/// What the caller did wrong.
+/// What the caller did wrong. [`Violation`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -54,7 +54,7 @@ pub enum ViolationKind {
     /// The out pointer of an allocation held the address of a live block, under a rule with
     /// [`overwrite`](crate::Rule::overwrite).
     Overwritten,
-    /// A [`Block`](crate::Block) or [`OwnedBlock`](crate::OwnedBlock) was dropped where it could not be freed: above
+    /// A [`Block`](crate::Block) or `OwnedBlock` was dropped where it could not be freed: above
     /// DISPATCH, or while the host's switch is down. It stays allocated. [`Adapter::adopt`](crate::Adapter::adopt)
     /// gives it back.
     Stranded,
@@ -126,7 +126,8 @@ impl fmt::Display for ViolationKind {
     }
 }
 
-/// A Windows bug check: its code and four parameters. [`Violation::bug_check`] gives one.
+/// A Windows bug check: its code and four parameters. [`Violation::bug_check`] gives one, and [`Violation`] has an
+/// example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BugCheck {
@@ -144,7 +145,7 @@ impl fmt::Display for BugCheck {
     }
 }
 
-/// One misuse, as the host's hook gets it ([`Pool::on_violation`](crate::Pool::on_violation)). The pool's state is
+/// One misuse, as the host's hook gets it (`Pool::on_violation`). The pool's state is
 /// intact when the hook runs. It displays as one line; [`report`](Violation::report) has more.
 ///
 /// ```
@@ -352,7 +353,7 @@ pub struct Removed {
     pub exact: bool,
 }
 
-/// Blocks of one tag that an adapter had when it was removed. [`Pool::remove_adapter`](crate::Pool::remove_adapter) has
+/// Blocks of one tag that an adapter had when it was removed. [`Pool::remove_adapter_with`](crate::Pool::remove_adapter_with) has
 /// an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

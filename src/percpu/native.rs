@@ -25,7 +25,7 @@ pub enum Commit {
     /// more. Else the portable commit.
     ///
     /// The environment variable `STORPORT_POOL_COMMIT=portable` forces the portable commit. `auto` does not. Any other
-    /// word is an error ([`CreateError::CommitVariable`](crate::CreateError::CommitVariable)).
+    /// word is an error ([`CreateError::CommitVariable`]).
     #[default]
     Auto,
     /// The portable commit: a locked instruction instead of a restartable sequence.

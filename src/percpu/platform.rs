@@ -97,7 +97,7 @@ pub enum Stolen {
 
 /// What a pool runs on: the CPU's number, the IRQL, and the way to commit.
 ///
-/// [`Native`](crate::Native) (feature `std`), [`Portable`](crate::Portable) and [`Masked`](crate::Masked) implement it.
+/// `Native` (feature `std`), [`Portable`](crate::Portable) and [`Masked`](crate::Masked) implement it.
 /// No other type can. A host supplies a [`Host`] to `Portable`, or a [`MaskInterrupts`] to `Masked`. Both have
 /// examples.
 #[diagnostic::on_unimplemented(

@@ -24,10 +24,12 @@ use crate::percpu::platform::Platform;
 use crate::sync::Ordering;
 use crate::trace::emit::emit;
 
-/// The platform of a [`Pool`] that names none.
+/// The platform of a [`Pool`] that names none: `Native` with the feature `std`, else `Portable<SingleCpu>`. It needs no
+/// example: `Pool` without a parameter uses it.
 #[cfg(feature = "std")]
 pub type DefaultPlatform = crate::percpu::native::Native;
-/// The platform of a [`Pool`] that names none.
+/// The platform of a [`Pool`] that names none: `Native` with the feature `std`, else `Portable<SingleCpu>`. It needs no
+/// example: `Pool` without a parameter uses it.
 #[cfg(not(feature = "std"))]
 pub type DefaultPlatform = crate::percpu::portable::Portable<SingleCpu>;
 
@@ -51,19 +53,26 @@ impl crate::percpu::platform::Host for SingleCpu {
     }
 }
 
-/// A tagged, per-CPU slab pool over an address range.
+/// A tagged, per-CPU slab pool over an address range. The front page has an example for each way to make one.
 ///
-/// Dropping it reports blocks that are still allocated to the violation hook, then gives the memory
-/// back.
+/// Dropping it tells the violation hook of blocks that are still allocated. Then it gives the memory back.
 ///
 /// | routine | IRQL | progress | bound |
 /// |---|---|---|---|
 /// | [`free`](Pool::free) | <= DISPATCH | wait-free | docs/CONCURRENCY.md, section 4 |
 /// | [`allocate`](Pool::allocate) | <= DISPATCH | lock-free | none on its slow paths |
-/// | [`snapshot`](Pool::snapshot), [`trim`](Pool::trim), adapters | PASSIVE | as documented there | O(pool) |
+/// | `snapshot`, `trim`, adapters | PASSIVE | as documented there | O(pool) |
 ///
-/// Both routines may interrupt themselves and each other anywhere, in a signal or interrupt
-/// handler too.
+/// Both routines may interrupt themselves and each other anywhere, in a signal or interrupt handler too.
+///
+/// ```
+/// use storport_pool::{Pool, Status, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
+/// assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) meta: Meta,
     pub(crate) base: Base,
@@ -76,7 +85,7 @@ pub struct Pool<P: Platform = DefaultPlatform> {
 
 assert_impl_all!(Pool: Send, Sync);
 
-/// What [`Pool::trim`] and [`Pool::trim_with`] did. Both have examples.
+/// What `Pool::trim` and [`Pool::trim_with`] did. Both have examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -87,7 +96,7 @@ pub struct Trimmed {
     pub bytes: u64,
 }
 
-/// Another trim is under way, so nothing was done. [`Pool::trim`] returns it.
+/// Another trim is under way, so nothing was done. [`Pool::trim_with`] and `Pool::trim` return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Busy;
 

@@ -256,6 +256,7 @@ impl<P: Platform> OwnedBlock<P> {
 
     /// Gives the block up without freeing it. [`Pool::free`] and [`OwnedAdapter::adopt`] take the address. The block no
     /// longer keeps its adapter from being removed. Any IRQL; if it is the last user of the adapter, PASSIVE.
+    /// [`OwnedAdapter`] has an example.
     #[must_use]
     pub fn into_address(self) -> u64 {
         let address = self.held.address;

@@ -93,7 +93,7 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
 
 impl<P: Platform> Recording<'_, P> {
     /// Ends the recording, and waits for its thread. The answer is how many events the file has, and how many were
-    /// dropped. Frees that come later are not recorded. PASSIVE.
+    /// dropped. Frees that come later are not recorded. PASSIVE. [`Verifier::record`] has an example.
     ///
     /// In a forked child it ends the child's copy alone, and is an error: the parent writes the file.
     ///

@@ -15,7 +15,7 @@ use crate::pool::handle::{DefaultPlatform, Pool};
 use crate::pool::held::{FreeError, Held};
 
 /// An adapter as an owner. Its blocks cannot outlive it, and dropping it removes it. It borrows the pool.
-/// [`OwnedAdapter`](crate::OwnedAdapter) (feature `alloc`) shares the pool, for structs and threads.
+/// `OwnedAdapter` (feature `alloc`) shares the pool, for structs and threads.
 ///
 /// ```
 /// use storport_pool::{Pool, tag};

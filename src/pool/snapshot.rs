@@ -36,7 +36,7 @@ pub struct Totals {
     pub histogram: Vec<SizeCount>,
 }
 
-/// One bar of a size histogram ([`Totals::histogram`]).
+/// One bar of a size histogram ([`Totals::histogram`]). [`Pool::snapshot`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -87,7 +87,7 @@ fn push<T>(rows: &mut Vec<T>, row: T) -> Result<(), TryReserveError> {
     Ok(())
 }
 
-/// A tag's sums, over all adapters that use it or have used it.
+/// A tag's sums, over all adapters that use it or have used it. [`Pool::snapshot`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,7 +98,7 @@ pub struct TagRow {
     pub totals: Totals,
 }
 
-/// The sums of one adapter and tag.
+/// The sums of one adapter and tag. [`Pool::snapshot`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -114,7 +114,7 @@ pub struct AccountRow {
     pub totals: Totals,
 }
 
-/// What one CPU's cache holds.
+/// What one CPU's cache holds. [`Pool::snapshot`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -127,7 +127,7 @@ pub struct CpuRow {
     pub bytes: u64,
 }
 
-/// The state of one size class.
+/// The state of one size class. [`Pool::snapshot`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -276,6 +276,8 @@ impl<P: Platform> Pool<P> {
     /// assert_eq!((row.tag, row.totals.live, row.totals.average()), (tag!("VioS"), 3, 200));
     /// assert_eq!((row.totals.histogram[0].block_bytes, row.totals.histogram[0].allocs), (208, 3));
     /// assert_eq!(snapshot.accounts[0].adapter, Some(disk));
+    /// assert_eq!((snapshot.classes[0].block_bytes, snapshot.classes[0].live), (208, 3));
+    /// snapshot.cpus.iter().for_each(|row| println!("CPU {} caches {} bytes", row.cpu, row.bytes));
     /// assert_eq!((snapshot.range_bytes, snapshot.violations), (1 << 20, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

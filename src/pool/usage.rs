@@ -70,8 +70,8 @@ fn sum(counts: impl Iterator<Item = u64>) -> u64 {
 }
 
 impl<P: Platform> Pool<P> {
-    /// The sums over all blocks: a [snapshot](Snapshot)'s, but it asks for no memory. It is exact when no call is in
-    /// flight. Frees are never negative at any time. PASSIVE; walks all states.
+    /// The sums over all blocks. `Pool::snapshot` has them, too, but this asks for no memory. It is exact when no call
+    /// is in flight. Frees are never negative at any time. PASSIVE; walks all states.
     ///
     /// ```
     /// use storport_pool::{Pool, tag};

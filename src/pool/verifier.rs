@@ -290,7 +290,7 @@ impl<P: Platform> Pool<P> {
         self.attached().ok_or(VerifierError::Memory)
     }
 
-    /// The pool's verifier. `None`: it has none. Any IRQL; a load.
+    /// The pool's verifier. `None`: it has none. Any IRQL; a load. [`Verifier`] has an example.
     pub fn attached(&self) -> Option<Verifier<'_, P>> {
         Some(Verifier { pool: self, verifier: self.meta.verifier()? })
     }

@@ -1,6 +1,7 @@
 //! What the verifier needs of its host.
 
-/// Whether a piece of memory may be used. The verifier passes it to [`VerifierHost::protect`].
+/// Whether a piece of memory may be used. The verifier passes it to [`VerifierHost::protect`]. [`VerifierHost`] has an
+/// example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Reads and writes fault.

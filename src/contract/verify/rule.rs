@@ -244,7 +244,7 @@ impl Rule {
     /// adapter. That block's address is being lost. It is the rule *StorPortAllocatePool2* of Static Driver Verifier. A
     /// stale address in a variable that is used again looks the same.
     ///
-    /// It works for [`Caller::allocate`](crate::Caller::allocate) and C's `sp_allocate` alone.
+    /// It works for `Caller::allocate` and C's `sp_allocate` alone.
     /// [`Pool::allocate`](crate::Pool::allocate) writes to the out pointer only after the pool's part has ended.
     pub const fn overwrite(mut self) -> Rule {
         self.checks |= checks::OVERWRITE;

@@ -71,6 +71,21 @@ pub struct FailRun {
 }
 
 /// How a [run](FailRun) ended.
+///
+/// ```
+/// use storport_pool::{FailEach, Pool, Rule, RunEnd, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// // The work takes for granted that each allocation succeeds.
+/// let report = pool.fail_each(FailEach::new(Rule::new().adapter(disk)).in_process(), || {
+///     let block = pool.try_allocate(disk, 100, tag!("Srb0")).unwrap();
+///     unsafe { pool.free(disk, block) };
+/// })?;
+/// let run = &report.runs[1];
+/// assert!(matches!(run.end, RunEnd::Panicked(_)));
+/// assert_eq!(run.refused.unwrap().tag, tag!("Srb0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -89,7 +104,7 @@ pub enum RunEnd {
     Lost,
 }
 
-/// An allocation that a [run](FailRun) refused on purpose.
+/// An allocation that a [run](FailRun) refused on purpose. [`RunEnd`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -102,7 +117,7 @@ pub struct Refused {
     pub stack: CallStack,
 }
 
-/// Blocks of one tag, size and call stack that a [run](FailRun) left allocated.
+/// Blocks of one tag, size and call stack that a [run](FailRun) left allocated. [`FailReport`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -131,7 +146,7 @@ impl FailReport {
 }
 
 impl FailRun {
-    /// Whether it finished, left no block, and no violation was told.
+    /// Whether it finished, left no block, and no violation was told. Any IRQL. [`FailReport`] has an example.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.end == RunEnd::Finished
@@ -141,6 +156,7 @@ impl FailRun {
     }
 
     /// Whether it was to refuse an allocation, and made none with that number. Then it has shown nothing. Any IRQL.
+    /// [`FailReport`] has an example.
     #[must_use]
     pub fn missed(&self) -> bool {
         self.n > 0 && self.refused.is_none()

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::pool::snapshot::{Snapshot, Totals};
 
-/// Rows of a picture that found no room in the area. All are counts.
+/// Rows of a picture that found no room in the area. All are counts. [`is_none`](LeftOut::is_none) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -6,7 +6,8 @@ use std::io::Read;
 use super::error::ReadError;
 use super::format::{HEADER, HEADER_AND_STATE, IN_USE, MAGIC, VERSION, header_sum, u32_at, u64_at};
 
-/// What became of the process that publishes. [`Reader::process`](super::Reader::process) tells it.
+/// What became of the process that publishes. [`Reader::process`](super::Reader::process) tells it, and
+/// [`Reader`](super::Reader) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Process {

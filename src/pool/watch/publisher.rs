@@ -58,7 +58,7 @@ enum Thread<'scope> {
 }
 
 impl Publisher<'_> {
-    /// Where the file is.
+    /// Where the file is. Any IRQL. [`Watch::publish_every`](super::Watch::publish_every) has an example.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -58,7 +58,7 @@ pub enum TraceEnding {
     Torn(TornTrace),
 }
 
-/// Why a trace is torn at this place.
+/// Why a trace is torn at this place. [`TraceReader`] has an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TornTrace {
