@@ -15,14 +15,14 @@ pub struct BlockInfo {
     pub address: u64,
     /// Bytes that were asked for, by its last allocation or [resize](crate::Pool::resize).
     pub bytes: u32,
-    /// Bytes that it has: all of them may be used by whoever asks for them with [`resize`](crate::Pool::resize).
+    /// Bytes that it has. [`resize`](crate::Pool::resize) makes all of them usable.
     pub capacity: u64,
     /// Whether it is allocated. If not, the other fields tell of its last owner.
     pub live: bool,
     /// The adapter that allocated it.
     pub owner: AdapterId,
-    /// Its tag; `None` when the adapter's tags did not all find an account, or when the block is free and its account has
-    /// another use by now.
+    /// Its tag. `None`: the tag found no account ([`Config::accounts`](crate::Config::accounts)), or the block is free
+    /// and its account has another use by now.
     pub tag: Option<PoolTag>,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for BlockState {
 pub struct BlockDetail {
     /// Where it begins.
     pub address: u64,
-    /// Bytes that it has: of its size class, of a large run's spans, of a span that is free or in hand.
+    /// Bytes that it has. They are those of its size class, or of a large run's spans, or of a span without blocks.
     pub capacity: u64,
     /// Where it is.
     pub state: BlockState,

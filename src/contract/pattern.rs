@@ -51,7 +51,7 @@ impl TagPattern {
     /// The pattern with these characters.
     ///
     /// # Errors
-    /// [`TagError`] when the text is empty, longer than [`MAX`](TagPattern::MAX), or not printable ASCII.
+    /// [`TagError`]: the text is empty, longer than [`MAX`](TagPattern::MAX) characters, or not printable ASCII.
     pub const fn new(text: &str) -> Result<TagPattern, TagError> {
         let text = text.as_bytes();
         if text.is_empty() || text.len() > Self::MAX {

@@ -172,8 +172,8 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// The address that was passed to free; 0 for a refused allocation.
     pub address: u64,
-    /// Bytes that were requested: of the block (free), of the refused allocation, or of all blocks
-    /// left behind. 0 when there is no block.
+    /// Bytes that were requested: for the block of a free, for a refused allocation, or for all blocks left behind. 0 when
+    /// there is no block.
     pub bytes: u64,
     /// How many blocks were left behind; 0 for other kinds.
     pub blocks: u64,

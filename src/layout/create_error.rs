@@ -56,7 +56,7 @@ pub enum CreateError {
     },
     /// The operating system did not give this much address space.
     Os {
-        /// Its error number; on Linux, 12 means that a limit of the process (`ulimit -v`) or of the system was met.
+        /// Its error number. On Linux, 12 means that a limit of the process (`ulimit -v`) or of the system was reached.
         code: i32,
         /// Bytes that were asked for at once.
         bytes: u64,

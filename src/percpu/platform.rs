@@ -333,9 +333,12 @@ pub trait Host: Sync {
     /// The caller's IRQL.
     fn irql(&self) -> crate::contract::irql::Irql;
 
-    /// Called by an allocation between two tries, at most 16 times, when what it wants may be in the hand of a call that
-    /// was interrupted or preempted. A host with a scheduler gives the CPU away here, if the IRQL allows it. Without
-    /// that, with more threads than CPUs, such an allocation may be refused while another thread holds what is free.
+    /// Lets other code run. An allocation calls it between two tries, at most 16 times. It does so when an interrupted or
+    /// preempted call may hold what it wants.
+    ///
+    /// A host with a scheduler gives the CPU away here, if the IRQL allows it. Without that, and with more threads than
+    /// CPUs, such an allocation may be refused while another thread holds what is free. The default is
+    /// [`core::hint::spin_loop`].
     fn relax(&self) {
         spin_loop();
     }

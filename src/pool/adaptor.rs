@@ -82,7 +82,7 @@ impl<P: Platform> Adapter<'_, P> {
 }
 
 impl<'a, P: Platform> Tagged<'a, P> {
-    /// An [`Allocator`] over a range that the caller supplied.
+    /// An [`Allocator`] over a range that the caller supplied. Any IRQL.
     ///
     /// ```
     /// # use std::ptr::NonNull;
@@ -104,10 +104,11 @@ impl<'a, P: Platform> Tagged<'a, P> {
     /// ```
     ///
     /// # Safety
-    /// The pool's range is memory of this process at the addresses that the pool hands out, for reads and writes; their
-    /// provenance is exposed; and nobody else uses it while the pool, and what was allocated from it, is in use. Nobody
-    /// else frees what is allocated here, nor releases it with the adapter
-    /// ([`release_adapter_with`](Pool::release_adapter_with)).
+    /// * The pool's range is memory of this process, for reads and writes, at the addresses that the pool hands out. Their provenance is
+    ///   exposed.
+    /// * Nobody else uses it while the pool, and what was allocated from it, is in use.
+    /// * Nobody else frees what is allocated here, nor releases it with the adapter
+    ///   ([`release_adapter_with`](Pool::release_adapter_with)).
     #[must_use]
     pub const unsafe fn new(pool: &'a Pool<P>, adapter: AdapterId, tag: PoolTag) -> Tagged<'a, P> {
         Tagged { owner: Owner { pool, adapter }, tag }

@@ -116,13 +116,13 @@ impl LeakReport {
         }))
     }
 
-    /// How many blocks all rows have. O(rows).
+    /// How many blocks all rows have. Any IRQL; O(rows).
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.rows.iter().map(|row| row.blocks).sum()
     }
 
-    /// How many bytes all rows have. O(rows).
+    /// How many bytes all rows have. Any IRQL; O(rows).
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.rows.iter().map(LeakRow::total).sum()

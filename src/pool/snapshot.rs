@@ -41,8 +41,8 @@ pub struct Totals {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SizeCount {
-    /// Bytes of a block of this size class; 0 stands for large runs: of more than 32 KiB, or of more than 4 KiB in pools
-    /// of less than 8 MiB. An allocation counts under the class that its size asks for, even if a larger block served
+    /// Bytes of a block of this size class. 0 stands for large runs. Those have more than 32 KiB, or more than 4 KiB in
+    /// pools of less than 8 MiB. An allocation counts under the class that its size asks for, even if a larger block served
     /// it.
     pub block_bytes: u32,
     /// Allocations, ever.
@@ -107,8 +107,8 @@ pub struct AccountRow {
     pub adapter: Option<AdapterId>,
     /// The adapter's name, while it lives.
     pub name: Option<AdapterName>,
-    /// The tag; `None` for an *other* row: it counts the adapter's tags that found no account, or those of the orphans
-    /// or the gone that had to make room.
+    /// The tag. `None`: this is an *other* row. It counts the adapter's tags that found no account, or tags of removed
+    /// adapters that had to make room.
     pub tag: Option<PoolTag>,
     /// The sums.
     pub totals: Totals,
@@ -187,13 +187,13 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// How many blocks were outstanding. O(tags).
+    /// How many blocks were outstanding. Any IRQL; O(tags).
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.outstanding.iter().map(|row| row.blocks).sum()
     }
 
-    /// How many bytes had been requested for them. O(tags).
+    /// How many bytes had been requested for them. Any IRQL; O(tags).
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.outstanding.iter().map(|row| row.bytes).sum()

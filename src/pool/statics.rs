@@ -26,7 +26,7 @@ pub struct StaticMetadata<const BYTES: usize> {
 unsafe impl<const BYTES: usize> Sync for StaticMetadata<BYTES> {}
 
 impl<const BYTES: usize> StaticMetadata<BYTES> {
-    /// Zeroed memory, for a `static`.
+    /// Zeroed memory, for a `static`. `const`: it runs at compile time.
     #[allow(clippy::new_without_default, reason = "it is for statics")]
     #[must_use]
     pub const fn new() -> StaticMetadata<BYTES> {
@@ -126,7 +126,7 @@ impl core::error::Error for StaticError {}
 
 impl<P: Platform> StaticPool<P> {
     /// A pool that is not made yet, with memory for its metadata. If the memory is too small,
-    /// [`init`](StaticPool::init) tells. [`StaticPool`] has an example.
+    /// [`init`](StaticPool::init) tells. `const`: it runs at compile time. [`StaticPool`] has an example.
     #[must_use]
     pub const fn new<const BYTES: usize>(
         config: Config,
@@ -154,7 +154,8 @@ impl<P: Platform> StaticPool<P> {
     }
 
     /// Makes the pool over a range with this base and the configured size. It is for a range whose address the linker
-    /// or the boot decides. Otherwise as [`init`](StaticPool::init). [`StaticPool`] has an example.
+    /// or the boot decides. Otherwise as [`init`](StaticPool::init): PASSIVE; O(metadata) at most. [`StaticPool`] has
+    /// an example.
     ///
     /// # Errors
     /// As [`init`](StaticPool::init).
@@ -166,7 +167,7 @@ impl<P: Platform> StaticPool<P> {
 
     /// Makes the pool over this memory. The pool then knows how to reach it: [`Block::memory`](crate::Block::memory)
     /// works. The range begins at the memory's first multiple of 64 KiB. It ends where the configured number of bytes
-    /// from the memory's beginning ends. Otherwise as [`init`](StaticPool::init).
+    /// from the memory's beginning ends. Otherwise as [`init`](StaticPool::init): PASSIVE; O(metadata) at most.
     ///
     /// ```
     /// use core::mem::MaybeUninit;

@@ -55,7 +55,7 @@ const ADAPTER: &str = "program";
 /// | a bad `dealloc` | changes nothing; the pool's violation hook hears of it ([`pool`](TaggedAlloc::pool)), or [`abort_on_misuse`](TaggedAlloc::abort_on_misuse) |
 /// | IRQL | <= DISPATCH; above, allocations answer null and `dealloc` leaks |
 ///
-/// First use takes 24 KiB of stack in the release build; later calls what `docs/PROCESSES.md` says.
+/// First use takes 24 KiB of stack in the release build. `docs/PROCESSES.md` says what later calls take.
 pub struct TaggedAlloc {
     tag: PoolTag,
     options: PoolOptions,

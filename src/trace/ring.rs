@@ -267,11 +267,12 @@ pub struct TraceDrain<'a> {
 }
 
 impl TraceDrain<'_> {
-    /// Takes what was pushed, lane by lane. The answer is how many events it took. It looks at each slot twice at most,
-    /// however fast others push. So it is bounded by the ring's size.
+    /// Takes what was pushed, lane by lane, and hands it to `each`. The answer is how many events it took. Any IRQL
+    /// that `each` allows. It looks at each slot twice at most, however fast others push. So it is bounded by the
+    /// ring's size.
     ///
-    /// A lane's events come in the order in which their pushes began. A push that stood still is the exception: its
-    /// event comes when it is there, the next time or later. What a lane dropped is told before the first event whose
+    /// A lane's events come in the order in which their pushes began. There is one exception: a push that stood still.
+    /// Its event comes once it is there, this time or later. What a lane dropped is told before the first event whose
     /// push found it dropped. Lanes come one after the other. [`TraceEvent::time`] says what was when.
     pub fn drain(&mut self, mut each: impl FnMut(TraceItem)) -> usize {
         (0..self.ring.lanes).map(|lane| sweep(self.ring.lane(lane), lane, &mut each)).sum()
@@ -279,6 +280,7 @@ impl TraceDrain<'_> {
 
     /// As [`drain`](TraceDrain::drain), but then it looks at every slot, and tells all that was dropped up to now. When
     /// all pushes have ended, nothing is left. A push that never ends is no event. (Its thread did not survive a fork.)
+    /// Any IRQL that `each` allows.
     pub fn drain_all(&mut self, mut each: impl FnMut(TraceItem)) -> usize {
         let mut events = self.drain(&mut each);
         for number in 0..self.ring.lanes {

@@ -34,7 +34,7 @@ use crate::contract::violation::Violation;
 pub struct FailReport {
     /// Allocations that the first run made, in which none was refused.
     pub allocations: u64,
-    /// The runs, in their order: first the one without a refusal (n 0), then one for each n that was tried.
+    /// The runs, in their order. The first one refuses nothing (n 0). Then there is one for each n that was tried.
     pub runs: Vec<FailRun>,
     /// Values of n that were not tried, though they should have been: the first run came to no end, or a finding was
     /// the last one.

@@ -75,8 +75,8 @@ pub(super) fn paths_of(pid: u32) -> impl Iterator<Item = (PathBuf, u32)> {
     paths.map(move |(path, user)| (path.join(format!("{pid}{ENDING}")), user))
 }
 
-/// The processes of this user that have, or had, a watch at its default path, in no order. Those that ended without
-/// removing theirs are among them: [`Reader::process`](super::Reader::process) tells.
+/// The ids of this user's processes with a watch at its default path, in ascending order. Processes that ended without
+/// removing theirs are among them: [`Reader::process`](super::Reader::process) tells. PASSIVE; reads the folders.
 ///
 /// ```
 /// let watch = storport_pool::watch::Watch::for_this_process()?;

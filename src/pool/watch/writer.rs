@@ -135,7 +135,7 @@ impl Watch {
         WatchOptions::new().for_this_process()
     }
 
-    /// Where the file is.
+    /// Where the file is. Any IRQL.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.place.path()
