@@ -1,6 +1,6 @@
-//! The Storport memory pool (`StorPortAllocatePool`, `StorPortFreePool`) outside Windows. A block is allocated and freed in
-//! the name of an adapter, with a tag. Free is O(1) and bounded, safe in interrupt and signal handlers, and tells a double,
-//! foreign or interior free from a good one without touching the block.
+//! The Storport memory pool (`StorPortAllocatePool`, `StorPortFreePool`) outside Windows. A block has a tag, and is
+//! allocated and freed in the name of an adapter. Free is O(1) and bounded. It is safe in interrupt and signal handlers. It
+//! tells a double, foreign or interior free from a good one without touching the block.
 //!
 //! # Memory of the operating system
 //!
@@ -16,13 +16,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The safe layer has an adapter that removes itself and blocks that free themselves: [`Pool::adapter`], and for structs
-//! and threads `Pool::adapter_owned`.
+//! In the safe layer, an adapter removes itself and blocks free themselves: see [`Pool::adapter`]. For structs and threads
+//! there is `Pool::adapter_owned`.
 //!
 //! # Memory of your own
 //!
-//! The pool hands out addresses of any range, a guest's for example, and never touches it. Its metadata lies in memory
-//! that you supply. [`static_pool!`] lays it out at compile time.
+//! The pool hands out addresses of any range, such as a guest's, and never touches the range. Its metadata lies in memory
+//! that you supply. [`static_pool!`] lays that out at compile time.
 //!
 //! ```
 //! use storport_pool::{Config, Host, Irql, Portable, Status, static_pool, tag};
@@ -111,8 +111,10 @@
 //! * Who has what: `Pool::snapshot`, `Pool::leaks`, [`Pool::usage`], `watch` for another process.
 //! * What is wrong: [`Verifier`], `Pool::check`, [`Pool::inspect_page`].
 //!
-//! Calls are for IRQL PASSIVE unless their page says otherwise. The two routines, their bulk forms, and what looks at one
-//! block are for DISPATCH and below. Addresses and handles are plain numbers; sizes are in bytes.
+//! Addresses and handles are plain numbers. Sizes are in bytes.
+//!
+//! Calls are for IRQL PASSIVE unless their page says otherwise. The two routines and their bulk forms are for DISPATCH and
+//! below. Functions of plain values (tags, statuses, options, rules, reports) use that value alone, and run at any IRQL.
 #![no_std]
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -6,10 +6,24 @@ use static_assertions::{assert_eq_size, assert_impl_all};
 
 use crate::contract::words::pad;
 
-/// An adapter, as the routines take it: the stand-in for HwDeviceExtension.
+/// An adapter's handle. The routines take it where a miniport passes HwDeviceExtension.
 ///
-/// A plain number, free to copy. After [`Pool::remove_adapter`](crate::Pool::remove_adapter) it
-/// is stale, and the routines answer `INVALID_PARAMETER`. No later adapter of the pool gets the same number.
+/// It is a plain number and free to copy. `Pool::remove_adapter` makes it stale: from
+/// then on the routines answer `INVALID_PARAMETER`. No later adapter of the pool gets the same number. Its functions
+/// run at any IRQL.
+///
+/// ```
+/// use storport_pool::{AdapterId, Pool, Status, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// assert_ne!(disk, AdapterId::ORPHANS);
+/// // C and tables keep the number.
+/// assert_eq!(AdapterId::from_raw(disk.raw()), disk);
+/// assert_eq!(AdapterId::from_word(disk.word()), disk);
+/// // A made-up number is nobody's handle.
+/// assert_eq!(pool.try_allocate(AdapterId::from_raw(0), 208, tag!("VioS")), Err(Status::INVALID_PARAMETER));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 // As the upper part of a live block's state word (docs/CONCURRENCY.md, section 3), so that free composes what it
@@ -31,7 +45,8 @@ assert_eq_size!(AdapterId, u32);
 assert_impl_all!(AdapterId: Copy, Ord, core::hash::Hash, Send, Sync);
 
 impl AdapterId {
-    /// Blocks whose adapter was removed without releasing them belong here.
+    /// The owner of blocks that outlive their adapter. `Pool::remove_adapter` gives them
+    /// to it, and the host frees them in its name.
     pub const ORPHANS: AdapterId = AdapterId::numbered(1);
     /// Accounts of removed adapters that no block refers to: they keep their tag's totals.
     pub(crate) const GONE: AdapterId = AdapterId::numbered(2);
@@ -69,26 +84,27 @@ impl AdapterId {
         self.0 & TOP != 0 && self.0 & ((1 << SHIFT) - 1) == 0
     }
 
-    /// The handle with this number; for 0, a made-up one, or one from 2^18 on the routines answer
-    /// `INVALID_PARAMETER`.
+    /// The handle with this number. Any number may be passed. For 0, for a made-up number, and from 2^18 on, the
+    /// routines answer `INVALID_PARAMETER`.
     #[must_use]
     pub const fn from_raw(raw: u32) -> AdapterId {
         if raw >> NUMBER_BITS == 0 { AdapterId::numbered(raw) } else { AdapterId::NOBODY }
     }
 
-    /// The handle as [`Caller`](crate::Caller) keeps it in a table, for [`from_word`](AdapterId::from_word).
+    /// The handle as the word that `Caller` keeps in a table. [`from_word`](AdapterId::from_word)
+    /// reads it.
     #[must_use]
     pub const fn word(self) -> u32 {
         self.0
     }
 
-    /// The handle with this [`word`](AdapterId::word); of another number, some handle.
+    /// The handle with this [`word`](AdapterId::word). Any other number makes some handle, which may be a live one.
     #[must_use]
     pub const fn from_word(word: u32) -> AdapterId {
         AdapterId(TOP | word & !LEFT & !((1 << SHIFT) - 1))
     }
 
-    /// The handle's number; not 0 for those that the pool gives out.
+    /// The handle's number. The pool gives out none with the number 0.
     #[must_use]
     pub const fn raw(self) -> u32 {
         (self.0 & !TOP & !LEFT) >> SHIFT
@@ -124,14 +140,24 @@ impl fmt::Debug for AdapterId {
     }
 }
 
-/// An adapter's name: up to 32 bytes of UTF-8.
+/// An adapter's name: up to 32 bytes of UTF-8. Its functions run at any IRQL.
+///
+/// ```
+/// use storport_pool::{AdapterName, Pool};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("a name that is longer than 32 bytes")?;
+/// let name = pool.adapter_name(disk).unwrap();
+/// assert_eq!(name.as_str(), "a name that is longer than 32 by");
+/// assert_eq!(name.as_str().len(), AdapterName::MAX);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AdapterName {
     pub(crate) bytes: [u8; AdapterName::MAX],
 }
 
 impl AdapterName {
-    /// Bytes of the longest name; what is longer is cut at a character.
+    /// Bytes of the longest name. A longer one is cut, at the end of a character.
     pub const MAX: usize = 32;
 
     pub(crate) fn new(name: &str) -> AdapterName {
@@ -156,7 +182,7 @@ impl AdapterName {
         self.bytes
     }
 
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(Self::MAX);

@@ -6,7 +6,7 @@ use super::adapter::AdapterId;
 use super::tag::PoolTag;
 use super::words::pad;
 
-/// A block of a pool, as [`Pool::block_at`](crate::Pool::block_at) found it.
+/// What [`Pool::block_at`](crate::Pool::block_at) found at an address. That function has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -15,26 +15,28 @@ pub struct BlockInfo {
     pub address: u64,
     /// Bytes that were asked for, by its last allocation or [resize](crate::Pool::resize).
     pub bytes: u32,
-    /// Bytes that it has: all of them may be used by whoever asks for them with [`resize`](crate::Pool::resize).
+    /// Bytes that it has. [`resize`](crate::Pool::resize) makes all of them usable.
     pub capacity: u64,
-    /// Whether it is allocated. Else the rest tells of its last owner.
+    /// Whether it is allocated. If not, the other fields tell of its last owner.
     pub live: bool,
     /// The adapter that allocated it.
     pub owner: AdapterId,
-    /// Its tag; `None` when the adapter's tags did not all find an account, or when the block is free and its account has
-    /// another use by now.
+    /// Its tag. `None`: the tag found no account ([`Config::accounts`](crate::Config::accounts)), or the block is free
+    /// and its account has another use by now.
     pub tag: Option<PoolTag>,
 }
 
-/// Where a block is, as [`Pool::inspect_block`](crate::Pool::inspect_block) found it.
+/// Where a block is: with its caller, or in which store of free blocks.
+/// [`Pool::inspect_block`](crate::Pool::inspect_block) finds it.
 ///
-/// An empty slab is no state of its own: its blocks lie in magazines, loose, or not carved yet, until the span that they
-/// are in becomes a free one.
+/// An empty slab has no state of its own. Its blocks lie in magazines, lie loose, or are not carved yet, until the span
+/// becomes a free one. The functions run at any IRQL.
 ///
 /// ```
 /// use storport_pool::BlockState;
 /// assert!(BlockState::Loaded { cpu: 3 }.is_cached() && BlockState::Loose.is_in_stock());
 /// assert_eq!(BlockState::Spare { cpu: 3 }.to_string(), "cached: spare of CPU 3");
+/// println!("{}", BlockState::Depot.describe());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -56,27 +58,27 @@ pub enum BlockState {
     Depot,
     /// Free, in no magazine.
     Loose,
-    /// A large run that was freed, and whose spans nobody has collected yet.
+    /// A large run that was freed. Nobody has collected its spans yet.
     FreedRun,
     /// Free, in the part of its slab that was never handed out.
     NeverCarved,
     /// A span that nobody uses. It has no blocks.
     FreeSpan,
-    /// Freed, and kept away from use for a while by the pool's [verifier](crate::Verifier).
+    /// Freed, but kept from use for a while by the pool's [verifier](crate::Verifier).
     Quarantined,
-    /// None of these. A call that is under way has it in hand, or it moved while it was looked for. At rest: a call that
-    /// never ended had it.
+    /// None of these. A call that is under way has it, or it moved during the look. At rest: a call that never ended
+    /// had it.
     InHand,
 }
 
 impl BlockState {
-    /// Whether a CPU's cache has it.
+    /// Whether it lies in a CPU's cache.
     #[must_use]
     pub const fn is_cached(self) -> bool {
         matches!(self, BlockState::Loaded { .. } | BlockState::Spare { .. })
     }
 
-    /// Whether the stock has it, which all CPUs share: a magazine of the depot, a loose block, or a freed large run.
+    /// Whether it lies in the stock, which all CPUs share: in a magazine of the depot, loose, or as a freed large run.
     #[must_use]
     pub const fn is_in_stock(self) -> bool {
         matches!(self, BlockState::Depot | BlockState::Loose | BlockState::FreedRun)
@@ -111,16 +113,15 @@ impl fmt::Display for BlockState {
     }
 }
 
-/// A block and where it is, as [`Pool::inspect_block`](crate::Pool::inspect_block) and
-/// [`Pool::inspect_page`](crate::Pool::inspect_page) found it. [`Pool::inspect_block`](crate::Pool::inspect_block) has an
-/// example.
+/// A block and where it is. [`Pool::inspect_block`](crate::Pool::inspect_block) and
+/// [`Pool::inspect_page`](crate::Pool::inspect_page) give it, and have examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BlockDetail {
     /// Where it begins.
     pub address: u64,
-    /// Bytes that it has: of its size class, of a large run's spans, of a span that is free or in hand.
+    /// Bytes that it has. They are those of its size class, or of a large run's spans, or of a span without blocks.
     pub capacity: u64,
     /// Where it is.
     pub state: BlockState,

@@ -2,15 +2,17 @@
 
 use core::fmt;
 
-/// The first thing that is wrong with saved metadata, and where.
+/// The first fault in saved metadata, and where it is. [`Image::read`](crate::Image::read) refuses such an image with
+/// [`ImageError::Fault`](crate::ImageError::Fault), which has this in it. It displays as one line.
+/// [`ImageError`](crate::ImageError) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ImageFault {
     /// What is wrong.
     pub what: &'static str,
-    /// Where: the number of the block (its offset in the range, in units of 16 bytes), span, magazine, account, adapter or
-    /// CPU that `what` names.
+    /// Where. The number counts what `what` names: blocks (offsets in the range, in units of 16 bytes), spans,
+    /// magazines, accounts, adapters or CPUs.
     pub at: u64,
 }
 

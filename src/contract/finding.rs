@@ -7,6 +7,11 @@ use super::block::BlockState;
 use super::fault::ImageFault;
 
 /// What a [`Finding`]'s number counts.
+///
+/// ```
+/// use storport_pool::Subject;
+/// assert_eq!(Subject::Span.describe(), "span");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -30,7 +35,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// A word for a person.
+    /// A word for a person. Any IRQL.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
@@ -61,11 +66,11 @@ pub struct Finding {
     pub number: u64,
     /// The address of the block or span; `None` for what has none in the range.
     pub address: Option<u64>,
-    /// The number or word that is wrong, if it is another one than `number`.
+    /// The number or word that is wrong, where it is not `number` itself.
     pub found: Option<u64>,
-    /// What it should be, or at most be, if that is one number.
+    /// What it should be, or the most that it may be, where that is one number.
     pub expected: Option<u64>,
-    /// Of a block that is in two places: the second one that was looked at.
+    /// For a block in two places: the second place that was looked at.
     pub place: Option<BlockState>,
 }
 
@@ -106,7 +111,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Where a pool's blocks and spans are. Each is in one of these numbers, and in no other.
+/// Where a pool's blocks and spans are. Each is counted once. [`Pool::check`](crate::Pool::check) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -147,37 +152,45 @@ pub struct Places {
     pub spans_in_hand: u64,
 }
 
-/// What a look at all of a pool's metadata found: [`Pool::check`](crate::Pool::check).
+/// What [`Pool::check`](crate::Pool::check) found in all of a pool's metadata. That function has an example.
+///
+/// ```
+/// use storport_pool::{CheckReport, Pool};
+/// let report = Pool::new(1 << 20)?.check()?;
+/// assert!(report.is_good() && report.findings.len() <= CheckReport::MOST);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// What is wrong, in the order of the look: the first [`MOST`](CheckReport::MOST). One fault may have others follow.
+    /// What is wrong, in the order of the look. These are the first [`MOST`](CheckReport::MOST) findings. One fault may
+    /// cause several.
     pub findings: Vec<Finding>,
-    /// How many things are wrong, those that the list has no room for too.
+    /// How many things are wrong. It counts those, too, that the list has no room for.
     pub faults: u64,
-    /// Whether the metadata stood still while it was looked at. Else calls were under way: then only faults are told that
-    /// one word alone proves, and `places` is a mixture of moments.
+    /// Whether the metadata stood still during the look. If not, calls were under way. Then `findings` has only faults
+    /// that a single word proves, and `places` mixes several moments.
     pub settled: bool,
-    /// Whether adapters and accounts stood still too. Else one was being added or removed, and what its removal changes
-    /// bit by bit was not judged.
+    /// Whether adapters and accounts stood still, too. If not, one was being added or removed. Then what a removal
+    /// changes step by step was not judged.
     pub owners_settled: bool,
     /// Where the blocks and spans are.
     pub places: Places,
 }
 
 impl CheckReport {
-    /// How many findings a report lists at most.
+    /// The most findings that a report lists.
     pub const MOST: usize = 1000;
 
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong. Any IRQL.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.faults == 0
     }
 }
 
-/// There was no memory to look with.
+/// The allocator had no memory for the look. [`Pool::check`](crate::Pool::check) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NoMemory;
 

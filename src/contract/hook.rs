@@ -4,10 +4,30 @@ use core::ptr;
 
 use crate::contract::violation::Violation;
 
-/// Who hears of violations: a function and what it is called with.
+/// Who hears of violations: a function, and what it is called with. `Pool::on_violation`
+/// makes one of a closure.
 ///
-/// It runs on the thread that made the call, at its IRQL, after the pool's state is settled. It
-/// may allocate and free, and it may stop the program, as Windows would.
+/// The function runs on the thread that made the bad call, at that call's IRQL. The pool's state is settled by then.
+/// The function may allocate and free. It may also stop the program, as Windows would.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use storport_pool::{HookRecord, Pool, Violation};
+///
+/// static HEARD: AtomicU32 = AtomicU32::new(0);
+/// fn hear(_violation: &Violation, _context: *mut ()) {
+///     HEARD.fetch_add(1, Ordering::Relaxed);
+/// }
+/// // SAFETY: `hear` may run anywhere, and needs no context.
+/// static HOOK: HookRecord = unsafe { HookRecord::new(hear, std::ptr::null_mut()) };
+///
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// pool.set_violation_hook(Some(&HOOK));
+/// unsafe { pool.free(disk, 4711) }; // an address outside of the pool
+/// assert_eq!(HEARD.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct HookRecord {
@@ -27,11 +47,11 @@ unsafe impl Sync for HookRecord {}
 unsafe impl Send for HookRecord {}
 
 impl HookRecord {
-    /// A record for a `static`.
+    /// A record for a `static`. The pool calls `call` with each violation and `context`.
     ///
     /// # Safety
-    /// `call` may be called with `context` from any thread, at any IRQL up to
-    /// [`Irql::HIGH`](crate::Irql::HIGH), while the pool lives.
+    /// `call` may be called with `context` from any thread, at any IRQL up to [`Irql::HIGH`](crate::Irql::HIGH), as
+    /// long as the pool lives.
     #[must_use]
     pub const unsafe fn new(call: fn(&Violation, *mut ()), context: *mut ()) -> HookRecord {
         HookRecord { call, context, next: ptr::null_mut(), drop: None }

@@ -4,11 +4,19 @@ use core::fmt;
 
 use crate::contract::words::pad;
 
-/// An interrupt request level, 0 to 15.
+/// An interrupt request level (IRQL), 0 to 15, with the numbers of x64 Windows.
 ///
-/// The pool may be called at [`DISPATCH`](Irql::DISPATCH) and below; above, both routines return
-/// [`Status::INVALID_IRQL`](crate::Status::INVALID_IRQL). The level comes from the platform at
-/// each call, never from the name of a callback.
+/// The pool may be called at [`DISPATCH`](Irql::DISPATCH) and below. Above, both routines return
+/// [`Status::INVALID_IRQL`](crate::Status::INVALID_IRQL). The platform tells the level at each call. The name of a
+/// callback never decides it. The functions of the value itself run at any IRQL.
+///
+/// ```
+/// use storport_pool::Irql;
+/// assert_eq!(Irql::new(2), Some(Irql::DISPATCH));
+/// assert_eq!(Irql::new(16), None);
+/// assert!(Irql::PASSIVE < Irql::APC && Irql::DISPATCH < Irql::DEVICE && Irql::DEVICE < Irql::CLOCK);
+/// assert_eq!((Irql::IPI.level(), Irql::HIGH.level()), (14, 15));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Irql(u8);
@@ -18,18 +26,18 @@ impl Irql {
     pub const PASSIVE: Irql = Irql(0);
     /// Asynchronous procedure calls are masked.
     pub const APC: Irql = Irql(1);
-    /// The highest level at which the pool may be called.
+    /// The highest level at which the pool may be called. Deferred procedure calls (DPCs) run at it.
     pub const DISPATCH: Irql = Irql(2);
-    /// The lowest device level (DIRQL); devices use 3 to 12.
+    /// The lowest level of a device (DIRQL). Devices have 3 to 12.
     pub const DEVICE: Irql = Irql(3);
     /// The clock interrupt.
     pub const CLOCK: Irql = Irql(13);
     /// Inter-processor interrupts and power failure.
     pub const IPI: Irql = Irql(14);
-    /// Everything is masked; where a dump is written.
+    /// Everything is masked. Dumps are written at this level.
     pub const HIGH: Irql = Irql(15);
 
-    /// The level with this number, or `None` above 15.
+    /// The level with this number. `None`: the number is above 15.
     #[must_use]
     pub const fn new(level: u8) -> Option<Irql> {
         if level <= 15 { Some(Irql(level)) } else { None }
@@ -42,7 +50,13 @@ impl Irql {
     }
 }
 
-/// No IRQL has this number: they are 0 to 15.
+/// The number is above 15, so no IRQL has it.
+///
+/// ```
+/// use storport_pool::Irql;
+/// assert_eq!(Irql::try_from(2), Ok(Irql::DISPATCH));
+/// assert!(Irql::try_from(16).unwrap_err().to_string().contains("16"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IrqlError(u8);
 

@@ -4,15 +4,19 @@ use core::fmt::{self, Write};
 
 use super::tag::{PoolTag, TagError};
 
-/// Which tags: characters that must be there, `?` for any one, `*` for any number.
+/// A pattern that tags match, as `!poolfind` takes it: `?` stands for any one character, `*` for any number of them.
 ///
-/// Spaces and zero bytes at a tag's end count as nothing, as PoolMon shows them. So `Ab` matches the tags `Ab` and `Ab  `,
-/// and `Ab?` neither. A tag with a `?` or `*` of its own is matched by `?`.
+/// Spaces and zero bytes at a tag's end do not count, as in PoolMon. So `Ab` matches the tags `Ab` and `Ab  `, and
+/// `Ab?` matches neither. A tag may itself contain `?` or `*`; the pattern's `?` matches that. The functions run at any
+/// IRQL. A match looks at four characters of a tag and 16 of a pattern at most.
 ///
 /// ```
 /// use storport_pool::{TagPattern, tag};
 /// let pattern = TagPattern::new("A?c*")?;
 /// assert!(pattern.matches(tag!("Ahci")) && pattern.matches(tag!("Abc")) && !pattern.matches(tag!("Acpi")));
+/// assert!(TagPattern::ALL.is_all() && !pattern.is_all());
+/// assert!(TagPattern::new("much longer than 16").is_err());
+/// assert_eq!(TagPattern::MAX, 16);
 /// # Ok::<(), storport_pool::TagError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,10 +26,10 @@ pub struct TagPattern {
 }
 
 impl TagPattern {
-    /// Characters of the longest pattern.
+    /// The most characters that a pattern has.
     pub const MAX: usize = 16;
 
-    /// All tags.
+    /// The pattern `*`, which all tags match.
     pub const ALL: TagPattern = TagPattern { bytes: *b"*\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", len: 1 };
 
     /// The pattern as two words: its characters, and zero bytes behind them.
@@ -47,7 +51,7 @@ impl TagPattern {
     /// The pattern with these characters.
     ///
     /// # Errors
-    /// [`TagError`] when the text is empty, longer than [`MAX`](TagPattern::MAX), or not printable ASCII.
+    /// [`TagError`]: the text is empty, longer than [`MAX`](TagPattern::MAX) characters, or not printable ASCII.
     pub const fn new(text: &str) -> Result<TagPattern, TagError> {
         let text = text.as_bytes();
         if text.is_empty() || text.len() > Self::MAX {
@@ -74,7 +78,7 @@ impl TagPattern {
         Ok(TagPattern { bytes, len })
     }
 
-    /// Whether a tag matches.
+    /// Whether this tag matches.
     #[must_use]
     pub fn matches(&self, tag: PoolTag) -> bool {
         let text = tag.bytes();
@@ -107,7 +111,7 @@ impl TagPattern {
         }
     }
 
-    /// Whether every block matches, one whose tag is not known too: the pattern is `*`.
+    /// Whether the pattern is `*`. Then every block matches, even one whose tag is not known.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.bytes[..self.len].iter().all(|&byte| byte == b'*')

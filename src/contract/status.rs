@@ -4,10 +4,19 @@ use core::fmt;
 
 use crate::contract::words::pad;
 
-/// The status that both routines return.
+/// What both routines return: a `STOR_STATUS_*`.
 ///
-/// The numbers are those of the driver kit, so a driver's `NT_SUCCESS()` works on
-/// [`code`](Status::code).
+/// The numbers are those of the driver kit. So a driver's `NT_SUCCESS()` works on [`code`](Status::code). The functions
+/// run at any IRQL.
+///
+/// ```
+/// use storport_pool::Status;
+/// let refused = Status::INVALID_IRQL;
+/// assert_eq!((refused.code(), refused.name()), (0xC100_0008, Some("STOR_STATUS_INVALID_IRQL")));
+/// assert_eq!(Status::from_code(0xC100_0008), refused);
+/// assert!(Status::SUCCESS.is_success() && !refused.is_success());
+/// assert_eq!((Status::SUCCESS.ok(), refused.ok()), (Ok(()), Err(refused)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 #[must_use = "a failed free left the block allocated"]
@@ -18,7 +27,7 @@ macro_rules! statuses {
         impl Status {
             $($(#[$doc])* pub const $name: Status = Status($code);)*
 
-            /// The name as `storport.h` spells it, or `None` for a number it does not define.
+            /// The name, as `storport.h` spells it. `None`: the header defines no status with this number.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -52,13 +61,13 @@ statuses! {
     UNSUCCESSFUL = 0xC100_0001;
     /// The running system does not implement the routine (an old system, or dump mode).
     NOT_IMPLEMENTED = 0xC100_0002;
-    /// The memory could not be had.
+    /// There is no memory for the request.
     INSUFFICIENT_RESOURCES = 0xC100_0003;
     /// Not returned by the pool; part of the family.
     BUFFER_TOO_SMALL = 0xC100_0004;
     /// Not returned by the pool; part of the family.
     ACCESS_DENIED = 0xC100_0005;
-    /// An argument is NULL, zero, or names no live block of this adapter.
+    /// An argument is NULL or zero, or names no live block of this adapter.
     INVALID_PARAMETER = 0xC100_0006;
     /// Not returned by the pool; part of the family.
     INVALID_DEVICE_REQUEST = 0xC100_0007;
@@ -75,27 +84,27 @@ statuses! {
 }
 
 impl Status {
-    /// The number, as C sees it.
+    /// The number that C sees.
     #[must_use]
     pub const fn code(self) -> u32 {
         self.0
     }
 
-    /// A status from its number; every number is accepted.
+    /// The status with this number. Every number is accepted.
     pub const fn from_code(code: u32) -> Status {
         Status(code)
     }
 
-    /// `NT_SUCCESS()`: the top bit is clear.
+    /// What `NT_SUCCESS()` answers: whether the top bit is clear.
     #[must_use]
     pub const fn is_success(self) -> bool {
         self.0 >> 31 == 0
     }
 
-    /// `Ok` for [`SUCCESS`](Status::SUCCESS), else the status as the error.
+    /// `Ok` if [`is_success`](Status::is_success), else the status as the error.
     ///
     /// # Errors
-    /// The status itself, whenever its top bit is set.
+    /// The status itself, if its top bit is set.
     pub const fn ok(self) -> Result<(), Status> {
         if self.is_success() { Ok(()) } else { Err(self) }
     }

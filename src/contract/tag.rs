@@ -4,24 +4,34 @@ use core::fmt;
 
 use crate::contract::words::pad;
 
-/// A pool tag: one to four printable characters in a `ULONG`, the first in the lowest byte.
+/// A pool tag: one to four printable characters in a `ULONG`. The first character is the lowest byte.
 ///
-/// C drivers write the literal reversed (`'ichA'`), so that tools show it forwards; here it is
-/// written forwards: `tag!("Ahci")`. It is displayed as PoolMon shows it.
+/// C drivers write the literal backwards (`'ichA'`), so that tools show it forwards. Here it is written forwards:
+/// [`tag!("Ahci")`](crate::tag). It displays as PoolMon shows it.
 ///
-/// Any number can be a tag, since drivers pass what they like; [`PoolTag::new`] checks the rule
-/// of `ExAllocatePoolWithTag` (each character 0x20 to 0x7E), and a pool with strict tags refuses
-/// those that Windows refuses.
+/// Any number can be a tag, since drivers pass what they like. [`PoolTag::new`] checks the rule of
+/// `ExAllocatePoolWithTag`: each character is 0x20 to 0x7E. A pool with [strict tags](crate::Config::strict_tags)
+/// refuses the tags that Windows refuses. The functions run at any IRQL.
+///
+/// ```
+/// use storport_pool::{PoolTag, TagError, tag};
+/// assert_eq!(PoolTag::new("Ahci")?, tag!("Ahci"));
+/// assert_eq!(PoolTag::new("Storport"), Err(TagError::Length));
+/// assert_eq!(tag!("Ahci").raw(), 0x6963_6841); // C's 'ichA'
+/// assert_eq!(PoolTag::from_raw(0x6963_6841).bytes(), *b"Ahci");
+/// assert_eq!(tag!("Io").to_string(), "Io  ");
+/// # Ok::<(), TagError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct PoolTag(u32);
 
-/// Why a text is no pool tag.
+/// Why a text is no pool tag, or no [`TagPattern`](crate::TagPattern).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TagError {
-    /// The text has no character, or more than four.
+    /// The text has no character, or too many: a tag has four at most, a pattern 16.
     Length,
     /// A character lies outside 0x20 to 0x7E.
     Character,
@@ -39,10 +49,10 @@ impl fmt::Display for TagError {
 impl core::error::Error for TagError {}
 
 impl PoolTag {
-    /// The tag with these characters. A short one ends in zero bytes, as the C literal does.
+    /// The tag with these characters. A tag of fewer than four ends in zero bytes, as the C literal does.
     ///
     /// # Errors
-    /// [`TagError`] when the text is empty, longer than four, or not printable ASCII.
+    /// [`TagError`]: the text is empty, longer than four characters, or not printable ASCII.
     pub const fn new(text: &str) -> Result<PoolTag, TagError> {
         let bytes = text.as_bytes();
         if bytes.is_empty() || bytes.len() > 4 {
@@ -60,8 +70,9 @@ impl PoolTag {
         Ok(PoolTag(u32::from_le_bytes(out)))
     }
 
-    /// The tag that C passes; every number is accepted. 0xFFFF_FFFF is the number of *other* rows: blocks with it count there,
-    /// and a free with a tag does not compare it.
+    /// The tag with the number that C passes. Every number is accepted. 0xFFFF_FFFF stands for *other* rows
+    /// ([`Config::accounts`](crate::Config::accounts)): blocks with this tag count there, and
+    /// [`free_with_tag`](crate::Pool::free_with_tag) does not compare it.
     #[must_use]
     pub const fn from_raw(raw: u32) -> PoolTag {
         PoolTag(raw)
@@ -73,7 +84,7 @@ impl PoolTag {
         self.0
     }
 
-    /// The four characters, first one first.
+    /// The four characters, the first one first. A short tag ends in zero bytes.
     #[must_use]
     pub const fn bytes(self) -> [u8; 4] {
         self.0.to_le_bytes()
@@ -143,7 +154,19 @@ impl core::str::FromStr for PoolTag {
     }
 }
 
-/// A [`PoolTag`] checked at compile time: `tag!("Ahci")`.
+/// A [`PoolTag`], checked at compile time.
+///
+/// ```
+/// use storport_pool::{PoolTag, tag};
+/// const AHCI: PoolTag = tag!("Ahci");
+/// assert_eq!(AHCI.to_string(), "Ahci");
+/// ```
+///
+/// A text that is no tag does not compile:
+///
+/// ```compile_fail
+/// let long = storport_pool::tag!("Storport");
+/// ```
 #[macro_export]
 macro_rules! tag {
     ($text:literal) => {

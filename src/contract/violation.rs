@@ -9,14 +9,14 @@ use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::contract::words::{Blocks, Bytes, pad};
 
-/// What the caller did wrong.
+/// What the caller did wrong. [`Violation`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ViolationKind {
     /// The block was freed already.
     DoubleFree,
-    /// The address lies in the pool, but no block is there: none ever was, or its slab has been retired since.
+    /// The address lies in the pool, but no block is there. None ever was, or its slab has been retired since.
     Wild,
     /// The address lies outside the pool.
     Foreign,
@@ -51,22 +51,26 @@ pub enum ViolationKind {
     IrqlAllocate,
     /// A free above DISPATCH, under a rule with [`irql`](crate::Rule::irql).
     IrqlFree,
-    /// An allocation whose out pointer held the address of a live block, under a rule with
+    /// The out pointer of an allocation held the address of a live block, under a rule with
     /// [`overwrite`](crate::Rule::overwrite).
     Overwritten,
-    /// A [`Block`](crate::Block) or [`OwnedBlock`](crate::OwnedBlock) was dropped where it could not be freed: above
-    /// DISPATCH, or while the host's switch is down. It stays allocated;
-    /// [`Adapter::adopt`](crate::Adapter::adopt) gives it back.
+    /// A [`Block`](crate::Block) or `OwnedBlock` was dropped where it could not be freed: above
+    /// DISPATCH, or while the host's switch is down. It stays allocated. [`Adapter::adopt`](crate::Adapter::adopt)
+    /// gives it back.
     Stranded,
-    /// Nobody's misuse, and told once a pool: the system refuses the fence (`membarrier`) that the pool was promised
-    /// when it was made, as in a sandbox that was entered since. From now on no memory moves from one CPU's cache to
-    /// another's, nor from one block size to another, and removals are inexact
-    /// ([`Removed::exact`](crate::Removed::exact)). It is no violation, and not counted as one.
+    /// The system refuses the fence (`membarrier`) that it granted when the pool was made. A sandbox that was entered
+    /// since does that. From now on no memory moves from one CPU's cache to another's, nor from one block size to
+    /// another. And removals are inexact ([`Removed::exact`](crate::Removed::exact)). It is nobody's misuse: it is told
+    /// once for each pool, and not counted as a violation.
     FenceRefused,
 }
 
 impl ViolationKind {
-    /// A few words for a person.
+    /// A few words for a person. Any IRQL.
+    ///
+    /// ```
+    /// assert_eq!(storport_pool::ViolationKind::DoubleFree.describe(), "double free");
+    /// ```
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
@@ -122,14 +126,15 @@ impl fmt::Display for ViolationKind {
     }
 }
 
-/// A Windows bug check: its code and four parameters.
+/// A Windows bug check: its code and four parameters. [`Violation::bug_check`] gives one, and [`Violation`] has an
+/// example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BugCheck {
     /// The code, for example 0xC2 (`BAD_POOL_CALLER`).
     pub code: u32,
-    /// Parameters 1 to 4, as the page of the bug check lists them. What the pool does not
-    /// have (a page frame number, the address of the caller) is 0.
+    /// Parameters 1 to 4, as the bug check's page lists them. Where the pool does not have one (a page frame number,
+    /// the address of the caller), it is 0.
     pub parameters: [u64; 4],
 }
 
@@ -140,7 +145,25 @@ impl fmt::Display for BugCheck {
     }
 }
 
-/// One misuse, as the host's hook gets it. The pool's state is intact when the hook runs.
+/// One misuse, as the host's hook gets it (`Pool::on_violation`). The pool's state is
+/// intact when the hook runs. It displays as one line; [`report`](Violation::report) has more.
+///
+/// ```
+/// use storport_pool::{Pool, ViolationKind, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// let block = pool.try_allocate(disk, 208, tag!("VioS"))?;
+/// pool.on_violation(move |violation| {
+///     assert_eq!((violation.kind, violation.block), (ViolationKind::Interior, Some(block)));
+///     assert_eq!((violation.bytes, violation.tag), (208, Some(tag!("VioS"))));
+///     assert_eq!(violation.bug_check().code, 0xC2); // BAD_POOL_CALLER
+///     eprintln!("{violation}");
+/// });
+/// unsafe { pool.free(disk, block + 16) };
+/// assert_eq!(pool.violations(), 1);
+/// unsafe { pool.free(disk, block) };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -149,19 +172,19 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// The address that was passed to free; 0 for a refused allocation.
     pub address: u64,
-    /// Bytes that were requested: of the block (free), of the refused allocation, or of all blocks
-    /// left behind. 0 when there is no block.
+    /// Bytes that were requested: for the block of a free, for a refused allocation, or for all blocks left behind. 0 when
+    /// there is no block.
     pub bytes: u64,
     /// How many blocks were left behind; 0 for other kinds.
     pub blocks: u64,
-    /// The tag of the block (its last one, when it is free now), or of the refused allocation.
+    /// The tag of the block, or of the refused allocation. Of a free block, the last one that it had.
     pub tag: Option<PoolTag>,
-    /// The tag that was passed to free, where that takes one.
+    /// The tag that was passed to [`free_with_tag`](crate::Pool::free_with_tag).
     pub given_tag: Option<PoolTag>,
     /// The adapter that owns the block, or owned it last.
     pub owner: Option<AdapterId>,
-    /// The adapter in whose name the call was made; for [`FenceRefused`](ViolationKind::FenceRefused) of a call that
-    /// names none, one with the number 0.
+    /// The adapter in whose name the call was made. A [`FenceRefused`](ViolationKind::FenceRefused) of a call that
+    /// names none has the number 0 here.
     pub caller: AdapterId,
     /// The owner's name, while the adapter is there.
     pub owner_name: Option<AdapterName>,
@@ -171,11 +194,11 @@ pub struct Violation {
     pub irql: Irql,
     /// Where the block begins, if there is one.
     pub block: Option<u64>,
-    /// Whether the block is a guarded one ([`Rule::guard`](crate::Rule::guard)).
+    /// Whether the block has a guard page ([`Rule::guard`](crate::Rule::guard)).
     pub guarded: bool,
-    /// What was found in memory, by the kinds that look there.
+    /// What was found in memory, for the kinds that look there.
     pub evidence: Option<Evidence>,
-    /// Where the call was made, or the fault came, if a verifier tracks the block.
+    /// Where the call was made, or the fault happened, if a verifier tracks the block.
     pub called: CallStack,
     /// Where the block was allocated, if a verifier tracks it.
     pub allocated: CallStack,
@@ -207,14 +230,16 @@ impl Violation {
         }
     }
 
-    /// What Windows would have stopped with.
+    /// What Windows would have stopped with. Any IRQL; no loop.
+    ///
+    /// Windows has no notion of a block's adapter. So `WrongOwner` becomes the nearest one, a free of an invalid
+    /// address.
     ///
     /// Sources: `debugger/bug-check-0xc2--bad-pool-caller.md`; for leaks,
     /// `debugger/bug-check-0xc4--driver-verifier-detected-violation.md`; for what a verifier finds,
     /// `bug-check-0x19--bad-pool-header.md`, `bug-check-0xc1--special-pool-detected-memory-corruption.md`,
-    /// `bug-check-0xc6--driver-caught-modifying-freed-pool.md`, `bug-check-0xcc--page-fault-in-freed-special-pool.md` and
-    /// `bug-check-0xcd--page-fault-beyond-end-of-allocation.md`. Windows has no notion of a
-    /// block's adapter, so `WrongOwner` is reported as the nearest one, a free of an invalid address.
+    /// `bug-check-0xc6--driver-caught-modifying-freed-pool.md`, `bug-check-0xcc--page-fault-in-freed-special-pool.md`
+    /// and `bug-check-0xcd--page-fault-beyond-end-of-allocation.md`.
     #[must_use]
     pub fn bug_check(&self) -> BugCheck {
         const BAD_POOL_CALLER: u32 = 0xC2;
@@ -313,20 +338,23 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How a removal went.
+/// How a removal went. [`Pool::remove_adapter_with`](crate::Pool::remove_adapter_with) gives it, and has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Removed {
-    /// Whether the report is exact: each block that was allocated when the removal looked, and no other. Blocks of an
-    /// allocation that was under way, and fails, are among them. `false`: the system refused the fence that proves that no
-    /// call in the adapter's name was under way on another CPU ([`FenceRefused`](ViolationKind::FenceRefused)). Then a
-    /// block that was allocated or freed at that very moment may be missing in the report, or too many. It is `false`, too,
-    /// in a forked child whose handler ended the removal that it had interrupted: the hook heard of the blocks then.
+    /// Whether the report is exact. Then it has each block that was allocated when the removal looked, and no other. It
+    /// also has the blocks of an allocation that was under way and then fails.
+    ///
+    /// `false`: the system refused the fence that proves that no call in the adapter's name was under way on another
+    /// CPU ([`FenceRefused`](ViolationKind::FenceRefused)). Then a block that was allocated or freed at that very
+    /// moment may be missing, or be one too many. It is also `false` in a forked child, when the removal was
+    /// interrupted by a handler that ended it. The hook heard of the blocks then.
     pub exact: bool,
 }
 
-/// Blocks that an adapter had when it was removed, of one tag.
+/// Blocks of one tag that an adapter had when it was removed. [`Pool::remove_adapter_with`](crate::Pool::remove_adapter_with) has
+/// an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

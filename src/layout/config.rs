@@ -22,8 +22,11 @@ const DEFAULT_ACCOUNTS: (u32, u32) = (64, 1024);
 /// The most adapters that the host gets without asking for them.
 const DEFAULT_ADAPTERS: u32 = 64;
 
-/// What a pool is made of: its address range, and how many CPUs, accounts and adapters its
-/// metadata must hold. All of it is fixed at creation.
+/// What a pool is made of: its address range, and how many CPUs, accounts and adapters its metadata has room for. All
+/// of it is fixed when the pool is made.
+///
+/// No function refuses a value. A figure that is out of bounds is told when the pool is made, or by
+/// [`metadata_bytes`](Config::metadata_bytes). The functions are `const`, and run at any IRQL.
 ///
 /// ```
 /// use storport_pool::Config;
@@ -33,6 +36,11 @@ const DEFAULT_ADAPTERS: u32 = 64;
 ///     Err(_) => panic!("the configuration is out of bounds"),
 /// };
 /// assert!(METADATA < 32 << 20);
+/// assert_eq!((GUEST.default_accounts(), GUEST.default_adapters()), (256, 64));
+/// // More owners and tags, magazines by hand, and the tags that Windows refuses are refused.
+/// let large = GUEST.accounts(1024).adapters(100).magazines(4096).strict_tags(true);
+/// assert!(large.metadata_bytes()? > METADATA);
+/// # Ok::<(), storport_pool::CreateError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -51,11 +59,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// A pool over `bytes` bytes from address `base`: one CPU, blocks from 16 bytes up, and as many
-    /// [accounts](Config::accounts) and [adapters](Config::adapters) as suit a range of that size.
+    /// A pool over `bytes` bytes from address `base` on, 64 KiB to 64 GiB. It has one CPU and blocks from 16 bytes up.
+    /// It has as many [accounts](Config::accounts) and [adapters](Config::adapters) as suit a range of that size.
     ///
-    /// The base is rounded up to 64 KiB, and address 0 is never handed out. The pool does not
-    /// touch the range, so it need not be memory of the host.
+    /// The base is rounded up to 64 KiB. Address 0 is never handed out. The pool does not touch the range, so it need
+    /// not be memory of the host.
     #[must_use]
     pub const fn new(base: u64, bytes: u64) -> Config {
         let config = Config {
@@ -72,7 +80,7 @@ impl Config {
         config.accounts(config.default_accounts()).adapters(config.default_adapters())
     }
 
-    /// How many [accounts](Config::accounts) a range of this size has, unless the host says so.
+    /// How many [accounts](Config::accounts) a range of this size has by default.
     #[must_use]
     pub const fn default_accounts(&self) -> u32 {
         let (least, most) = DEFAULT_ACCOUNTS;
@@ -83,31 +91,33 @@ impl Config {
         accounts
     }
 
-    /// How many [adapters](Config::adapters) a range of this size has, unless the host says so.
+    /// How many [adapters](Config::adapters) a range of this size has by default.
     #[must_use]
     pub const fn default_adapters(&self) -> u32 {
         let quarter = self.default_accounts() / 4;
         if quarter < DEFAULT_ADAPTERS { quarter } else { DEFAULT_ADAPTERS }
     }
 
-    /// How many CPUs have a cache; count *possible* CPUs. Calls from CPU numbers at or above
-    /// this share one slower path. 1 to 512.
+    /// How many CPUs have a cache, 1 to 512. Count *possible* CPUs. Calls from CPU numbers at or above this share one
+    /// slower path.
     #[must_use]
     pub const fn cpus(mut self, cpus: u32) -> Config {
         self.cpus = cpus;
         self
     }
 
-    /// How many pairs of adapter and tag are told apart at once; a power of two from 16 to 32768. Each costs 328 bytes
-    /// and 320 for each CPU: 648 with one.
+    /// How many accounts there are. An account is a pair of adapter and tag that is told apart. A power of two from 16
+    /// to 32768. Each costs 328 bytes, and 320 more for each CPU: 648 with one.
     ///
-    /// The default is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024
+    /// By default there is one to each 256 KiB of the range, rounded down to a power of two: at least 64, at most 1024
     /// ([`default_accounts`](Config::default_accounts)).
     ///
-    /// A pair can stand in eight places of the table. When pairs of other live adapters stand in all eight, its allocations
-    /// count in its adapter's *other* row, which every adapter has. Pairs of removed adapters make room: the totals of
-    /// such a tag are kept as long as no live pair needs the place; then they go to one row without a tag. Blocks that
-    /// removed adapters left keep their tags until their pairs fill a quarter of the table; then they go to one row, too.
+    /// A pair can stand in eight places of the table. If pairs of other live adapters stand in all eight, its
+    /// allocations count in its adapter's *other* row. Every adapter has one.
+    ///
+    /// Pairs of removed adapters make room. The totals of such a tag are kept as long as no live pair needs the place.
+    /// Then they go to one row without a tag. Blocks that removed adapters left keep their tags until their pairs fill
+    /// a quarter of the table. Then they go to one row, too.
     #[must_use]
     pub const fn accounts(mut self, accounts: u32) -> Config {
         self.accounts = accounts;
@@ -115,13 +125,12 @@ impl Config {
     }
 
     /// How many adapters may live at once, 1 to 1023, however few the accounts. Each costs 384 bytes. The default is a
-    /// quarter of the default number of [accounts](Config::accounts), and at most 64: so 16 for
-    /// ranges of less than 32 MiB, and 64 from 64 MiB on.
+    /// quarter of the default number of [accounts](Config::accounts), and at most 64. So it is 16 for ranges of less
+    /// than 32 MiB, and 64 from 64 MiB on.
     ///
-    /// Each of so many *places* can have one adapter after the other, but not for ever: a handle has 18 bits, for the
-    /// place and for its life. When every free place has had all its lives,
-    /// [`add_adapter`](crate::Pool::add_adapter) answers [`WornOut`](crate::AdapterError::WornOut). A number just below a
-    /// power of two gives the most lives.
+    /// Each of these *places* can have one adapter after the other, but not for ever. A handle has 18 bits, for the
+    /// place and for its life. When every free place has had all its lives, [`add_adapter`](crate::Pool::add_adapter)
+    /// answers [`WornOut`](crate::AdapterError::WornOut). A number just below a power of two gives the most lives.
     ///
     /// | at once | lives of a place | lives of the pool, at the most adapters of the row |
     /// |---|---|---|
@@ -140,7 +149,7 @@ impl Config {
         self
     }
 
-    /// The smallest block: a power of two from 16 to 4096. It decides how large the metadata is:
+    /// Bytes of the smallest block: a power of two from 16 to 4096. The size of the metadata depends on it:
     /// [`metadata_bytes`](Config::metadata_bytes) has a table.
     #[must_use]
     pub const fn min_block(mut self, bytes: u32) -> Config {
@@ -148,10 +157,12 @@ impl Config {
         self
     }
 
-    /// How many magazines (1024 bytes each) the metadata holds. 0 is the default: as many as hold all blocks of the pool,
-    /// and two more for each CPU and size, as far as those fit a quarter of the range. There are never more than all of a
-    /// pool's metadata of 16 GiB has room for. When all are in use, frees still
-    /// succeed, and are slower: each marks its block in a bitmap.
+    /// How many magazines the metadata holds. A magazine has 1024 bytes: a list of free blocks.
+    ///
+    /// 0 is the default: as many as hold all blocks of the pool, and two more for each CPU and size, as far as those
+    /// fit a quarter of the range. There are never more than fit into the most metadata that a pool can have, 16 GiB.
+    ///
+    /// When all are in use, frees still succeed, but are slower: each marks its block in a bitmap.
     #[must_use]
     pub const fn magazines(mut self, magazines: u32) -> Config {
         self.magazines = magazines;
@@ -166,8 +177,7 @@ impl Config {
         self
     }
 
-    /// Refuse the tags that Windows 1903 and later refuse: 0, "BIG", and those without a letter
-    /// or digit.
+    /// Whether to refuse the tags that Windows 1903 and later refuse: 0, "BIG", and those without a letter or digit.
     #[must_use]
     pub const fn strict_tags(mut self, strict: bool) -> Config {
         self.strict_tags = strict;

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// Why no pool can be made. Each names the figure that was asked for; [`Display`](fmt::Display) says the bounds too.
+/// Why no pool can be made. Each variant names the figure that was asked for. [`Display`](fmt::Display) says the bounds
+/// too.
 ///
 /// ```
 /// use storport_pool::{CreateError, PoolOptions};
@@ -14,7 +15,7 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum CreateError {
-    /// Of so many bytes, less than 64 KiB is left after the base was rounded up to 64 KiB.
+    /// Less than 64 KiB is left of the range, after its base was rounded up to 64 KiB.
     RangeTooSmall {
         /// Bytes of the range.
         bytes: u64,
@@ -48,14 +49,14 @@ pub enum CreateError {
     },
     /// The configuration needs more metadata than a pool can have, 16 GiB. Fewer CPUs or a larger smallest block need less.
     TooMuchMetadata,
-    /// The metadata memory begins at no multiple of 4096.
+    /// The metadata memory does not begin at a multiple of 4096.
     MetadataUnaligned {
         /// Where it begins.
         address: usize,
     },
-    /// The operating system did not give so many bytes of address space.
+    /// The operating system did not give this much address space.
     Os {
-        /// Its error number; on Linux, 12 means that a limit of the process (`ulimit -v`) or of the system was met.
+        /// Its error number. On Linux, 12 means that a limit of the process (`ulimit -v`) or of the system was reached.
         code: i32,
         /// Bytes that were asked for at once.
         bytes: u64,

@@ -122,7 +122,7 @@ const fn align(offset: usize, to: usize) -> usize {
 }
 
 impl Config {
-    /// Bytes of metadata that this configuration needs, aligned to 4096.
+    /// Bytes of metadata that this configuration needs. The memory must be aligned to 4096. Any IRQL.
     ///
     /// In percent of the range, with the default numbers of accounts, adapters and magazines:
     ///
@@ -134,11 +134,13 @@ impl Config {
     /// | 1 MiB | 16 | 94.1 | 118.4 |
     /// | 1 MiB | 64 | 35.9 | 58.2 |
     ///
-    /// This is address space: a pool over memory of the system makes resident what it uses of it. A host's own memory is
-    /// all taken.
+    /// This is address space. A pool over memory of the system makes resident what it uses of it. A host's own memory
+    /// is all taken.
+    ///
+    /// [`Config`] has an example.
     ///
     /// # Errors
-    /// The first [`CreateError`] that the configuration earns.
+    /// The first [`CreateError`] that applies: a figure of the configuration is out of bounds.
     pub const fn metadata_bytes(&self) -> Result<usize, CreateError> {
         match Geometry::new(self) {
             Ok(geometry) => Ok(geometry.below + geometry.above),

@@ -15,13 +15,21 @@ use crate::layout::state::State;
 use crate::sync::Ordering;
 
 /// Why an adapter could not be added.
+///
+/// ```
+/// use storport_pool::{AdapterError, PoolOptions};
+/// let pool = PoolOptions::new(1 << 20).adapters(1).build()?;
+/// pool.add_adapter("disk0")?;
+/// assert_eq!(pool.add_adapter("disk1"), Err(AdapterError::TooMany));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum AdapterError {
-    /// As many adapters live as the pool was made for.
+    /// As many adapters live as the pool was made for ([`Config::adapters`](crate::Config::adapters)).
     TooMany,
-    /// Every free place has had as many adapters as there are handles for it
+    /// The pool's handles are used up. Every free place has had as many adapters as there are handles for it
     /// ([`Config::adapters`](crate::Config::adapters) says how many). Only a new pool has more.
     WornOut,
 }

@@ -16,7 +16,29 @@ use crate::layout::state::State;
 use crate::sync::AtomicBool;
 use crate::sync::{Ordering, fence, store_swapped};
 
-/// A host that masks interrupts around each commit; no locked instruction on the fast paths.
+/// The platform of a host that masks interrupts around each commit. The fast paths have no locked instruction.
+/// [`MaskInterrupts`] has an example.
+///
+/// ```
+/// use storport_pool::{Host, Irql, MaskInterrupts, Masked, PoolOptions};
+///
+/// struct Kernel;
+/// impl Host for Kernel {
+///     fn cpu(&self) -> u32 { 0 }
+///     fn irql(&self) -> Irql { Irql::PASSIVE }
+/// }
+/// // SAFETY: an example of one CPU without interrupts.
+/// unsafe impl MaskInterrupts for Kernel {
+///     type State = ();
+///     fn mask(&self) {}
+///     fn unmask(&self, (): ()) {}
+///     fn fence(&self, _cpu: u32) {}
+/// }
+///
+/// let pool = PoolOptions::new(1 << 20).cpus(1).build_on(Masked::new(Kernel))?;
+/// assert_eq!(pool.platform().host().cpu(), 0);
+/// # Ok::<(), storport_pool::CreateError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Masked<H> {
     host: H,
@@ -25,7 +47,7 @@ pub struct Masked<H> {
 }
 
 impl<H: MaskInterrupts> Masked<H> {
-    /// The pool on this host.
+    /// The platform on this host. Any IRQL.
     pub const fn new(host: H) -> Masked<H> {
         Masked {
             host,
@@ -34,7 +56,7 @@ impl<H: MaskInterrupts> Masked<H> {
         }
     }
 
-    /// The host.
+    /// The host. Any IRQL.
     pub const fn host(&self) -> &H {
         &self.host
     }

@@ -16,36 +16,46 @@ use crate::layout::meta::Meta;
 use crate::layout::state::State;
 use crate::percpu::claim::find_and_claim;
 
-/// How a pool on std commits.
+/// How the calls of a pool on [`Native`] change a CPU's cache. [`PoolOptions::commit`](crate::PoolOptions::commit)
+/// takes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Commit {
-    /// Restartable sequences where kernel and C library have them and no CPU's number can be 512 or more,
-    /// else the portable twin.
-    /// The environment variable `STORPORT_POOL_COMMIT=portable` forces the twin; `auto` does not. Any other word is an
-    /// error ([`CreateError::CommitVariable`](crate::CreateError::CommitVariable)).
+    /// Restartable sequences (rseq), where the kernel and the C library have them and no CPU's number can be 512 or
+    /// more. Else the portable commit.
+    ///
+    /// The environment variable `STORPORT_POOL_COMMIT=portable` forces the portable commit. `auto` does not. Any other
+    /// word is an error ([`CreateError::CommitVariable`]).
     #[default]
     Auto,
-    /// The portable twin.
+    /// The portable commit: a locked instruction instead of a restartable sequence.
     Portable,
 }
 
-/// The platform of a process: CPU number by rseq or a slot per thread, IRQL per thread
-/// ([`Irql::raise`](crate::Irql::raise)).
+/// The platform of a process. The CPU's number comes from rseq, or else from a slot of the thread. The IRQL is the
+/// thread's ([`Irql::raise`](crate::Irql::raise)).
 ///
-/// A shared library that contains it must not be unloaded (`dlclose`) while threads live that called
-/// the pool: the kernel may still look at the section that they ran last. Link it with
-/// `-z nodelete`.
+/// **Unloading.** A shared library that contains it must not be unloaded (`dlclose`) while threads live that called the
+/// pool. The kernel may still look at the section that they ran last. Link the library with `-z nodelete`.
 ///
-/// `fork` is allowed, in handlers too. A `vfork` child must not call the pool. What that means, which system calls the
-/// pool makes, and what threads that end, sandboxes and limits do to it: `docs/PROCESSES.md`.
+/// **Forking.** `fork` is allowed, in handlers too. A `vfork` child must not call the pool. `docs/PROCESSES.md` says
+/// more. It also tells which system calls the pool makes, and what becomes of it with threads that end, in sandboxes
+/// and under limits.
+///
+/// ```
+/// use storport_pool::{Commit, Native, PoolOptions};
+/// // The same as `PoolOptions::new(1 << 20).commit(Commit::Portable).build()`.
+/// let pool = PoolOptions::new(1 << 20).build_on(Native::new(Commit::Portable))?;
+/// assert!(!pool.uses_rseq());
+/// # Ok::<(), storport_pool::CreateError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Native {
     commit: Commit,
 }
 
 impl Native {
-    /// The platform with this way of committing.
+    /// The platform with this way to commit. Any IRQL.
     #[must_use]
     pub const fn new(commit: Commit) -> Native {
         Native { commit }

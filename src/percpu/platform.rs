@@ -95,10 +95,11 @@ pub enum Stolen {
     Busy,
 }
 
-/// What a pool runs on: the CPU number, the IRQL, and the way of committing.
+/// What a pool runs on: the CPU's number, the IRQL, and the way to commit.
 ///
-/// Implemented by [`Native`](crate::Native) (std), [`Portable`](crate::Portable) and
-/// [`Masked`](crate::Masked); hosts supply a [`Host`] or a [`MaskInterrupts`] to the latter two.
+/// `Native` (feature `std`), [`Portable`](crate::Portable) and [`Masked`](crate::Masked) implement it.
+/// No other type can. A host supplies a [`Host`] to `Portable`, or a [`MaskInterrupts`] to `Masked`. Both have
+/// examples.
 #[diagnostic::on_unimplemented(
     message = "a pool cannot run on `{Self}` as it is",
     label = "not a platform",
@@ -290,20 +291,54 @@ pub(crate) mod sealed {
 
 /// What a host tells the pool at every call.
 ///
-/// To [`Portable`](crate::Portable), both answers are hints: a wrong one costs statuses and speed, never memory
-/// safety. To [`Masked`](crate::Masked) the CPU's number is more than that: see [`MaskInterrupts`]. Both are asked at
-/// every allocate and free, from wherever those are called, so they must be interrupt-safe and cheap.
+/// For [`Portable`](crate::Portable), the CPU's number and the IRQL are hints. A wrong one costs statuses and speed,
+/// never memory safety. For [`Masked`](crate::Masked) the CPU's number is more than a hint: see [`MaskInterrupts`].
+///
+/// Every allocate and free asks for both, from wherever it is called. So both functions must be cheap, safe in
+/// interrupts, and must not call the pool.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU8, Ordering};
+/// use storport_pool::{Host, Irql, PoolOptions, Portable, Status, tag};
+///
+/// /// An emulator of one CPU, which knows its guest's level.
+/// struct Guest {
+///     level: AtomicU8,
+/// }
+/// impl Host for Guest {
+///     fn cpu(&self) -> u32 {
+///         0
+///     }
+///     fn irql(&self) -> Irql {
+///         Irql::new(self.level.load(Ordering::Relaxed)).unwrap_or(Irql::HIGH)
+///     }
+///     fn relax(&self) {
+///         std::thread::yield_now();
+///     }
+/// }
+///
+/// let guest = Guest { level: AtomicU8::new(0) };
+/// let pool = PoolOptions::new(1 << 20).cpus(1).build_on(Portable::new(guest))?;
+/// let disk = pool.add_adapter("disk0")?;
+/// assert!(pool.try_allocate(disk, 208, tag!("VioS")).is_ok());
+/// pool.platform().host().level.store(5, Ordering::Relaxed); // in a device's interrupt
+/// assert_eq!(pool.try_allocate(disk, 208, tag!("VioS")), Err(Status::INVALID_IRQL));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Host: Sync {
-    /// The number of the CPU that this code runs on. Numbers at or above
-    /// [`Config::cpus`](crate::Config::cpus) are served by a slower, shared path.
+    /// The number of the CPU that runs this code. Numbers at or above [`Config::cpus`](crate::Config::cpus) share one
+    /// slower path.
     fn cpu(&self) -> u32;
 
     /// The caller's IRQL.
     fn irql(&self) -> crate::contract::irql::Irql;
 
-    /// Called by an allocation between two tries, at most 16 times, when what it wants may be in the hand of a call that
-    /// was interrupted or preempted. A host with a scheduler gives the CPU away here, if the IRQL allows it. Without
-    /// that, with more threads than CPUs, such an allocation may be refused while another thread holds what is free.
+    /// Lets other code run. An allocation calls it between two tries, at most 16 times. It does so when an interrupted or
+    /// preempted call may hold what it wants.
+    ///
+    /// A host with a scheduler gives the CPU away here, if the IRQL allows it. Without that, and with more threads than
+    /// CPUs, such an allocation may be refused while another thread holds what is free. The default is
+    /// [`core::hint::spin_loop`].
     fn relax(&self) {
         spin_loop();
     }
@@ -312,17 +347,18 @@ pub trait Host: Sync {
 /// A host that can keep a CPU to itself for a few instructions.
 ///
 /// # Safety
-/// From `mask` to `unmask`, the code runs on one CPU, and [`Host::cpu`] returns its number, which no other CPU has at
-/// that time: two CPUs that share a number would hand blocks out twice. (With debug assertions, the pool checks that
-/// no two masked sections with one number run at once, for numbers below 32.) And no
-/// other code that calls the pool runs on that CPU: interrupts that might call it are masked, and
-/// the thread is not preempted. `fence(cpu)` returns only when every masked section that began on
-/// that CPU before the call has ended, and what it wrote is visible to the caller; every section that
-/// begins there later sees what the caller wrote before the call (an inter-processor interrupt does all of this).
+/// * **One CPU.** From `mask` to `unmask`, the code runs on one CPU, and [`Host::cpu`] returns its number. No other CPU has that
+///   number at that time: two CPUs that share one would hand blocks out twice. With debug assertions, the pool checks that no
+///   two masked sections with one number run at once, for numbers below 32.
+/// * **Nobody else.** From `mask` to `unmask`, no other code that calls the pool runs on that CPU. Interrupts that might call it
+///   are masked, and the thread is not preempted.
+/// * **The fence.** `fence(cpu)` returns only when every masked section that began on that CPU before the call has ended. What
+///   the section wrote is then visible to the caller. Every section that begins there later sees what the caller wrote before
+///   the call. An inter-processor interrupt does all of this.
 ///
 /// # Example
-/// A machine of two CPUs, which are threads here. Each has an interrupt flag: a count that is odd while it masks.
-/// A kernel masks by `cli` and fences by an interprocessor interrupt; what it must see to is the same.
+/// A machine of two CPUs, which are threads here. Each has an interrupt flag: a count that is odd while it masks. A
+/// kernel masks by `cli` and fences by an inter-processor interrupt. What it must take care of is the same.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -368,13 +404,13 @@ pub trait Host: Sync {
 ///     }
 ///
 ///     fn fence(&self, cpu: u32) {
-///         // The caller is unmasked: on its own CPU no section is under way. A CPU that is halted, or off, is in none
-///         // either. By interrupts, one would skip both: they would never answer.
+///         // The caller is unmasked, so its own CPU is in no section. Nor is a CPU that is halted or off. A fence by
+///         // interrupts would skip both: they never answer.
 ///         if cpu == self.cpu() {
 ///             return;
 ///         }
 ///         // Sections are short and wait for nobody, so this ends. Others that fence this CPU meanwhile find its flag
-///         // even; a CPU that waits for an interprocessor interrupt's answer must let those of others in.
+///         // even. A CPU that waits for the answer to its interrupt must let the interrupts of others in.
 ///         let flag = &MASKED[cpu as usize];
 ///         let seen = flag.load(SeqCst);
 ///         while seen % 2 == 1 && flag.load(SeqCst) == seen {
@@ -408,37 +444,38 @@ pub trait Host: Sync {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub unsafe trait MaskInterrupts: Host {
-    /// What `mask` found, for `unmask` to restore.
+    /// What `mask` found. `unmask` restores it.
     type State;
 
-    /// Masks interrupts (or raises to a level that keeps all callers out, and the interrupt of the fence), nesting.
+    /// Masks interrupts. It may also raise to a level that keeps out all callers, and the interrupt of the fence. It
+    /// nests. Called at any IRQL, from within allocate and free.
     fn mask(&self) -> Self::State;
 
     /// Restores what `mask` found.
     fn unmask(&self, state: Self::State);
 
-    /// Waits until masked sections that began on `cpu` before the call have ended. Called by allocate's slowest path and by
-    /// host calls, never by free: outside of sections, at DISPATCH or below.
+    /// Waits until the masked sections that began on `cpu` before the call have ended. Allocate's slowest path calls
+    /// it, and host calls do; free never does. It is called outside of sections, at DISPATCH or below.
     ///
     /// It is called for every number below [`Config::cpus`](crate::Config::cpus):
     ///
     /// * **The caller's own**: it may return at once. The caller is in no section.
-    /// * **A CPU that is off**, or has not begun: at once, too. A CPU says that it is on, followed by a full fence
-    ///   (`SeqCst`), before its first call of the pool, and that it is off after its last one. Whoever waits for it then
+    /// * **A CPU that is off**, or has not begun: it returns at once, too. A CPU says that it is on before its first call of the
+    ///   pool, and follows that with a full fence (`SeqCst`). After its last call it says that it is off. Whoever waits for it then
     ///   looks at that again.
-    /// * **A CPU that is halted** is on, if this interrupt wakes it. One that halts with interrupts off never answers: it
-    ///   must count as off.
+    /// * **A CPU that is halted** is on, if this interrupt wakes it. One that halts with interrupts off never answers: it must
+    ///   count as off.
     ///
-    /// Several CPUs may fence each other at once. While it waits, it must answer the fences of others: by the interrupt,
-    /// or, if the caller has interrupts off, by looking for them. So an answer may come twice, and interrupts may come as
-    /// one: answer by a number that only grows.
+    /// Several CPUs may fence each other at once. While it waits, it must answer the fences of others. It does so by
+    /// the interrupt, or, if the caller has interrupts off, by looking for them. So an answer may come twice, and
+    /// several interrupts may come as one. Answer by a number that only grows.
     ///
-    /// Code that runs with interrupts off may call free, and allocate if this answers by looking; else two such CPUs wait
-    /// for each other for ever. A CPU that waits with interrupts off for anything else, such as a spinlock, answers nobody:
-    /// whoever holds that must not allocate.
+    /// Code that runs with interrupts off may call free. It may call allocate if this function answers by looking.
+    /// Otherwise two such CPUs wait for each other for ever. A CPU that waits with interrupts off for anything else,
+    /// such as a spinlock, answers nobody. So whoever holds that lock must not allocate.
     ///
-    /// The interrupt by which it fences must be masked in sections, too: else it would be answered inside of one. To raise
-    /// to DISPATCH is not enough for one of a higher level.
+    /// The interrupt of the fence must be masked in sections, too. Otherwise it would be answered inside of one. If its
+    /// level is above DISPATCH, raising to DISPATCH is not enough.
     ///
     /// `examples/kernel/src/host.rs` has one that does all this.
     fn fence(&self, cpu: u32);

@@ -151,22 +151,29 @@ fn steal_from(meta: &Meta, cpu: u32, class: Class) -> Stolen {
     }
 }
 
-/// The portable twin on a host that gives CPU number and IRQL: atomics only, nothing masked.
+/// The platform of a host that gives the CPU's number and the IRQL. It commits by atomics alone, and masks nothing.
 ///
-/// Interrupt handlers may call allocate and free at any point. Use it where interrupts cannot be
-/// masked cheaply, or where the host has no inter-processor interrupt to fence with.
+/// Interrupt handlers may call allocate and free at any point. Use it where interrupts cannot be masked cheaply, or
+/// where the host has no inter-processor interrupt to fence with. [`Host`] has a longer example.
+///
+/// ```
+/// use storport_pool::{Host, Irql, PoolOptions, Portable, SingleCpu};
+/// let pool = PoolOptions::new(1 << 20).cpus(1).build_on(Portable::new(SingleCpu))?;
+/// assert_eq!(pool.platform().host().irql(), Irql::PASSIVE);
+/// # Ok::<(), storport_pool::CreateError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Portable<H> {
     host: H,
 }
 
 impl<H: Host> Portable<H> {
-    /// The twin on this host.
+    /// The platform on this host. Any IRQL.
     pub const fn new(host: H) -> Portable<H> {
         Portable { host }
     }
 
-    /// The host.
+    /// The host. Any IRQL.
     pub const fn host(&self) -> &H {
         &self.host
     }

@@ -81,14 +81,16 @@ pub(crate) fn current() -> Option<PoolTag> {
     (word & IN_SCOPE != 0).then_some(PoolTag::from_raw(word as u32))
 }
 
-/// While it lives, what the thread allocates through a [`TaggedAlloc`](crate::TaggedAlloc) has this tag.
+/// A scope with a tag. While it lives, what the thread allocates through a [`TaggedAlloc`](crate::TaggedAlloc) has this
+/// tag.
 ///
-/// Scopes nest: the innermost counts, and dropping it restores what was before. So guards are dropped in the reverse
-/// order of their making. A scope is its thread's: a thread that is spawned inside it begins in none, and so does each
-/// task that another thread runs. An `async` function keeps no guard across an `await`. A signal handler is in the scope
-/// of the code that it interrupts, and may enter one of its own.
+/// * **Nesting.** Scopes nest, and the innermost one counts. A dropped guard restores what was before. So drop guards in the
+///   reverse order of their making.
+/// * **Threads.** A scope belongs to its thread. A thread that is spawned inside it begins in none, and so does a task that
+///   another thread runs. An `async` function keeps no guard across an `await`.
+/// * **Handlers.** A signal handler is in the scope of the code that it interrupts. It may enter one of its own.
 ///
-/// The tag says who asked. A block that is freed, or made larger, in another scope keeps the tag that it has.
+/// The tag says who asked. A block that is freed, or made larger, in another scope keeps its tag.
 ///
 /// ```standalone_crate
 /// use storport_pool::{TaggedAlloc, TagScope, tag};
@@ -113,7 +115,8 @@ pub struct TagScope {
 assert_not_impl_any!(TagScope: Send, Sync);
 
 impl TagScope {
-    /// Enters a scope. Two loads and a store; may be called from a signal handler, which drops the guard.
+    /// Enters a scope, until the guard is dropped. Two loads and a store. A signal handler may call it, and drops the
+    /// guard before it returns.
     #[inline]
     pub fn enter(tag: PoolTag) -> TagScope {
         let before = word::get();
@@ -121,7 +124,7 @@ impl TagScope {
         TagScope { before, _not_send: PhantomData }
     }
 
-    /// The tag of the scope that the thread is in; `None` outside of one.
+    /// The tag of the scope that the thread is in. `None`: it is in none. A load; a signal handler may call it.
     ///
     /// ```
     /// use storport_pool::{TagScope, tag};
@@ -149,7 +152,7 @@ impl core::fmt::Debug for TagScope {
     }
 }
 
-/// What `work` answers, done in a [`TagScope`].
+/// Does `work` in a [`TagScope`], and returns what it returns. It costs what [`TagScope::enter`] costs.
 ///
 /// ```
 /// use storport_pool::{TagScope, tag, with_tag};

@@ -297,18 +297,28 @@ impl Drop for Depth {
 }
 
 impl Irql {
-    /// The calling thread's level on std: what [`raise`](Irql::raise) made it, else
-    /// [`PASSIVE`](Irql::PASSIVE). A load; may be called from a signal handler.
+    /// The calling thread's level: what [`raise`](Irql::raise) made it, else [`PASSIVE`](Irql::PASSIVE). Feature `std`.
+    /// A load; a signal handler may call it.
+    ///
+    /// ```
+    /// use storport_pool::Irql;
+    /// assert_eq!(Irql::current(), Irql::PASSIVE);
+    /// {
+    ///     let _interrupt = Irql::raise(Irql::DEVICE);
+    ///     assert_eq!(Irql::current(), Irql::DEVICE);
+    /// }
+    /// assert_eq!(Irql::current(), Irql::PASSIVE);
+    /// ```
     #[must_use]
     pub fn current() -> Irql {
         Irql::new(irql() as u8).unwrap_or(Irql::HIGH)
     }
 
-    /// Raises the calling thread's level until the guard is dropped, which restores the level
-    /// found here. As `KeRaiseIrql`, it does not lower: the higher of both levels counts.
+    /// Raises the calling thread's level until the guard is dropped. The guard restores the level that was found here.
+    /// As `KeRaiseIrql`, it never lowers: the higher of both levels counts. No loop; a signal handler may call it.
     ///
-    /// Guards are dropped in the reverse order of their making. A signal handler that raises and
-    /// lowers leaves the interrupted code's level as it was.
+    /// Drop guards in the reverse order of their making. A signal handler that raises and lowers leaves the interrupted
+    /// code's level as it was. [`current`](Irql::current) has an example.
     pub fn raise(to: Irql) -> IrqlGuard {
         let before = Irql::current();
         set(before.max(to));
@@ -317,8 +327,16 @@ impl Irql {
 }
 
 impl Irql {
-    /// Lowers the calling thread's level, as `KeLowerIrql` does; for hosts that cannot keep
-    /// [`raise`](Irql::raise)'s guard. A higher level than the present one changes nothing.
+    /// Lowers the calling thread's level, as `KeLowerIrql` does. It is for hosts that cannot keep
+    /// [`raise`](Irql::raise)'s guard. A level above the present one changes nothing. No loop; a signal handler may
+    /// call it.
+    ///
+    /// ```
+    /// use storport_pool::Irql;
+    /// std::mem::forget(Irql::raise(Irql::DISPATCH)); // KeRaiseIrql
+    /// Irql::lower(Irql::PASSIVE); // KeLowerIrql
+    /// assert_eq!(Irql::current(), Irql::PASSIVE);
+    /// ```
     pub fn lower(to: Irql) {
         set(Irql::current().min(to));
     }
@@ -334,7 +352,7 @@ fn set(level: Irql) {
     });
 }
 
-/// Restores the thread's IRQL when dropped.
+/// Restores the thread's IRQL when dropped. [`Irql::raise`] returns it. [`Irql::current`] has an example.
 #[must_use = "the level is lowered when the guard is dropped"]
 pub struct IrqlGuard {
     before: Irql,

@@ -14,11 +14,12 @@ use crate::pool::handle::{DefaultPlatform, Pool};
 use crate::pool::layouts::Owner;
 use crate::pool::safe::Adapter;
 
-/// An [`Allocator`] in the name of an adapter, with a tag: three words, to be copied into each collection.
+/// An [`Allocator`] in the name of an adapter, with a tag. It has three words, and each collection gets a copy.
 ///
-/// For collections of the crate `allocator-api2`, and all that take its allocators: hashbrown, bumpalo, and others. An
-/// allocation that the pool refuses is an `AllocError`; the collection decides what comes of that. A block grows and
-/// shrinks where it is, as far as its size allows. Calls are for IRQL <= DISPATCH: above, a block that is dropped leaks.
+/// It is for collections of the crate `allocator-api2`, and for all that take its allocators: hashbrown, bumpalo and
+/// others. When the pool refuses an allocation, the answer is an `AllocError`, and the collection decides what follows.
+/// A block grows and shrinks in place, as far as its size allows. Calls are for IRQL <= DISPATCH. Above, a block that
+/// is dropped leaks.
 ///
 /// ```
 /// use allocator_api2::{boxed::Box, vec::Vec};
@@ -42,9 +43,12 @@ pub struct Tagged<'a, P: Platform = DefaultPlatform> {
 assert_impl_all!(Tagged<'static>: Copy, Send, Sync);
 
 impl<P: Platform> Pool<P> {
-    /// An [`Allocator`] in the name of this adapter, with this tag. `None`: the caller supplied the pool's range, and did
-    /// not say that its memory is there ([`Pool::with_memory`]), or it has other addresses in this program. If the adapter is removed before all blocks
-    /// are freed, they become the orphans': they stay good, and leak.
+    /// An [`Allocator`] in the name of this adapter, with this tag. Any IRQL; no loop.
+    ///
+    /// `None`: the pool cannot reach its range as memory. The caller supplied the range, and did not say where its
+    /// memory is ([`Pool::with_memory`]), or it has other addresses in this program.
+    ///
+    /// If the adapter is removed before all blocks are freed, they go to the orphans. They stay good, and leak.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};
@@ -78,7 +82,7 @@ impl<P: Platform> Adapter<'_, P> {
 }
 
 impl<'a, P: Platform> Tagged<'a, P> {
-    /// An [`Allocator`] over a range that the caller supplied.
+    /// An [`Allocator`] over a range that the caller supplied. Any IRQL.
     ///
     /// ```
     /// # use std::ptr::NonNull;
@@ -100,10 +104,11 @@ impl<'a, P: Platform> Tagged<'a, P> {
     /// ```
     ///
     /// # Safety
-    /// The pool's range is memory of this process at the addresses that the pool hands out, for reads and writes; their
-    /// provenance is exposed; and nobody else uses it while the pool, and what was allocated from it, is in use. Nobody
-    /// else frees what is allocated here, nor releases it with the adapter
-    /// ([`release_adapter_with`](Pool::release_adapter_with)).
+    /// * The pool's range is memory of this process, for reads and writes, at the addresses that the pool hands out. Their provenance is
+    ///   exposed.
+    /// * Nobody else uses it while the pool, and what was allocated from it, is in use.
+    /// * Nobody else frees what is allocated here, nor releases it with the adapter
+    ///   ([`release_adapter_with`](Pool::release_adapter_with)).
     #[must_use]
     pub const unsafe fn new(pool: &'a Pool<P>, adapter: AdapterId, tag: PoolTag) -> Tagged<'a, P> {
         Tagged { owner: Owner { pool, adapter }, tag }

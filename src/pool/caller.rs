@@ -19,11 +19,13 @@ use crate::routines::free::{expected, free_here};
 /// The platform's value says how a pool is made; calls do not look at it.
 const PLATFORM: &Native = &Native::new(Commit::Auto);
 
-/// An adapter of a pool over [`Native`], ready to call: a host that finds both by the address of a
-/// HwDeviceExtension keeps this in its table, and its calls read nothing else on the way to the pool's own memory.
+/// An adapter of a pool over [`Native`], ready to call. It is for a host that finds pool and adapter by the address of
+/// a HwDeviceExtension: it keeps this in its table. Then its calls read nothing else on the way to the pool's own
+/// memory.
 ///
-/// It outlives nothing: each call promises that the pool still lives. An adapter that was removed is refused as by
-/// the [`Pool`]'s own routines, which these are, inlined: statuses, IRQL and bounds are theirs.
+/// It does not keep the pool alive. With each call the host promises that the pool still lives. The calls are the
+/// [`Pool`]'s own routines, inlined: statuses, IRQL and bounds are theirs. A removed adapter is refused as they refuse
+/// it.
 ///
 /// ```
 /// use storport_pool::{Caller, Pool, Status, tag};
@@ -31,12 +33,16 @@ const PLATFORM: &Native = &Native::new(Commit::Auto);
 /// let (words, adapter) = pool.caller(pool.add_adapter("disk0")?).into_raw();
 /// // And where a call finds them again:
 /// let mut srb = 0;
+/// let mut more = [0; 4];
 /// unsafe {
 ///     let caller = Caller::from_raw(words, adapter);
 ///     assert_eq!(caller.allocate(208, tag!("VioS"), &mut srb), Status::SUCCESS);
+///     caller.hint_free(srb);
 ///     assert_eq!(caller.free(srb), Status::SUCCESS);
 ///     assert_eq!(caller.free(srb), Status::INVALID_PARAMETER);
 ///     assert_eq!(caller.allocate(0, tag!("VioS"), &mut srb), Status::INVALID_PARAMETER);
+///     assert_eq!(caller.allocate_bulk(208, tag!("VioS"), &mut more), Status::SUCCESS);
+///     assert_eq!(caller.free_bulk(&more, &mut []), 4);
 /// }
 /// assert_eq!(srb, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -52,7 +58,7 @@ assert_eq_size!(Caller, [usize; 2]);
 assert_impl_all!(Caller: Copy, Send, Sync);
 
 impl Pool<Native> {
-    /// The adapter, ready to call.
+    /// This adapter, ready to call. Any IRQL; no loop. [`Caller`] has an example.
     #[must_use]
     pub fn caller(&self, adapter: AdapterId) -> Caller {
         Caller { meta: self.meta, adapter }
@@ -60,17 +66,18 @@ impl Pool<Native> {
 }
 
 impl Caller {
-    /// As words of a table.
+    /// The two words of a table that [`from_raw`](Caller::from_raw) takes. Any IRQL.
     #[must_use]
     pub fn into_raw(self) -> (NonNull<u8>, u32) {
         (self.meta.memory().base(), self.adapter.0)
     }
 
-    /// From the two words of a table.
+    /// A caller from the two words of a table. Any IRQL.
     ///
     /// # Safety
-    /// Each is a word of a `Caller` that [`into_raw`](Caller::into_raw) took apart. (If they are not of the same one, the
-    /// call is made for some adapter of the pool, or refused: pools give out the same numbers.)
+    /// Each is a word of a `Caller` that [`into_raw`](Caller::into_raw) took apart, and its pool still lives when a
+    /// call is made. The two may come from different ones. Then the call is made for some adapter of the pool, or
+    /// refused: pools give out the same numbers.
     #[must_use]
     #[inline(always)]
     pub const unsafe fn from_raw(pool: NonNull<u8>, adapter: u32) -> Caller {
@@ -79,7 +86,7 @@ impl Caller {
         Caller { meta: Meta::new(memory), adapter: AdapterId(adapter) }
     }
 
-    /// [`Pool::allocate`]; `out` is set to 0 on every failure.
+    /// As [`Pool::allocate`], with its statuses, IRQL and bound. `out` is set to 0 on every failure.
     ///
     /// # Safety
     /// The pool lives.
@@ -91,7 +98,7 @@ impl Caller {
         status
     }
 
-    /// [`Pool::free`].
+    /// As [`Pool::free`], with its statuses, IRQL and bound.
     ///
     /// # Safety
     /// The pool lives, and the block is not used afterwards.
@@ -101,7 +108,7 @@ impl Caller {
         free_here(self.meta, PLATFORM, place, expected(self.adapter, place))
     }
 
-    /// [`Pool::free_bulk`].
+    /// As [`Pool::free_bulk`], with its statuses, IRQL and bound.
     ///
     /// # Safety
     /// The pool lives, and no block is used afterwards.
@@ -109,7 +116,7 @@ impl Caller {
         free_bulk(self.meta, PLATFORM, self.adapter, addresses, statuses)
     }
 
-    /// [`Pool::allocate_bulk`].
+    /// As [`Pool::allocate_bulk`], with its statuses, IRQL and bound.
     ///
     /// # Safety
     /// The pool lives.
@@ -117,7 +124,7 @@ impl Caller {
         allocate_bulk(self.meta, PLATFORM, Key::new(self.adapter, tag), bytes, out)
     }
 
-    /// [`Pool::hint_free`].
+    /// As [`Pool::hint_free`]: any IRQL, two loads and a prefetch.
     ///
     /// # Safety
     /// The pool lives.

@@ -1,4 +1,4 @@
-//! The pool: creation, the two routines, adapters, and the host's switches.
+//! The pool: its creation, the host's switches, and its end.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -6,10 +6,7 @@ use core::ptr::NonNull;
 use static_assertions::assert_impl_all;
 
 use crate::contract::adapter::AdapterId;
-use crate::contract::block::BlockInfo;
 use crate::contract::hook::HookRecord;
-use crate::contract::status::Status;
-use crate::contract::tag::PoolTag;
 #[cfg(feature = "alloc")]
 use crate::contract::violation::Violation;
 use crate::layout::classes::{CLASS_SLOTS, Class};
@@ -23,25 +20,26 @@ use crate::layout::memory::Memory;
 use crate::layout::memory::Words;
 use crate::layout::meta::Meta;
 use crate::layout::range::Base;
-use crate::owners::accounts::Key;
 use crate::percpu::platform::Platform;
-use crate::routines::aligned::allocate_aligned;
-use crate::routines::allocate::{allocate, null_out_slow};
-use crate::routines::bulk::{allocate_bulk, free_bulk, hint};
-use crate::routines::free::{expected, free};
-use crate::routines::refuse::refuse_tag;
-use crate::routines::resize::resize;
 use crate::sync::Ordering;
 use crate::trace::emit::emit;
 
-/// The platform of a [`Pool`] that names none.
+/// The platform of a [`Pool`] that names none: `Native` with the feature `std`, else `Portable<SingleCpu>`. It needs no
+/// example: `Pool` without a parameter uses it.
 #[cfg(feature = "std")]
 pub type DefaultPlatform = crate::percpu::native::Native;
-/// The platform of a [`Pool`] that names none.
+/// The platform of a [`Pool`] that names none: `Native` with the feature `std`, else `Portable<SingleCpu>`. It needs no
+/// example: `Pool` without a parameter uses it.
 #[cfg(not(feature = "std"))]
 pub type DefaultPlatform = crate::percpu::portable::Portable<SingleCpu>;
 
-/// A host of one CPU whose callers all run at [`Irql::PASSIVE`](crate::Irql::PASSIVE).
+/// A host of one CPU, whose callers all run at [`Irql::PASSIVE`](crate::Irql::PASSIVE). It is for tests, emulators and
+/// tools.
+///
+/// ```
+/// use storport_pool::{Host, Irql, SingleCpu};
+/// assert_eq!((SingleCpu.cpu(), SingleCpu.irql()), (0, Irql::PASSIVE));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SingleCpu;
 
@@ -55,19 +53,26 @@ impl crate::percpu::platform::Host for SingleCpu {
     }
 }
 
-/// A tagged, per-CPU slab pool over an address range.
+/// A tagged, per-CPU slab pool over an address range. The front page has an example for each way to make one.
 ///
-/// Dropping it reports blocks that are still allocated to the violation hook, then gives the memory
-/// back.
+/// Dropping it tells the violation hook of blocks that are still allocated. Then it gives the memory back.
 ///
 /// | routine | IRQL | progress | bound |
 /// |---|---|---|---|
 /// | [`free`](Pool::free) | <= DISPATCH | wait-free | docs/CONCURRENCY.md, section 4 |
 /// | [`allocate`](Pool::allocate) | <= DISPATCH | lock-free | none on its slow paths |
-/// | [`snapshot`](Pool::snapshot), [`trim`](Pool::trim), adapters | PASSIVE | as documented there | O(pool) |
+/// | `snapshot`, `trim`, adapters | PASSIVE | as documented there | O(pool) |
 ///
-/// Both routines may interrupt themselves and each other anywhere, in a signal or interrupt
-/// handler too.
+/// Both routines may interrupt themselves and each other anywhere, in a signal or interrupt handler too.
+///
+/// ```
+/// use storport_pool::{Pool, Status, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
+/// assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pool<P: Platform = DefaultPlatform> {
     pub(crate) meta: Meta,
     pub(crate) base: Base,
@@ -80,7 +85,7 @@ pub struct Pool<P: Platform = DefaultPlatform> {
 
 assert_impl_all!(Pool: Send, Sync);
 
-/// What [`Pool::trim`] did.
+/// What `Pool::trim` and [`Pool::trim_with`] did. Both have examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -91,7 +96,7 @@ pub struct Trimmed {
     pub bytes: u64,
 }
 
-/// Another trim is under way; nothing was done.
+/// Another trim is under way, so nothing was done. [`Pool::trim_with`] and `Pool::trim` return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Busy;
 
@@ -104,17 +109,35 @@ impl fmt::Display for Busy {
 impl core::error::Error for Busy {}
 
 impl<P: Platform> Pool<P> {
-    /// A pool whose metadata lies in memory that the caller supplies. The core asks for no other.
+    /// A pool whose metadata lies in memory that the caller supplies. It asks for no other memory.
     ///
-    /// The range itself is never read or written, so it may be memory that the host cannot address.
+    /// The range itself is never read or written, so it may be memory that the host cannot address. PASSIVE;
+    /// O(metadata) at most. [`StaticPool`](crate::StaticPool) does the same without `unsafe`, in a static.
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use storport_pool::{Config, Pool, Portable, SingleCpu, tag};
+    ///
+    /// #[repr(align(4096))]
+    /// struct Page([u8; 4096]);
+    ///
+    /// let config = Config::new(0x8000_0000, 1 << 20).min_block(64); // a guest's addresses
+    /// let bytes = config.metadata_bytes()?;
+    /// let pages = Vec::leak((0..bytes.div_ceil(4096)).map(|_| Page([0; 4096])).collect());
+    /// let metadata = NonNull::slice_from_raw_parts(NonNull::from(pages).cast(), bytes);
+    /// // SAFETY: the memory is zeroed, lives for ever, and is used by nothing else.
+    /// let pool = unsafe { Pool::new_in(&config, metadata, Portable::new(SingleCpu))? };
+    /// let disk = pool.add_adapter("disk0")?;
+    /// assert!(pool.try_allocate(disk, 208, tag!("VioS"))? >= 0x8000_0000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`CreateError`], when the configuration is out of bounds or the metadata too small.
+    /// [`CreateError`]: the configuration is out of bounds, or the metadata too small or not aligned to 4096.
     ///
     /// # Safety
-    /// `metadata` is valid for reads and writes as long as the pool and all that its calls handed
-    /// out are in use, zeroed, and used by nothing else. Whoever uses addresses that the pool
-    /// hands out must own the range.
+    /// `metadata` is zeroed, valid for reads and writes, and used by nothing else. It stays so as long as the pool and
+    /// all that its calls handed out are in use. Whoever uses addresses that the pool hands out must own the range.
     #[cfg(not(storport_pool_loom))]
     pub unsafe fn new_in(
         config: &Config,
@@ -192,9 +215,9 @@ impl<P: Platform> Pool<P> {
         }
     }
 
-    /// Says where the range's memory lies in this program, so that [`Block::memory`](crate::Block::memory) reaches it. The
-    /// range may have other addresses, a guest's for example: what counts is that the range's first byte is `memory`'s.
-    /// Pools of [`Pool::new`](Pool::new) know theirs.
+    /// Says where the range's memory lies in this program, so that [`Block::memory`](crate::Block::memory) reaches it.
+    /// The range may have other addresses, such as a guest's: `memory` is where the range's first byte is. Pools of
+    /// `Pool::new` know their memory. Any IRQL.
     ///
     /// ```
     /// use std::ptr::NonNull;
@@ -216,8 +239,9 @@ impl<P: Platform> Pool<P> {
     /// ```
     ///
     /// # Safety
-    /// From `memory` on, as many bytes as [`range`](Pool::range) says are valid for reads and writes as long as the pool and
-    /// its blocks are in use. Nobody uses a block's part of them while it is allocated, but who has the block.
+    /// From `memory` on, as many bytes as [`range`](Pool::range) says are valid for reads and writes. They stay so as
+    /// long as the pool and its blocks are in use. While a block is allocated, nobody but its holder uses the block's
+    /// bytes.
     #[must_use = "the pool is in the answer"]
     pub unsafe fn with_memory(mut self, memory: NonNull<u8>) -> Pool<P> {
         self.mapped = memory.as_ptr().expose_provenance();
@@ -230,235 +254,38 @@ impl<P: Platform> Pool<P> {
         (self.mapped != 0).then(|| core::ptr::with_exposed_provenance_mut(self.mapped + offset))
     }
 
-    /// The platform.
+    /// The platform. Any IRQL. [`Portable`](crate::Portable) has an example.
     pub const fn platform(&self) -> &P {
         &self.platform
     }
 
-    /// The first address of the range, and its bytes, after rounding.
+    /// The first address of the range, and its bytes, after rounding. Any IRQL; loads only.
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// let (base, bytes) = Pool::new(1 << 20)?.range();
+    /// assert_eq!((base % 65536, bytes), (0, 1 << 20));
+    /// # Ok::<(), storport_pool::CreateError>(())
+    /// ```
     pub fn range(&self) -> (u64, u64) {
         let geometry = &self.meta.control().geometry;
         (self.base.0, u64::from(geometry.spans) * u64::from(geometry.span.bytes()))
     }
 
-    /// `StorPortAllocatePool`: a block of `bytes` bytes, not zeroed.
-    ///
-    /// The address is a multiple of 16, and of 4096 from 4096 bytes up; a block of up to 4096
-    /// bytes crosses no page boundary. `out` is set to 0 on every failure; `None` stands for a
-    /// NULL out pointer. IRQL <= DISPATCH; lock-free.
-    ///
-    /// | status | when |
-    /// |---|---|
-    /// | `NOT_IMPLEMENTED` | the host's switch is down ([`set_not_implemented`](Pool::set_not_implemented)) |
-    /// | `INVALID_PARAMETER` | `out` is `None`, `bytes` is 0, the adapter is unknown or removed, or the tag is refused |
-    /// | `INVALID_IRQL` | the caller runs above DISPATCH |
-    /// | `INSUFFICIENT_RESOURCES` | no block is free anywhere and nothing fits |
-    ///
-    /// Source: `storport/nf-storport-storportallocatepool.md`.
-    #[inline]
-    pub fn allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag, out: Option<&mut u64>) -> Status {
-        let Some(out) = out else { return null_out_slow(self.meta) };
-        let answer = allocate(self.meta, &self.platform, Key::new(adapter, tag), bytes);
-        #[cfg(storport_pool_asan)]
-        self.meta.unpoison_block(answer.address, bytes);
-        *out = answer.address;
-        answer.status
-    }
-
-    /// As [`allocate`](Pool::allocate), in Rust's words: the block's address, or the status. IRQL <= DISPATCH; lock-free.
+    /// The host's switch. While it is down (`true`), both routines return `NOT_IMPLEMENTED`, as they do on an old
+    /// system or in dump mode. So a dropped [`Block`](crate::Block) is not freed either. A call that began before may
+    /// still succeed. PASSIVE; one call at a time.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, tag};
     /// let pool = Pool::new(1 << 20)?;
     /// let disk = pool.add_adapter("disk0")?;
-    /// let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
-    /// assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
-    /// assert_eq!(pool.try_allocate(disk, 0, tag!("VioS")), Err(Status::INVALID_PARAMETER));
+    /// pool.set_not_implemented(true); // a dump begins
+    /// assert_eq!(pool.try_allocate(disk, 208, tag!("VioS")), Err(Status::NOT_IMPLEMENTED));
+    /// pool.set_not_implemented(false);
+    /// assert!(pool.try_allocate(disk, 208, tag!("VioS")).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    ///
-    /// # Errors
-    /// The status that `allocate` returns.
-    #[inline]
-    pub fn try_allocate(&self, adapter: AdapterId, bytes: u32, tag: PoolTag) -> Result<u64, Status> {
-        let mut address = 0;
-        self.allocate(adapter, bytes, tag, Some(&mut address)).ok()?;
-        Ok(address)
-    }
-
-    /// As [`allocate`](Pool::allocate), for an address that is a multiple of `alignment`: any power of two. Freed like any
-    /// other block.
-    ///
-    /// Up to 32768 (4096 in pools of less than 8 MiB), the block is of a size that is a multiple of the alignment, and
-    /// counts under that size. Above, it has whole spans, of 64 KiB (4 KiB in pools of less than 8 MiB). So it takes more
-    /// of the range than its bytes. It may be refused while memory is free: no block of such a size, though one of another
-    /// size may be aligned by chance; and for an alignment above a span's size, no such run, though as many spans are free
-    /// in a row.
-    ///
-    /// Statuses as there, and `INVALID_PARAMETER` for an alignment that is no power of two. IRQL <= DISPATCH; lock-free.
-    ///
-    /// ```
-    /// use storport_pool::{Pool, Status, tag};
-    /// let pool = Pool::new(1 << 20)?;
-    /// let disk = pool.add_adapter("disk0")?;
-    /// let mut sense = 0;
-    /// assert_eq!(pool.allocate_aligned(disk, 96, 64, tag!("Sens"), Some(&mut sense)), Status::SUCCESS);
-    /// assert_eq!(sense % 64, 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn allocate_aligned(
-        &self,
-        adapter: AdapterId,
-        bytes: u32,
-        alignment: u32,
-        tag: PoolTag,
-        out: Option<&mut u64>,
-    ) -> Status {
-        let Some(out) = out else { return null_out_slow(self.meta) };
-        let answer = allocate_aligned(self.meta, &self.platform, Key::new(adapter, tag), bytes, alignment);
-        #[cfg(storport_pool_asan)]
-        self.meta.unpoison_block(answer.address, bytes);
-        *out = answer.address;
-        answer.status
-    }
-
-    /// Lets a block have `bytes` bytes from now on, where it is: fewer or more, as far as it has room. What it held stays.
-    /// A snapshot, a violation and a leak report name the new number; the histogram keeps the size that was allocated.
-    ///
-    /// A block of a slab has room for the bytes of its size class. A large run keeps the number of its spans.
-    /// IRQL <= DISPATCH; wait-free: no loop.
-    ///
-    /// | status | when |
-    /// |---|---|
-    /// | `INSUFFICIENT_RESOURCES` | the block has no room for so many bytes, or is a large run that would have fewer spans; nothing has changed |
-    /// | `INVALID_PARAMETER` | `bytes` is 0, or what [`free`](Pool::free) says; the violation hook hears the same |
-    /// | others | as [`free`](Pool::free) |
-    ///
-    /// ```
-    /// use storport_pool::{Pool, Status, tag};
-    /// let pool = Pool::new(1 << 20)?;
-    /// let disk = pool.add_adapter("disk0")?;
-    /// let mut block = 0;
-    /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)), Status::SUCCESS);
-    /// // A block of 100 bytes has 112.
-    /// assert_eq!(pool.resize(disk, block, 112), Status::SUCCESS);
-    /// assert_eq!(pool.resize(disk, block, 113), Status::INSUFFICIENT_RESOURCES);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn resize(&self, adapter: AdapterId, address: u64, bytes: u32) -> Status {
-        let status = resize(self.meta, &self.platform, adapter, address, bytes);
-        #[cfg(storport_pool_asan)]
-        if let Some(found) = self.meta.block_at(address).filter(|_| status.is_success()) {
-            self.meta.unpoison_part(address, bytes, found.capacity);
-        }
-        status
-    }
-
-    /// The block that an address lies in, live or free. `None`: there is none, and none was there since the memory was
-    /// last given to blocks of another size.
-    ///
-    /// It says what was so when it looked; who has the block may rely on it. Any address, any IRQL; loads only, no loop.
-    ///
-    /// ```
-    /// use storport_pool::{Pool, Status, tag};
-    /// let pool = Pool::new(1 << 20)?;
-    /// let disk = pool.add_adapter("disk0")?;
-    /// let mut block = 0;
-    /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)), Status::SUCCESS);
-    /// let found = pool.block_at(block + 99).unwrap();
-    /// assert_eq!((found.address, found.bytes, found.capacity, found.live), (block, 100, 112, true));
-    /// assert_eq!((found.owner, found.tag), (disk, Some(tag!("Srb0"))));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn block_at(&self, address: u64) -> Option<BlockInfo> {
-        self.meta.block_at(address)
-    }
-
-    /// `StorPortFreePool`: gives a block back. Any address may be passed; a bad one changes nothing.
-    ///
-    /// IRQL <= DISPATCH; wait-free, with the bound of docs/CONCURRENCY.md, section 4.
-    ///
-    /// | status | when |
-    /// |---|---|
-    /// | `NOT_IMPLEMENTED` | the host's switch is down |
-    /// | `INVALID_PARAMETER` | `address` is 0, the adapter is unknown or removed, or `address` is no live block of this adapter (then the violation hook hears of it) |
-    /// | `INVALID_IRQL` | the caller runs above DISPATCH |
-    ///
-    /// Source: `storport/nf-storport-storportfreepool.md`.
-    ///
-    /// # Safety
-    /// The block is not used afterwards. A stale address that was handed out *again* in the
-    /// meantime is that new block's address: freeing it succeeds, and the new owner's free is
-    /// then the double one. Nobody can tell the two apart.
-    #[inline]
-    pub unsafe fn free(&self, adapter: AdapterId, address: u64) -> Status {
-        let place = self.base.place_of(address);
-        free(self.meta, &self.platform, place, expected(adapter, place))
-    }
-
-    /// Frees many blocks of one adapter: what [`free`](Pool::free) does to each, in the order of `addresses`. Answers how
-    /// many were freed. docs/BENCHMARKS.md says from how many blocks on that is faster.
-    ///
-    /// `statuses[n]` is set to the status of `addresses[n]`, as far as `statuses` reaches; it may be empty. A refused
-    /// address changes nothing for the others, and the violation hook hears of it while the pool holds none of them.
-    /// An address that occurs twice is freed once, and refused once.
-    ///
-    /// IRQL <= DISPATCH. Wait-free: at most the bound of `free`, and a constant, for each address.
-    ///
-    /// ```
-    /// use storport_pool::{Pool, Status, tag};
-    /// let pool = Pool::new(1 << 20)?;
-    /// let disk = pool.add_adapter("disk0")?;
-    /// let mut blocks = [0; 8];
-    /// assert_eq!(pool.allocate_bulk(disk, 208, tag!("VioS"), &mut blocks), Status::SUCCESS);
-    /// let mut statuses = [Status::UNSUCCESSFUL; 8];
-    /// assert_eq!(unsafe { pool.free_bulk(disk, &blocks, &mut statuses) }, 8);
-    /// assert_eq!(statuses, [Status::SUCCESS; 8]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Safety
-    /// As [`free`](Pool::free), for each block.
-    pub unsafe fn free_bulk(&self, adapter: AdapterId, addresses: &[u64], statuses: &mut [Status]) -> usize {
-        free_bulk(self.meta, &self.platform, adapter, addresses, statuses)
-    }
-
-    /// Allocates as many blocks of `bytes` bytes as `out` has room for, all or none: `out` is all 0 after every
-    /// failure. Each block is as one of [`allocate`](Pool::allocate), freed alone or with others.
-    ///
-    /// Statuses and IRQL as there. When it fails for want of memory, the blocks that it had got count as allocated and
-    /// freed. Lock-free. An empty `out` is `SUCCESS`, and nothing is looked at.
-    pub fn allocate_bulk(&self, adapter: AdapterId, bytes: u32, tag: PoolTag, out: &mut [u64]) -> Status {
-        allocate_bulk(self.meta, &self.platform, Key::new(adapter, tag), bytes, out)
-    }
-
-    /// Says that the block at this address will be freed soon: what [`free`](Pool::free) will look at is drawn into
-    /// the cache. It can pay where another CPU allocated the block, some hundred cycles before the free. A hint: any
-    /// address, any IRQL, no effect on any status. Two loads and a prefetch.
-    #[inline]
-    pub fn hint_free(&self, address: u64) {
-        hint(self.meta, address);
-    }
-
-    /// `ExFreePoolWithTag`: as [`free`](Pool::free), but a live block of another tag is refused with
-    /// `INVALID_PARAMETER`, and the hook hears of it. Not exact against others that free the block at the same
-    /// time: free then decides.
-    ///
-    /// Source: `wdm/nf-wdm-exfreepoolwithtag.md`; `debugger/bug-check-0xc2--bad-pool-caller.md`, 0x0A.
-    ///
-    /// # Safety
-    /// As [`free`](Pool::free).
-    pub unsafe fn free_with_tag(&self, adapter: AdapterId, address: u64, tag: PoolTag) -> Status {
-        if refuse_tag(self.meta, &self.platform, adapter, address, tag) {
-            return Status::INVALID_PARAMETER;
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.free(adapter, address) }
-    }
-
-    /// The host's switch: while it is set, both routines (and so a dropped [`Block`](crate::Block)) return
-    /// `NOT_IMPLEMENTED`, as they do on an old system or in dump mode. A call that began before may still succeed.
-    /// PASSIVE; one call at a time.
     pub fn set_not_implemented(&self, set: bool) {
         // ORDERING: SeqCst - before the sections are fenced; the slow paths look at it first.
         self.meta.control().not_implemented.store(u32::from(set), Ordering::SeqCst);
@@ -466,43 +293,73 @@ impl<P: Platform> Pool<P> {
         self.meta.tell_refused_fence(&self.platform, AdapterId::NOBODY);
     }
 
-    /// Whether the system ever refused the pool a fence; see
-    /// [`ViolationKind::FenceRefused`](crate::ViolationKind::FenceRefused).
+    /// Whether the system ever refused the pool a fence.
+    /// [`ViolationKind::FenceRefused`](crate::ViolationKind::FenceRefused) says what follows. A load; any IRQL.
+    ///
+    /// ```
+    /// assert!(!storport_pool::Pool::new(1 << 20)?.fence_refused());
+    /// # Ok::<(), storport_pool::CreateError>(())
+    /// ```
     pub fn fence_refused(&self) -> bool {
         self.meta.fence_refused()
     }
 
-    /// Publishes who hears of violations from now on; `None`: nobody.
+    /// Sets who hears of violations from now on. `None`: nobody. A store; any IRQL. [`HookRecord`] has an example.
     pub fn set_violation_hook(&self, hook: Option<&'static HookRecord>) {
         let record = hook.map_or(core::ptr::null_mut(), |record| core::ptr::from_ref(record).cast_mut());
         self.meta.publish_hook(record);
     }
 
-    /// Calls `hook` with each violation from now on. The record lives as long as the pool.
+    /// Calls `hook` with each violation from now on. It replaces the hook before. The record lives as long as the pool.
+    /// PASSIVE: it allocates.
     ///
-    /// The hook runs on the thread that made the bad call, at its IRQL; it may allocate and free, but not
-    /// unwind: in a removal, the adapter would stay half removed. One that wants the pool itself holds a `Weak`: an `Arc` would keep the pool from being dropped.
+    /// The hook runs on the thread that made the bad call, at its IRQL. It may allocate and free. It must not unwind: a
+    /// removal would leave its adapter half removed. A hook that wants the pool itself holds a `Weak`. An `Arc` would
+    /// keep the pool from being dropped.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, ViolationKind};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.on_violation(|violation| {
+    ///     assert_eq!(violation.kind, ViolationKind::Foreign);
+    ///     eprintln!("{violation}");
+    /// });
+    /// unsafe { pool.free(disk, 4711) }; // an address outside of the pool
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "alloc")]
     pub fn on_violation<F: Fn(&Violation) + Send + Sync + 'static>(&self, hook: F) {
         self.meta.keep_hook(super::hooks::record(hook));
     }
 
-    /// Violations found since creation.
+    /// How many violations were found since the pool was made. A load; any IRQL. [`free`](Pool::free) has an example.
     pub fn violations(&self) -> u64 {
         // ORDERING: Relaxed - a statistic.
         self.meta.control().violations.load(Ordering::Relaxed)
     }
 
-    /// Returns empty slabs of all classes to the common stock, then hands runs of free spans that
-    /// may be resident to `decommit` (address, bytes), which answers whether it gave them back. A span is 64 KiB, or 4 KiB
-    /// in ranges of less than 8 MiB.
+    /// Returns empty slabs of all classes to the common stock. Then it hands runs of free spans that may be resident to
+    /// `decommit`, as address and bytes. `decommit` returns whether it gave them back. A span is 64 KiB, or 4 KiB in
+    /// ranges of less than 8 MiB.
     ///
-    /// While a run is with `decommit`, nobody allocates from it; blocks that are being swept are
-    /// not to be had either, and an allocation that misses them counts as `contended`. `decommit` must not
-    /// unwind: its run would be lost. PASSIVE.
+    /// While `decommit` has a run, nobody allocates from it. Blocks that are being swept cannot be had either. An
+    /// allocation that misses them counts as `contended`. `decommit` must not unwind: its run would be lost. PASSIVE;
+    /// O(pool).
+    ///
+    /// ```
+    /// use storport_pool::{PoolOptions, Portable, SingleCpu};
+    /// let pool = PoolOptions::new(1 << 20).build_on(Portable::new(SingleCpu))?;
+    /// let trimmed = pool.trim_with(|address, bytes| {
+    ///     println!("the host may discard {bytes} bytes at {address:#x}");
+    ///     true
+    /// })?;
+    /// println!("{} slabs, {} bytes", trimmed.slabs, trimmed.bytes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Busy`], when another trim is under way.
+    /// [`Busy`]: another trim is under way.
     pub fn trim_with(&self, mut decommit: impl FnMut(u64, u64) -> bool) -> Result<Trimmed, Busy> {
         let meta = &self.meta;
         let claim = meta.try_claim(&meta.control().trim_claim).ok_or(Busy)?;

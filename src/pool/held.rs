@@ -115,7 +115,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// A block that could not be freed, and why. The block is in it.
+/// A block that could not be freed, and why. The block is in it, so nothing is lost.
 ///
 /// ```
 /// use storport_pool::{Irql, Pool, Status, tag};
@@ -131,8 +131,8 @@ impl fmt::Debug for Held {
 /// ```
 #[must_use = "the block is in it, and is freed when it is dropped, if it can be by then"]
 pub struct FreeError<B> {
-    /// Why: `INVALID_IRQL` above DISPATCH, `NOT_IMPLEMENTED` while the host's switch is down, `INVALID_PARAMETER` when the
-    /// adapter was removed through its id.
+    /// Why: `INVALID_IRQL` above DISPATCH, `NOT_IMPLEMENTED` while the host's switch is down, or `INVALID_PARAMETER`
+    /// when the adapter was removed through its id.
     pub status: Status,
     /// The block, which is still allocated.
     pub block: B,

@@ -6,14 +6,16 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 
 impl<P: Platform> Pool<P> {
-    /// The block that an address lies in, and where it is: with its caller, in a CPU's cache, in the stock, or not carved
-    /// yet. In a span without blocks, the answer is the large run, or the span. `None`: the address is outside of the
-    /// range, or behind the last block of a slab.
+    /// The block that an address lies in, and where it is: with its caller, in a CPU's cache, in the stock, or not
+    /// carved yet. In a span without blocks, the answer is the large run, or the span. `None`: the address is outside
+    /// of the range, or behind the last block of a slab.
     ///
-    /// It says what was so when it looked, and is exact at rest. A block that moves meanwhile may be
-    /// [`InHand`](crate::BlockState::InHand). Any address, any IRQL; asks for no memory. Loads only, and not few: at most one
-    /// for each 64 magazines of the pool, two for each CPU, and one for each entry (252 at most) of the magazines with
-    /// blocks of this size. [`block_at`](Pool::block_at) takes a handful, and does not say where a free block is.
+    /// It tells what was so when it looked, and is exact at rest. A block that moves meanwhile may be
+    /// [`InHand`](crate::BlockState::InHand).
+    ///
+    /// Any address, any IRQL. It asks for no memory. It has only loads, but not few: at most one for each 64 magazines
+    /// of the pool, two for each CPU, and one for each entry (252 at most) of the magazines with blocks of this size.
+    /// [`block_at`](Pool::block_at) takes a handful, but does not say where a free block is.
     ///
     /// ```
     /// use storport_pool::{BlockState, Pool, Status, tag};
@@ -32,14 +34,16 @@ impl<P: Platform> Pool<P> {
         self.meta.inspect_block(address)
     }
 
-    /// Visits all blocks that lie in the page of an address, if only in part, in the order of their addresses: what
-    /// `!pool` shows. Answers where the page begins; `None`: the address is outside of the range, and nothing is visited.
+    /// Visits all blocks in the page of an address, even those that lie there only in part. They come in the order of
+    /// their addresses: it is what `!pool` shows. The answer is where the page begins. `None`: the address is outside
+    /// of the range, and nothing is visited.
     ///
-    /// A page is 4096 bytes. A page of a large run has one block, the run. A page of a span that is free, or in a call's
-    /// hand, has one, the span. Bytes behind the last block of a page or slab are no block's, and so a page may have none.
+    /// A page is 4096 bytes. A page of a large run has one block, the run. A page of a span that is free, or that a
+    /// call has in hand, has one, the span. Bytes behind the last block of a page or slab belong to no block, so a page
+    /// may have none.
     ///
-    /// As exact as [`inspect_block`](Pool::inspect_block), at the same IRQL, with the same bound for the whole page, and one
-    /// load more for each block. Asks for no memory; takes some 3 KiB of stack.
+    /// It is as exact as [`inspect_block`](Pool::inspect_block), for the same IRQL. It has the same bound for the whole
+    /// page, and one load more for each block. It asks for no memory, and takes some 3 KiB of stack.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, tag};
@@ -59,12 +63,12 @@ impl<P: Platform> Pool<P> {
         self.meta.inspect_page(address, visit)
     }
 
-    /// Visits the live blocks whose tags match, in the order of their addresses: what `!poolfind` shows. How many there
-    /// were. A block whose tag is not known ([`BlockInfo::tag`]) matches `*` alone.
+    /// Visits the live blocks whose tags match, in the order of their addresses: it is what `!poolfind` shows. The
+    /// answer is how many there were. A block whose tag is not known ([`BlockInfo::tag`]) matches `*` alone.
     ///
-    /// Exact at rest. Each block that it visits was live, with what is said of it, when it looked; one that lives all the
-    /// while is visited, once, unless its adapter is removed meanwhile. The visitor may call the pool. PASSIVE; walks all
-    /// states; asks for no memory.
+    /// It is exact at rest. Each block that it visits was live when it looked, and had what is said of it. A block that
+    /// lives all the while is visited once, unless its adapter is removed meanwhile. The visitor may call the pool.
+    /// PASSIVE; walks all states; asks for no memory.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, TagPattern, tag};

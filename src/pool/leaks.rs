@@ -12,16 +12,17 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::verify::stacks::StackId;
 
-/// Live blocks of one adapter, tag, size and place of allocation.
+/// A row of a [`LeakReport`]: live blocks of one adapter, tag, size and place of allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeakRow {
-    /// Whose they are; [`AdapterId::ORPHANS`] for what removed adapters left, unless that adapter was asked for.
+    /// Whose they are. Blocks that removed adapters left have [`AdapterId::ORPHANS`] here, unless the report was asked
+    /// for that adapter.
     pub adapter: AdapterId,
     /// The adapter's name, while it is there.
     pub name: Option<AdapterName>,
-    /// Their tag; `None`: it found no account.
+    /// Their tag. `None`: it found no account.
     pub tag: Option<PoolTag>,
     /// Bytes that each was asked for.
     pub bytes: u32,
@@ -32,7 +33,7 @@ pub struct LeakRow {
 }
 
 impl LeakRow {
-    /// Bytes of all of them.
+    /// Bytes of all blocks of the row. Any IRQL. [`LeakReport`] has an example.
     #[must_use]
     pub fn total(&self) -> u64 {
         u64::from(self.bytes) * self.blocks
@@ -49,9 +50,24 @@ impl LeakRow {
 
 type Key = (AdapterId, Option<PoolTag>, u32, [u64; FRAMES]);
 
-/// Live blocks, by adapter, tag, size and place of allocation. The rows with the most bytes come first.
+/// Live blocks, by adapter, tag, size and place of allocation. [`Pool::leaks`] makes one. The rows with the most bytes
+/// come first.
 ///
-/// [`Display`](fmt::Display) is a table, with the call stack of each row below it.
+/// [`Display`](fmt::Display) is a table. Below each row is its call stack, if it has one.
+///
+/// ```
+/// use storport_pool::{Pool, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// for _ in 0..3 {
+///     pool.try_allocate(disk, 208, tag!("Srb0"))?;
+/// }
+/// let report = pool.leaks(None);
+/// assert_eq!((report.rows[0].blocks, report.rows[0].bytes, report.rows[0].total()), (3, 208, 624));
+/// assert_eq!((report.blocks(), report.bytes()), (3, 624));
+/// println!("{report}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -76,7 +92,8 @@ impl LeakReport {
         LeakReport { rows }
     }
 
-    /// What has become more since an earlier report, the mark: each row with as many blocks as it has more.
+    /// What has grown since an earlier report, the mark. Each row has the number of blocks that it gained. It
+    /// allocates, and costs O(rows): for PASSIVE.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, tag};
@@ -99,13 +116,13 @@ impl LeakReport {
         }))
     }
 
-    /// How many blocks, of all rows.
+    /// How many blocks all rows have. Any IRQL; O(rows).
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.rows.iter().map(|row| row.blocks).sum()
     }
 
-    /// How many bytes, of all rows.
+    /// How many bytes all rows have. Any IRQL; O(rows).
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.rows.iter().map(LeakRow::total).sum()
@@ -136,11 +153,12 @@ impl fmt::Display for LeakReport {
 }
 
 impl<P: Platform> Pool<P> {
-    /// The live blocks of an adapter, or of all, by tag, size and place of allocation: a leak report. The adapter may be
-    /// removed already: then it is what that one left. The place is known of blocks that a verifier
+    /// A leak report: the live blocks of an adapter, or of all, by tag, size and place of allocation. The adapter may
+    /// be removed already. Then the report has what it left. The place is known for blocks that a verifier
     /// [tracks](crate::Rule::track).
     ///
-    /// Exact when no call is in flight. PASSIVE; walks all states, and keeps some 200 bytes for each distinct row.
+    /// It is exact when no call is in flight. PASSIVE; walks all states, and keeps some 200 bytes for each distinct
+    /// row.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, tag};

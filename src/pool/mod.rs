@@ -6,6 +6,7 @@ pub(crate) mod adaptor;
 pub(crate) mod backing;
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub(crate) mod caller;
+pub(crate) mod calls;
 #[cfg(all(feature = "verifier", target_os = "linux", not(storport_pool_loom)))]
 pub(crate) mod every;
 pub(crate) mod handle;

@@ -15,13 +15,13 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::{DefaultPlatform, Pool};
 use crate::pool::held::{FreeError, Held};
 
-/// An adapter that shares its pool: to be kept in a struct, cloned, and sent to other threads. A clone is the same
-/// adapter. It is removed when the last clone and the last of its blocks are gone.
+/// An adapter that shares its pool. It can be kept in a struct, cloned, and sent to other threads. A clone is the same
+/// adapter. The adapter is removed when the last clone and the last of its blocks are gone.
 ///
-/// Each block counts as a user of the adapter, so an allocation and a free have one locked instruction each, besides what
-/// [`Pool::allocate`] and [`Pool::free`] have. Where that matters, use [`Adapter`](crate::Adapter), or the routines.
+/// Each block counts as a user of the adapter. So an allocation and a free have one locked instruction more than
+/// [`Pool::allocate`] and [`Pool::free`]. Where that matters, use [`Adapter`](crate::Adapter), or the routines.
 ///
-/// **Whoever drops the last one** removes the adapter, and perhaps the pool: that is for IRQL PASSIVE, and walks the
+/// **Whoever drops the last one** removes the adapter, and perhaps the pool. That is for IRQL PASSIVE, and walks the
 /// metadata. So keep a clone outside of handlers.
 ///
 /// ```
@@ -43,6 +43,23 @@ use crate::pool::held::{FreeError, Held};
 /// assert_eq!((pool.usage().live, pool.adapters().len()), (0, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Its other functions:
+///
+/// ```
+/// use std::sync::Arc;
+/// use storport_pool::{Pool, tag};
+/// let pool = Arc::new(Pool::new(1 << 20)?);
+/// let disk = pool.adapter_owned("disk0")?;
+/// assert!(Arc::ptr_eq(disk.pool(), &pool));
+/// assert_eq!(disk.name(), pool.adapter_name(disk.id()));
+/// assert_eq!(disk.allocate_aligned(96, 64, tag!("Sens"))?.address() % 64, 0);
+/// let blocks: [_; 8] = disk.allocate_bulk(208, tag!("VioS"))?;
+/// let [address, ..] = blocks.map(|block| block.into_address()); // nobody owns them now
+/// // SAFETY: nobody else holds the block.
+/// assert!(unsafe { disk.adopt(address) }.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct OwnedAdapter<P: Platform = DefaultPlatform> {
     inner: Arc<Inner<P>>,
 }
@@ -53,8 +70,22 @@ struct Inner<P: Platform> {
     id: AdapterId,
 }
 
-/// A block of an [`OwnedAdapter`]: freed when dropped, wherever it was moved. Dropped where it cannot be freed, it is told
-/// as a [`Block`](crate::Block) is; [`OwnedAdapter::adopt`] gives it back.
+/// A block of an [`OwnedAdapter`]. It is freed when it is dropped, wherever it was moved. If it is dropped where it
+/// cannot be freed, the violation hook hears of it, as for a [`Block`](crate::Block). [`OwnedAdapter::adopt`] gives it
+/// back.
+///
+/// ```
+/// use std::sync::Arc;
+/// use storport_pool::{Pool, tag};
+/// let pool = Arc::new(Pool::new(1 << 20)?);
+/// let mut block = pool.adapter_owned("disk0")?.allocate(100, tag!("VioS"))?;
+/// assert_eq!((block.len(), block.address() % 16), (100, 0));
+/// assert!(block.fill(0) && block.memory().is_some_and(|memory| memory.len() == 100));
+/// block.resize(112)?; // in place, as far as its size class has room
+/// println!("{:?}", block.adapter().name());
+/// assert!(block.free().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a block is freed when it is dropped"]
 pub struct OwnedBlock<P: Platform = DefaultPlatform> {
     adapter: OwnedAdapter<P>,
@@ -65,7 +96,8 @@ assert_impl_all!(OwnedAdapter: Send, Sync, Clone);
 assert_impl_all!(OwnedBlock: Send, Sync);
 
 impl<P: Platform> Pool<P> {
-    /// Adds an adapter that shares the pool, with blocks that own themselves.
+    /// Adds an adapter that shares the pool. Its blocks own themselves. PASSIVE, as [`add_adapter`](Pool::add_adapter).
+    /// [`OwnedAdapter`] has an example.
     ///
     /// # Errors
     /// As [`add_adapter`](Pool::add_adapter).
@@ -76,19 +108,19 @@ impl<P: Platform> Pool<P> {
 }
 
 impl<P: Platform> OwnedAdapter<P> {
-    /// The pool that it is one of.
+    /// The pool of this adapter. Any IRQL.
     #[must_use]
     pub fn pool(&self) -> &Arc<Pool<P>> {
         &self.inner.pool
     }
 
-    /// The adapter as the raw routines take it.
+    /// The adapter's handle, as the routines of [`Pool`] take it. Any IRQL.
     #[must_use]
     pub fn id(&self) -> AdapterId {
         self.inner.id
     }
 
-    /// Its name. `None`: it was removed through its id.
+    /// Its name. `None`: it was removed through its id. Any IRQL.
     pub fn name(&self) -> Option<AdapterName> {
         self.inner.pool.adapter_name(self.inner.id)
     }
@@ -119,7 +151,7 @@ impl<P: Platform> OwnedAdapter<P> {
         Held::allocate_aligned(self.pool(), self.id(), bytes, alignment, tag).map(|held| self.block(held))
     }
 
-    /// As many blocks of `bytes` bytes, all or none. IRQL <= DISPATCH; lock-free.
+    /// `N` blocks of `bytes` bytes each, all or none. IRQL <= DISPATCH; lock-free.
     ///
     /// # Errors
     /// The status that [`Pool::allocate_bulk`] returned.
@@ -132,7 +164,8 @@ impl<P: Platform> OwnedAdapter<P> {
             .map(|blocks| blocks.map(|held| self.block(held)))
     }
 
-    /// Takes a block back that nobody holds; as [`Adapter::adopt`](crate::Adapter::adopt).
+    /// Takes a block back that nobody holds, as [`Adapter::adopt`](crate::Adapter::adopt). `None`: no live block of
+    /// this adapter begins there. Any IRQL; loads, and one locked instruction.
     ///
     /// # Safety
     /// Nobody else holds the block, nor frees it by its address.
@@ -171,35 +204,35 @@ impl<P: Platform> PartialEq for OwnedAdapter<P> {
 impl<P: Platform> Eq for OwnedAdapter<P> {}
 
 impl<P: Platform> OwnedBlock<P> {
-    /// The adapter that it is one of.
+    /// Its adapter. Any IRQL.
     #[must_use]
     pub fn adapter(&self) -> &OwnedAdapter<P> {
         &self.adapter
     }
 
-    /// The address, as the raw routines know it.
+    /// Its address, as the routines of [`Pool`] take it. Any IRQL.
     #[must_use]
     pub fn address(&self) -> u64 {
         self.held.address
     }
 
-    /// Bytes that were requested.
+    /// Bytes that were requested. Any IRQL.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "no block is empty")]
     pub fn len(&self) -> u32 {
         self.held.bytes
     }
 
-    /// Lets the block have `bytes` bytes from now on, where it is. IRQL <= DISPATCH; no loop.
+    /// Gives the block `bytes` bytes from now on, in place. IRQL <= DISPATCH; no loop.
     ///
     /// # Errors
-    /// The status that [`Pool::resize`] returned; the block is as it was.
+    /// The status that [`Pool::resize`] returned. The block is as it was.
     pub fn resize(&mut self, bytes: u32) -> Result<(), Status> {
         self.held.resize(self.adapter.pool(), self.adapter.id(), bytes)
     }
 
-    /// Frees the block, and says if it cannot be. IRQL <= DISPATCH; bounded as [`Pool::free`], unless it is the last user
-    /// of the adapter: then PASSIVE.
+    /// Frees the block. If it cannot be freed, the error says why and has the block. IRQL <= DISPATCH; bounded as
+    /// [`Pool::free`]. If it is the last user of the adapter, PASSIVE.
     ///
     /// # Errors
     /// [`FreeError`], with the block in it.
@@ -221,8 +254,9 @@ impl<P: Platform> OwnedBlock<P> {
         unsafe { ptr::read(&raw const this.adapter) }
     }
 
-    /// Gives the block up without freeing it; [`Pool::free`] and [`OwnedAdapter::adopt`] take the address. It no longer
-    /// keeps its adapter from being removed.
+    /// Gives the block up without freeing it. [`Pool::free`] and [`OwnedAdapter::adopt`] take the address. The block no
+    /// longer keeps its adapter from being removed. Any IRQL; if it is the last user of the adapter, PASSIVE.
+    /// [`OwnedAdapter`] has an example.
     #[must_use]
     pub fn into_address(self) -> u64 {
         let address = self.held.address;
@@ -230,12 +264,12 @@ impl<P: Platform> OwnedBlock<P> {
         address
     }
 
-    /// The block's memory, as [`Block::memory`](crate::Block::memory).
+    /// The block's memory, as [`Block::memory`](crate::Block::memory). Any IRQL.
     pub fn memory(&mut self) -> Option<&mut [MaybeUninit<u8>]> {
         self.held.memory(self.adapter.pool())
     }
 
-    /// Fills the block's [memory](OwnedBlock::memory). Answers whether there was any.
+    /// Fills the block's [memory](OwnedBlock::memory). The answer is whether there was any. Any IRQL; O(bytes).
     pub fn fill(&mut self, byte: u8) -> bool {
         self.memory().map(|memory| memory.fill(MaybeUninit::new(byte))).is_some()
     }

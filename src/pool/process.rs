@@ -133,9 +133,11 @@ unsafe fn release(verifier: NonNull<verifier::Verifier>) {
 const PAGE: usize = 4096;
 
 impl<P: Platform> Pool<P> {
-    /// The pool's verifier, made now if there is none yet: over memory of the operating system, with call stacks, and with
-    /// guard pages if the pool's range is memory of its own ([`PoolOptions`](crate::PoolOptions)). A verifier that is there
-    /// already is the answer, whatever the options. Feature `verifier`.
+    /// The pool's verifier. If there is none yet, it is made now. If there is one, it is the answer, whatever the
+    /// options. Feature `verifier`. PASSIVE.
+    ///
+    /// Its tables lie in memory of the operating system. It takes call stacks. It has guard pages if the pool's range
+    /// is memory of its own ([`PoolOptions`](crate::PoolOptions)).
     ///
     /// # Errors
     /// [`VerifierError::Os`].
@@ -179,12 +181,12 @@ impl<P: Platform> Pool<P> {
 }
 
 impl<P: Platform> Pool<P> {
-    /// Verifies as a text says: one rule or more, with `;` between ([`Rule::list`]). For an environment variable or an
-    /// argument, so that a program is verified without being built anew. The verifier is made as by
-    /// [`verifier`](Self::verifier), with default options, if there is none yet. All rules are added, or none.
+    /// Verifies as a text says: one rule or more, with `;` between ([`Rule::list`]). With an environment variable or an
+    /// argument as the text, a program is verified without a new build. If there is no verifier yet, it is made as by
+    /// [`verifier`](Self::verifier), with default options. All rules are added, or none. PASSIVE.
     ///
-    /// The library reads no variable by itself: `STORPORT_POOL_VERIFY` is read by its C host, its preload library and its
-    /// replay.
+    /// The library itself reads no variable. Its C host, its preload library and its replay read
+    /// `STORPORT_POOL_VERIFY`.
     ///
     /// # Errors
     /// [`VerifierError`]: `Text` with the word that is wrong, `EmptyRule` for a text without a rule, and those of
@@ -261,31 +263,45 @@ unsafe impl Send for Former {}
 const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 impl<P: Platform> Pool<P> {
-    /// From now on, a fault at a guarded block of this pool is told to its violation hook, in the fault's handler, before
-    /// the process does what it would have done without (as a rule, it ends). Faults elsewhere are not touched. PASSIVE.
+    /// From now on, the violation hook hears of a fault at a guarded block of this pool. It is called in the fault's
+    /// handler. Then the process does what it would have done anyway: as a rule, it ends. Faults elsewhere are not
+    /// touched. PASSIVE.
     ///
-    /// The hook runs in a signal handler, of a process that is about to end: it should write one line, or the
-    /// [report](crate::Violation::report), which resolves names and so may wait for ever if the fault came in the middle of
-    /// the program's allocator. The handler runs on the thread's own stack. So a thread that overflows its stack ends
-    /// the process without the standard library's message. For up to eight pools at once. This one lives for ever, in a
-    /// static or leaked; for others there is [`explain_faults_in_place`](Self::explain_faults_in_place).
+    /// The hook runs in a signal handler of a process that is about to end. It should write one line, or the
+    /// [report](crate::Violation::report). The report resolves names, so it may wait for ever if the fault came in the
+    /// middle of the program's allocator.
+    ///
+    /// The handler runs on the thread's own stack. So a thread that overflows its stack ends the process without the
+    /// standard library's message.
+    ///
+    /// It works for up to eight pools at once. This pool lives for ever, in a static or leaked. For other pools there
+    /// is [`explain_faults_in_place`](Self::explain_faults_in_place).
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Rule};
+    /// let pool: &'static Pool = Box::leak(Box::new(Pool::new(1 << 20)?));
+    /// pool.verify("special track")?;
+    /// pool.on_violation(|violation| eprintln!("{violation}"));
+    /// pool.explain_faults()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`VerifierError`]: `Os`, the system refused the handler; `TooManyPools`.
+    /// [`VerifierError`]: `Os`, if the system refused the handler; `TooManyPools`.
     pub fn explain_faults(&'static self) -> Result<(), VerifierError> {
         // SAFETY: it neither moves nor ends.
         unsafe { self.explain_faults_in_place() }
     }
 
-    /// As [`explain_faults`](Self::explain_faults), for a pool that ends: when it is dropped, its place is another pool's.
-    /// PASSIVE.
+    /// As [`explain_faults`](Self::explain_faults), for a pool that ends. When it is dropped, another pool may have its
+    /// place. PASSIVE.
     ///
     /// # Errors
-    /// As there.
+    /// As [`explain_faults`](Self::explain_faults).
     ///
     /// # Safety
-    /// The pool stays where it is until it is dropped, and its memory is not given back without that. Nobody touches its
-    /// range while it is dropped.
+    /// The pool stays where it is until it is dropped, and its memory is not given back without that. Nobody touches
+    /// its range while it is dropped.
     ///
     /// ```
     /// use storport_pool::Pool;

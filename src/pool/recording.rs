@@ -16,7 +16,8 @@ use crate::trace::ring::TraceRing;
 const EVENTS: u32 = 1 << 14;
 const EVERY: Duration = Duration::from_millis(1);
 
-/// A recording that goes on until it is finished, or dropped: then its file has no end, and is a torn one.
+/// A recording that is under way. [`finish`](Recording::finish) ends it. If it is dropped before, its file has no end:
+/// it is torn. [`Verifier::record`] starts one, and has an example.
 #[must_use = "a recording ends by `finish`"]
 pub struct Recording<'pool, P: Platform> {
     verifier: Verifier<'pool, P>,
@@ -27,15 +28,15 @@ pub struct Recording<'pool, P: Platform> {
 }
 
 impl<'pool, P: Platform> Verifier<'pool, P> {
-    /// Records the calls that a rule's adapter and tags are for, until the recording is finished: the allocations from now
-    /// on, and the frees of what they gave. `storport-pool replay` runs the file. One recording at a time.
+    /// Records the calls that match a rule's adapter and tags, until the recording is finished: the allocations from
+    /// now on, and the frees of what they gave. `storport-pool replay` runs the file. One recording at a time. PASSIVE.
     ///
-    /// Each such call takes the slow way, and pushes one event of 32 bytes: two locked instructions more, nine at most. A
-    /// thread writes them to `to` every millisecond. When it cannot keep up, events are dropped, and the file says how
-    /// many, and where. The memory of the ring (512 KiB for each CPU) is never given back. PASSIVE.
+    /// Each such call takes the slow path, and pushes one event of 32 bytes: two locked instructions more, nine at
+    /// most. A thread writes the events to `to` every millisecond. When it cannot keep up, events are dropped, and the
+    /// file says how many, and where. The memory of the ring (512 KiB for each CPU) is never given back.
     ///
     /// # Errors
-    /// What [`add`](Self::add) says; a recording is under way (`ResourceBusy`); what `to` says.
+    /// What [`add`](Self::add) says; `ResourceBusy`, if a recording is under way; what `to` says.
     ///
     /// ```
     /// # #[cfg(feature = "verifier")] {
@@ -91,8 +92,10 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
 }
 
 impl<P: Platform> Recording<'_, P> {
-    /// Ends it: how many events the file has, and how many were dropped. Frees that come later are not recorded. In a forked
-    /// child it ends the child's copy alone, and is an error: the parent writes the file.
+    /// Ends the recording, and waits for its thread. The answer is how many events the file has, and how many were
+    /// dropped. Frees that come later are not recorded. PASSIVE. [`Verifier::record`] has an example.
+    ///
+    /// In a forked child it ends the child's copy alone, and is an error: the parent writes the file.
     ///
     /// # Errors
     /// What the output said, at any time.

@@ -17,11 +17,26 @@ use crate::sync::Ordering;
 use crate::trace::emit::emit;
 
 impl<P: Platform> Pool<P> {
-    /// Adds an adapter: the owner that HwDeviceExtension stands for. Lock-free; PASSIVE, since it may walk the states:
-    /// for accounts of orphans that can be used again, and in a forked child to end removals that its parent had begun.
+    /// Adds an adapter: the owner that HwDeviceExtension stands for. A name of more than [`AdapterName::MAX`] bytes is
+    /// cut.
+    ///
+    /// PASSIVE; lock-free. It may walk all states: to find accounts of orphans that can be used again, or, in a forked
+    /// child, to end removals that its parent had begun.
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// assert_eq!(pool.adapter_name(disk).unwrap().as_str(), "disk0");
+    /// assert_eq!(pool.adapter_named("disk0"), Some(disk));
+    /// assert_eq!(pool.adapters().len(), 1);
+    /// pool.remove_adapter(disk)?;
+    /// assert_eq!(pool.adapter_name(disk), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`AdapterError`], when as many live as the pool was made for, or the pool's handles are used up.
+    /// [`AdapterError`]: as many adapters live as the pool was made for, or the pool's handles are used up.
     pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
         while let Some((adapter, removing)) = self.meta.adopt_removal() {
             self.finish_removal(adapter, removing, |_| {}, false);
@@ -30,30 +45,46 @@ impl<P: Platform> Pool<P> {
         self.meta.add_adapter(name)
     }
 
-    /// The name of a live adapter.
+    /// The name of a live adapter. `None`: there is no such adapter, or no longer. Any IRQL; no loop but over the
+    /// name's bytes. [`add_adapter`](Pool::add_adapter) has an example.
     pub fn adapter_name(&self, adapter: AdapterId) -> Option<AdapterName> {
         self.meta.adapter_name(adapter)
     }
 
-    /// The live adapter with this name, the first one if several have it; for a pool that was
-    /// [restored](Pool::restore) from another one's image, whose handles one has not. Names are cut to
-    /// [`AdapterName::MAX`] bytes. Walks the adapters; any IRQL.
+    /// The live adapter with this name. If several have it, the first one. It is for a pool that was restored from
+    /// another one's image, so that its handles are not known. Names are cut to [`AdapterName::MAX`] bytes. Any IRQL;
+    /// walks the adapters. [`add_adapter`](Pool::add_adapter) has an example.
     pub fn adapter_named(&self, name: &str) -> Option<AdapterId> {
         self.meta.adapter_named(name)
     }
 
-    /// Removes an adapter and reports what it still has, by tag. The blocks stay allocated and
-    /// belong to [`AdapterId::ORPHANS`], in whose name the host may free them. The violation hook hears of them too, as
-    /// [`Leak`](crate::ViolationKind::Leak). `report` must not unwind: the adapter would stay half removed.
+    /// Removes an adapter, and reports what it still has, by tag. The blocks stay allocated. They belong to
+    /// [`AdapterId::ORPHANS`], in whose name the host may free them. The violation hook hears of them too, as
+    /// [`Leak`](crate::ViolationKind::Leak). `report` must not unwind: the adapter would stay half removed. PASSIVE;
+    /// walks all states.
     ///
-    /// May run while others allocate and free. From its start, the adapter's allocations get `INVALID_PARAMETER`. A
-    /// free of one of its blocks either comes first, and then the block is not reported, or gets `INVALID_PARAMETER`.
-    /// An allocation that is under way may have blocks already, a bulk call as many as it was asked for. Those may be
-    /// reported, though the call then fails, and gives them back. So the report says what callers have if none of the
-    /// adapter's allocations is under way. PASSIVE; walks all states.
+    /// It may run while others allocate and free. From its start, the adapter's allocations get `INVALID_PARAMETER`. A
+    /// free of one of its blocks may come first: then the block is not reported. Else it gets `INVALID_PARAMETER`.
+    ///
+    /// An allocation that is under way may have blocks already; a bulk call, as many as it was asked for. They may be
+    /// reported, though the call then fails and gives them back. So the report is what callers have, if none of the
+    /// adapter's allocations is under way.
+    ///
+    /// ```
+    /// use storport_pool::{AdapterId, Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// let left = pool.try_allocate(disk, 208, tag!("VioS"))?;
+    /// let removed = pool.remove_adapter_with(disk, |row| {
+    ///     assert_eq!((row.tag, row.blocks, row.bytes), (tag!("VioS"), 1, 208));
+    /// })?;
+    /// assert!(removed.exact);
+    /// assert_eq!(unsafe { pool.free(AdapterId::ORPHANS, left) }, Status::SUCCESS);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// `INVALID_PARAMETER`, when the adapter is unknown or being removed.
+    /// `INVALID_PARAMETER`: the adapter is unknown or being removed.
     pub fn remove_adapter_with(
         &self,
         adapter: AdapterId,
@@ -62,10 +93,22 @@ impl<P: Platform> Pool<P> {
         self.remove(adapter, report, false)
     }
 
-    /// As [`remove_adapter_with`](Pool::remove_adapter_with), and frees what the adapter still has.
+    /// As [`remove_adapter_with`](Pool::remove_adapter_with), and frees what the adapter still has. PASSIVE; walks all
+    /// states.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.try_allocate(disk, 208, tag!("VioS"))?;
+    /// // SAFETY: nobody uses the block any more.
+    /// unsafe { pool.release_adapter_with(disk, |row| println!("{} {}", row.tag, row.blocks))? };
+    /// assert_eq!(pool.usage().live, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As there.
+    /// `INVALID_PARAMETER`: the adapter is unknown or being removed.
     ///
     /// # Safety
     /// Nobody uses the adapter's blocks any more, and no free of one is in flight.

@@ -14,16 +14,19 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::{DefaultPlatform, Pool};
 use crate::pool::held::{FreeError, Held};
 
-/// An adapter as an owner: its blocks cannot outlive it, and dropping it removes it. It borrows the pool;
-/// [`OwnedAdapter`](crate::OwnedAdapter) shares it, for structs and threads.
+/// An adapter as an owner. Its blocks cannot outlive it, and dropping it removes it. It borrows the pool.
+/// `OwnedAdapter` (feature `alloc`) shares the pool, for structs and threads.
 ///
 /// ```
 /// use storport_pool::{Pool, tag};
 /// let pool = Pool::new(1 << 20)?;
 /// let disk = pool.adapter("disk0")?;
+/// assert_eq!(disk.name(), disk.pool().adapter_name(disk.id()));
 /// let mut srb = disk.allocate(208, tag!("VioS"))?;
 /// srb.fill(0);
 /// drop(srb);
+/// let removal = disk.remove()?;
+/// assert!(removal.outstanding.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Adapter<'p, P: Platform = DefaultPlatform> {
@@ -31,11 +34,26 @@ pub struct Adapter<'p, P: Platform = DefaultPlatform> {
     id: AdapterId,
 }
 
-/// A block: freed when dropped.
+/// A block of an [`Adapter`]. It is freed when it is dropped.
 ///
-/// One that is dropped where it cannot be freed, above DISPATCH or while the host's switch is down, stays allocated. The
-/// violation hook hears of it ([`Stranded`](crate::ViolationKind::Stranded)), and [`Adapter::adopt`] gives it back.
+/// It cannot be freed above DISPATCH, or while the host's switch is down. If it is dropped there, it stays allocated.
+/// The violation hook hears of it ([`Stranded`](crate::ViolationKind::Stranded)), and [`Adapter::adopt`] gives it back.
 /// [`free`](Block::free) says why at once, and keeps the block.
+///
+/// ```
+/// use storport_pool::{Pool, Status, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.adapter("disk0")?;
+/// let mut block = disk.allocate(100, tag!("VioS"))?;
+/// assert_eq!((block.len(), block.address() % 16), (100, 0));
+/// assert!(block.fill(0) && block.memory().is_some_and(|memory| memory.len() == 100));
+/// block.resize(112)?; // in place, as far as its size class has room
+/// assert_eq!(block.resize(113), Err(Status::INSUFFICIENT_RESOURCES));
+/// assert!(block.free().is_ok());
+/// let address = disk.allocate(100, tag!("VioS"))?.into_address(); // nobody owns it now
+/// assert_eq!(unsafe { pool.free(disk.id(), address) }, Status::SUCCESS);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a block is freed when it is dropped"]
 pub struct Block<'a, P: Platform = DefaultPlatform> {
     adapter: &'a Adapter<'a, P>,
@@ -47,7 +65,8 @@ assert_impl_all!(Adapter<'static>: Send, Sync);
 assert_impl_all!(Block<'static>: Send, Sync);
 
 impl<P: Platform> Pool<P> {
-    /// Adds an adapter that owns its blocks by lifetime.
+    /// Adds an adapter that owns its blocks by lifetime. PASSIVE, as [`add_adapter`](Pool::add_adapter). [`Adapter`]
+    /// has an example.
     ///
     /// # Errors
     /// As [`add_adapter`](Pool::add_adapter).
@@ -57,19 +76,19 @@ impl<P: Platform> Pool<P> {
 }
 
 impl<P: Platform> Adapter<'_, P> {
-    /// The pool that it is one of.
+    /// The pool of this adapter. Any IRQL.
     #[must_use]
     pub fn pool(&self) -> &Pool<P> {
         self.pool
     }
 
-    /// The adapter as the raw routines take it.
+    /// The adapter's handle, as the routines of [`Pool`] take it. Any IRQL.
     #[must_use]
     pub fn id(&self) -> AdapterId {
         self.id
     }
 
-    /// Its name. `None`: it was removed through its id.
+    /// Its name. `None`: it was removed through its id. Any IRQL.
     pub fn name(&self) -> Option<AdapterName> {
         self.pool.adapter_name(self.id)
     }
@@ -99,8 +118,8 @@ impl<P: Platform> Adapter<'_, P> {
         Ok(Block { adapter: self, held: Held::allocate_aligned(self.pool, self.id, bytes, alignment, tag)? })
     }
 
-    /// As many blocks of `bytes` bytes, all or none; each is freed when it is dropped, or all of them at once by
-    /// [`free_bulk`](Adapter::free_bulk). IRQL <= DISPATCH; lock-free.
+    /// `N` blocks of `bytes` bytes each, all or none. Each is freed when it is dropped.
+    /// [`free_bulk`](Adapter::free_bulk) frees all of them at once. IRQL <= DISPATCH; lock-free.
     ///
     /// ```
     /// use storport_pool::{Pool, tag};
@@ -122,11 +141,11 @@ impl<P: Platform> Adapter<'_, P> {
         Ok(blocks.map(|held| Block { adapter: self, held }))
     }
 
-    /// Frees these blocks at once, and says how many were freed: all, unless the call is refused above DISPATCH, or
-    /// by the host's switch. Then they stay allocated, as a dropped [`Block`] does, and each is told. Blocks of another
-    /// adapter are freed in its name, one by one.
+    /// Frees these blocks at once. The answer is how many were freed: all, unless the call is refused, above DISPATCH
+    /// or by the host's switch. Then they stay allocated, as a dropped [`Block`] does, and the hook hears of each.
+    /// Blocks of another adapter are freed in its name, one by one.
     ///
-    /// IRQL <= DISPATCH; bounded by their number.
+    /// IRQL <= DISPATCH; bounded by their number. [`allocate_bulk`](Adapter::allocate_bulk) has an example.
     pub fn free_bulk<const N: usize>(&self, blocks: [Block<'_, P>; N]) -> usize {
         if blocks.iter().all(|block| core::ptr::eq(block.adapter, self)) {
             let addresses = blocks.map(Block::into_address);
@@ -144,8 +163,8 @@ impl<P: Platform> Adapter<'_, P> {
         blocks.into_iter().filter_map(|block| block.free().ok()).count()
     }
 
-    /// Takes a block back that nobody holds: one whose drop was told ([`Stranded`](crate::ViolationKind::Stranded)), or
-    /// one that [`into_address`](Block::into_address) gave up. `None`: no live block of this adapter begins there.
+    /// Takes a block back that nobody holds. Its drop was told ([`Stranded`](crate::ViolationKind::Stranded)), or
+    /// [`into_address`](Block::into_address) gave it up. `None`: no live block of this adapter begins there.
     ///
     /// Any IRQL; loads only.
     ///
@@ -180,8 +199,8 @@ impl<P: Platform> Adapter<'_, P> {
         Some(Block { adapter: self, held: Held::find(self.pool, self.id, address)? })
     }
 
-    /// Removes the adapter, and says what it still has: blocks that were given up by [`into_address`](Block::into_address)
-    /// or whose drop was told. PASSIVE; walks all states.
+    /// Removes the adapter, and says what it still has: blocks that [`into_address`](Block::into_address) gave up, or
+    /// whose drop was told. Feature `alloc`. PASSIVE; walks all states.
     ///
     /// # Errors
     /// `INVALID_PARAMETER`: it was removed through its id.
@@ -208,28 +227,29 @@ impl<P: Platform> fmt::Debug for Adapter<'_, P> {
 }
 
 impl<'a, P: Platform> Block<'a, P> {
-    /// The address, as the raw routines know it.
+    /// Its address, as the routines of [`Pool`] take it. Any IRQL.
     #[must_use]
     pub fn address(&self) -> u64 {
         self.held.address
     }
 
-    /// Bytes that were requested.
+    /// Bytes that were requested. Any IRQL.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "no block is empty")]
     pub fn len(&self) -> u32 {
         self.held.bytes
     }
 
-    /// Lets the block have `bytes` bytes from now on, where it is. IRQL <= DISPATCH; no loop.
+    /// Gives the block `bytes` bytes from now on, in place. IRQL <= DISPATCH; no loop.
     ///
     /// # Errors
-    /// The status that [`Pool::resize`] returned; the block is as it was.
+    /// The status that [`Pool::resize`] returned. The block is as it was.
     pub fn resize(&mut self, bytes: u32) -> Result<(), Status> {
         self.held.resize(self.adapter.pool, self.adapter.id, bytes)
     }
 
-    /// Frees the block, and says if it cannot be. IRQL <= DISPATCH; bounded as [`Pool::free`].
+    /// Frees the block. If it cannot be freed, the error says why and has the block. IRQL <= DISPATCH; bounded as
+    /// [`Pool::free`].
     ///
     /// # Errors
     /// [`FreeError`], with the block in it.
@@ -241,19 +261,19 @@ impl<'a, P: Platform> Block<'a, P> {
             .map_err(|status| FreeError { status, block: ManuallyDrop::into_inner(this) })
     }
 
-    /// Gives the block up without freeing it; [`Pool::free`] and [`Adapter::adopt`] take the address.
+    /// Gives the block up without freeing it. [`Pool::free`] and [`Adapter::adopt`] take the address. Any IRQL.
     #[must_use]
     pub fn into_address(self) -> u64 {
         ManuallyDrop::new(self).held.address
     }
 
-    /// The block's memory, if the pool made its range itself, or was told where it is ([`Pool::with_memory`]). `None`
-    /// for another range that the caller supplied.
+    /// The block's memory, as many bytes as [`len`](Block::len) says. `None`: the caller supplied the range, and did
+    /// not say where its memory is ([`Pool::with_memory`]). Any IRQL.
     pub fn memory(&mut self) -> Option<&mut [MaybeUninit<u8>]> {
         self.held.memory(self.adapter.pool)
     }
 
-    /// Fills the block's [memory](Block::memory). Answers whether there was any.
+    /// Fills the block's [memory](Block::memory). The answer is whether there was any. Any IRQL; O(bytes).
     pub fn fill(&mut self, byte: u8) -> bool {
         self.memory().map(|memory| memory.fill(MaybeUninit::new(byte))).is_some()
     }

@@ -17,7 +17,7 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::Ordering;
 
-/// Sums over blocks: of an account, a tag, or all.
+/// Sums over the blocks of an account, of a tag, or of all. [`Pool::snapshot`] has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -36,13 +36,13 @@ pub struct Totals {
     pub histogram: Vec<SizeCount>,
 }
 
-/// One bar of a size histogram.
+/// One bar of a size histogram ([`Totals::histogram`]). [`Pool::snapshot`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SizeCount {
-    /// Bytes of a block of this size class; 0 stands for large runs: of more than 32 KiB, or of more than 4 KiB in pools
-    /// of less than 8 MiB. An allocation counts under the class that its size asks for, even if a larger block served
+    /// Bytes of a block of this size class. 0 stands for large runs. Those have more than 32 KiB, or more than 4 KiB in
+    /// pools of less than 8 MiB. An allocation counts under the class that its size asks for, even if a larger block served
     /// it.
     pub block_bytes: u32,
     /// Allocations, ever.
@@ -50,7 +50,7 @@ pub struct SizeCount {
 }
 
 impl Totals {
-    /// Bytes requested per live block, as PoolMon's last column.
+    /// Bytes requested for each live block, on average, as in PoolMon's last column. 0 if there is none. Any IRQL.
     #[must_use]
     pub fn average(&self) -> u64 {
         self.bytes_requested.checked_div(self.live).unwrap_or(0)
@@ -87,7 +87,7 @@ fn push<T>(rows: &mut Vec<T>, row: T) -> Result<(), TryReserveError> {
     Ok(())
 }
 
-/// A tag's sums, over all adapters that use or used it.
+/// A tag's sums, over all adapters that use it or have used it. [`Pool::snapshot`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,23 +98,23 @@ pub struct TagRow {
     pub totals: Totals,
 }
 
-/// The sums of one adapter and tag.
+/// The sums of one adapter and tag. [`Pool::snapshot`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AccountRow {
-    /// The adapter; `None` for those that are gone, whose sums are kept by tag.
+    /// The adapter. `None`: it is gone, and its sums are kept by tag.
     pub adapter: Option<AdapterId>,
     /// The adapter's name, while it lives.
     pub name: Option<AdapterName>,
-    /// The tag; `None` for an *other* row: it counts the adapter's tags that found no account, or those of the orphans
-    /// or the gone that had to make room.
+    /// The tag. `None`: this is an *other* row. It counts the adapter's tags that found no account, or tags of removed
+    /// adapters that had to make room.
     pub tag: Option<PoolTag>,
     /// The sums.
     pub totals: Totals,
 }
 
-/// What one CPU's cache holds.
+/// What one CPU's cache holds. [`Pool::snapshot`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -127,7 +127,7 @@ pub struct CpuRow {
     pub bytes: u64,
 }
 
-/// The state of one size class.
+/// The state of one size class. [`Pool::snapshot`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -144,38 +144,38 @@ pub struct ClassRow {
     pub cached: u64,
 }
 
-/// A picture of a pool.
+/// A picture of a pool: who has what. [`Pool::snapshot`] makes one, and has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// By tag, in the order of the tags' characters. Totals outlive frees and adapters. Those of tags that no live adapter
-    /// uses are added up in one row when their accounts are needed ([`Config::accounts`](crate::Config::accounts)).
+    /// By tag, in the order of the tags' characters. Totals outlive frees and adapters. When the accounts of tags that
+    /// no live adapter uses are needed, their sums go to one row ([`Config::accounts`](crate::Config::accounts)).
     pub tags: Vec<TagRow>,
     /// By adapter and tag.
     pub accounts: Vec<AccountRow>,
     /// By CPU.
     pub cpus: Vec<CpuRow>,
-    /// By size class; those without slabs are left out.
+    /// By size class. Classes without slabs are left out.
     pub classes: Vec<ClassRow>,
     /// Bytes of spans that nobody uses.
     pub free_bytes: u64,
     /// Bytes of the range.
     pub range_bytes: u64,
-    /// Slabs that changed their use while they were walked, twice; their blocks are not counted.
+    /// How many slabs changed their use during both walks. Their blocks are not counted.
     pub changing: u64,
-    /// Allocations that failed because memory was in another operation's hand.
+    /// Allocations that failed because another operation had the memory in hand.
     pub contended: u64,
-    /// Allocations that count under *other* rows.
+    /// Allocations that count in *other* rows ([`Config::accounts`](crate::Config::accounts)).
     pub other: u64,
-    /// Violations found.
+    /// Violations that were found.
     pub violations: u64,
     /// Whether the system ever refused the pool a fence; see
     /// [`ViolationKind::FenceRefused`](crate::ViolationKind::FenceRefused).
     pub fence_refused: bool,
 }
 
-/// What an adapter had when it was removed.
+/// What an adapter had when it was removed. [`Pool::remove_adapter`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -187,13 +187,13 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// How many blocks were outstanding.
+    /// How many blocks were outstanding. Any IRQL; O(tags).
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.outstanding.iter().map(|row| row.blocks).sum()
     }
 
-    /// How many bytes had been requested for them.
+    /// How many bytes had been requested for them. Any IRQL; O(tags).
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.outstanding.iter().map(|row| row.bytes).sum()
@@ -259,17 +259,45 @@ fn place(meta: &Meta, account: Account) -> usize {
 }
 
 impl<P: Platform> Pool<P> {
-    /// Who has what. Exact when no call is in flight: an allocation counts if it succeeded, or if its block was live for a
-    /// moment, until its adapter's removal overtook it. Frees are never negative at any time.
-    /// PASSIVE; walks all states.
+    /// A picture of the pool: who has what. PASSIVE; walks all states; allocates the picture.
+    ///
+    /// It is exact when no call is in flight. An allocation counts if it succeeded. It also counts if its block was
+    /// live for a moment, until its adapter's removal overtook it. Frees are never negative at any time.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// for _ in 0..3 {
+    ///     pool.try_allocate(disk, 200, tag!("VioS"))?;
+    /// }
+    /// let snapshot = pool.snapshot();
+    /// let row = &snapshot.tags[0];
+    /// assert_eq!((row.tag, row.totals.live, row.totals.average()), (tag!("VioS"), 3, 200));
+    /// assert_eq!((row.totals.histogram[0].block_bytes, row.totals.histogram[0].allocs), (208, 3));
+    /// assert_eq!(snapshot.accounts[0].adapter, Some(disk));
+    /// assert_eq!((snapshot.classes[0].block_bytes, snapshot.classes[0].live), (208, 3));
+    /// snapshot.cpus.iter().for_each(|row| println!("CPU {} caches {} bytes", row.cpu, row.bytes));
+    /// assert_eq!((snapshot.range_bytes, snapshot.violations), (1 << 20, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         self.try_snapshot().unwrap_or_else(|_| alloc::alloc::handle_alloc_error(Layout::new::<Snapshot>()))
     }
 
-    /// As [`snapshot`](Pool::snapshot), for a host that goes on without memory.
+    /// As [`snapshot`](Pool::snapshot), for a host that goes on without memory. PASSIVE; walks all states.
+    ///
+    /// ```
+    /// use storport_pool::Pool;
+    /// match Pool::new(1 << 20)?.try_snapshot() {
+    ///     Ok(snapshot) => println!("{} bytes are free", snapshot.free_bytes),
+    ///     Err(error) => println!("no snapshot this time: {error}"),
+    /// }
+    /// # Ok::<(), storport_pool::CreateError>(())
+    /// ```
     ///
     /// # Errors
-    /// There is no memory for the picture.
+    /// `TryReserveError`: there is no memory for the picture.
     pub fn try_snapshot(&self) -> Result<Snapshot, TryReserveError> {
         let meta = &self.meta;
         let control = meta.control();
@@ -389,25 +417,47 @@ impl<P: Platform> Pool<P> {
         Ok(())
     }
 
-    /// Removes an adapter and says what it still has; see
-    /// [`remove_adapter_with`](Pool::remove_adapter_with).
+    /// Removes an adapter, and says what it still has. [`remove_adapter_with`](Pool::remove_adapter_with) says what
+    /// becomes of its blocks, and what holds while others call the pool. PASSIVE; walks all states.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, Status, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.try_allocate(disk, 208, tag!("VioS"))?;
+    /// let removal = pool.remove_adapter(disk)?;
+    /// assert_eq!((removal.outstanding[0].tag, removal.blocks(), removal.bytes()), (tag!("VioS"), 1, 208));
+    /// assert_eq!(pool.remove_adapter(disk).unwrap_err(), Status::INVALID_PARAMETER);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As there.
+    /// `INVALID_PARAMETER`: the adapter is unknown or being removed.
     pub fn remove_adapter(&self, adapter: AdapterId) -> Result<Removal, Status> {
         let mut outstanding = Vec::new();
         let Removed { exact } = self.remove_adapter_with(adapter, |row| outstanding.push(row))?;
         Ok(Removal { outstanding, exact })
     }
 
-    /// Removes an adapter and frees what it still has; see
-    /// [`release_adapter_with`](Pool::release_adapter_with).
+    /// Removes an adapter, says what it still has, and frees that. PASSIVE; walks all states.
+    /// [`release_adapter_with`](Pool::release_adapter_with) does the same without allocating.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.try_allocate(disk, 208, tag!("VioS"))?;
+    /// // SAFETY: nobody uses the block any more.
+    /// assert_eq!(unsafe { pool.release_adapter(disk)? }.blocks(), 1);
+    /// assert_eq!(pool.usage().live, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As there.
+    /// `INVALID_PARAMETER`: the adapter is unknown or being removed.
     ///
     /// # Safety
-    /// As there.
+    /// Nobody uses the adapter's blocks any more, and no free of one is in flight.
     pub unsafe fn release_adapter(&self, adapter: AdapterId) -> Result<Removal, Status> {
         let mut outstanding = Vec::new();
         // SAFETY: the caller's promise.
@@ -415,7 +465,8 @@ impl<P: Platform> Pool<P> {
         Ok(Removal { outstanding, exact })
     }
 
-    /// The live adapters and their names.
+    /// The live adapters and their names. PASSIVE: it allocates; O(adapters). [`add_adapter`](Pool::add_adapter) has an
+    /// example.
     pub fn adapters(&self) -> Vec<(AdapterId, AdapterName)> {
         self.meta.live_adapters().filter_map(|id| Some((id, self.meta.adapter_name(id)?))).collect()
     }

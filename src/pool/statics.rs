@@ -12,7 +12,8 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Zeroed memory for one [`StaticPool`], which [`static_pool!`](crate::static_pool) makes of the right size.
+/// Zeroed memory for one [`StaticPool`]. [`static_pool!`](crate::static_pool) makes it with the right size.
+/// [`StaticPool`] has an example without the macro.
 #[repr(C, align(4096))]
 pub struct StaticMetadata<const BYTES: usize> {
     bytes: UnsafeCell<[u8; BYTES]>,
@@ -25,7 +26,7 @@ pub struct StaticMetadata<const BYTES: usize> {
 unsafe impl<const BYTES: usize> Sync for StaticMetadata<BYTES> {}
 
 impl<const BYTES: usize> StaticMetadata<BYTES> {
-    /// Zeroed memory.
+    /// Zeroed memory, for a `static`. `const`: it runs at compile time.
     #[allow(clippy::new_without_default, reason = "it is for statics")]
     #[must_use]
     pub const fn new() -> StaticMetadata<BYTES> {
@@ -61,8 +62,23 @@ const fn anywhere(config: &Config) -> Config {
     config
 }
 
-/// A pool in a static, for kernels: its metadata is laid out at compile time, and it is made once, by
-/// [`init`](StaticPool::init) or [`init_at`](StaticPool::init_at). [`static_pool!`](crate::static_pool) declares one.
+/// A pool in a static, for kernels. Its metadata is laid out at compile time. The pool is made once, by
+/// [`init`](StaticPool::init), [`init_at`](StaticPool::init_at) or [`init_over`](StaticPool::init_over).
+/// [`static_pool!`](crate::static_pool) declares one. By hand it is:
+///
+/// ```
+/// use storport_pool::{Config, Portable, SingleCpu, StaticMetadata, StaticPool};
+///
+/// const CONFIG: Config = Config::new(0x8000_0000, 1 << 20).min_block(64);
+/// static METADATA: StaticMetadata<{ 1 << 20 }> = StaticMetadata::new(); // enough for this configuration
+/// static GUEST: StaticPool<Portable<SingleCpu>> = StaticPool::new(CONFIG, &METADATA);
+///
+/// // The boot found that the range lies elsewhere.
+/// let pool = GUEST.init_at(0x9000_0000, Portable::new(SingleCpu))?;
+/// assert_eq!(pool.range(), (0x9000_0000, 1 << 20));
+/// assert!(GUEST.get().is_some());
+/// # Ok::<(), storport_pool::StaticError>(())
+/// ```
 pub struct StaticPool<P: Platform> {
     config: Config,
     metadata: NonNull<[u8]>,
@@ -76,21 +92,21 @@ pub struct StaticPool<P: Platform> {
 // platform may have been made on another thread, so it must be Send.
 unsafe impl<P: Platform + Send> Sync for StaticPool<P> {}
 
-/// Why a static pool was not made.
+/// Why a static pool was not made. [`static_pool!`](crate::static_pool) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum StaticError {
-    /// It is there already, or is being made by another CPU; or another pool has its metadata.
+    /// It is made already, or another CPU is making it. Or another pool has its metadata.
     Twice,
-    /// The memory has fewer bytes than the range was configured to have.
+    /// The memory has fewer bytes than the configured range.
     TooShort {
         /// Bytes that it has.
         given: u64,
         /// Bytes of the range.
         needed: u64,
     },
-    /// The configuration does not fit, with the base that was given.
+    /// No pool can be made of the configuration with this base.
     Create(CreateError),
 }
 
@@ -109,7 +125,8 @@ impl fmt::Display for StaticError {
 impl core::error::Error for StaticError {}
 
 impl<P: Platform> StaticPool<P> {
-    /// A pool that is not made yet, with memory for its metadata.
+    /// A pool that is not made yet, with memory for its metadata. If the memory is too small,
+    /// [`init`](StaticPool::init) tells. `const`: it runs at compile time. [`StaticPool`] has an example.
     #[must_use]
     pub const fn new<const BYTES: usize>(
         config: Config,
@@ -127,16 +144,18 @@ impl<P: Platform> StaticPool<P> {
         }
     }
 
-    /// Makes the pool, over the range that was configured. Any CPU may try; the first one does it.
+    /// Makes the pool over the configured range. Any CPU may try; the first one does it. PASSIVE; O(metadata) at most.
+    /// [`static_pool!`](crate::static_pool) has an example.
     ///
     /// # Errors
-    /// [`StaticError`]: it is made already, or cannot be. After the latter another try is allowed.
+    /// [`StaticError`]: it is made already, or cannot be made. After the latter another try is allowed.
     pub fn init(&'static self, platform: P) -> Result<&'static Pool<P>, StaticError> {
         self.make(&self.config, platform)
     }
 
-    /// Makes the pool, over a range of the size that was configured, and with this base: for a range whose address the
-    /// linker or the boot decides.
+    /// Makes the pool over a range with this base and the configured size. It is for a range whose address the linker
+    /// or the boot decides. Otherwise as [`init`](StaticPool::init): PASSIVE; O(metadata) at most. [`StaticPool`] has
+    /// an example.
     ///
     /// # Errors
     /// As [`init`](StaticPool::init).
@@ -146,8 +165,9 @@ impl<P: Platform> StaticPool<P> {
         self.make(&config, platform)
     }
 
-    /// Makes the pool over this memory, which it then knows how to reach: [`Block::memory`](crate::Block::memory) works. The
-    /// range begins at the memory's first multiple of 64 KiB, and has the bytes that were configured, less what is before.
+    /// Makes the pool over this memory. The pool then knows how to reach it: [`Block::memory`](crate::Block::memory)
+    /// works. The range begins at the memory's first multiple of 64 KiB. It ends where the configured number of bytes
+    /// from the memory's beginning ends. Otherwise as [`init`](StaticPool::init): PASSIVE; O(metadata) at most.
     ///
     /// ```
     /// use core::mem::MaybeUninit;
@@ -216,7 +236,8 @@ impl<P: Platform> StaticPool<P> {
         }
     }
 
-    /// The pool, once it is made. A load and a compare; any IRQL.
+    /// The pool, once it is made. `None`: not yet. A load and a compare; any IRQL. [`static_pool!`](crate::static_pool)
+    /// has an example.
     #[inline]
     pub fn get(&'static self) -> Option<&'static Pool<P>> {
         // ORDERING: Acquire - pairs with the Release in `make`.
@@ -232,7 +253,7 @@ impl<P: Platform> fmt::Debug for StaticPool<P> {
     }
 }
 
-/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`]. That is checked
+/// Declares a [`StaticPool`] and the static memory of its metadata, from one [`Config`]. The configuration is checked
 /// at compile time.
 ///
 /// ```

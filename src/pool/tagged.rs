@@ -27,7 +27,7 @@ const ALL_CPUS: u32 = 0;
 /// The name of the adapter that a program's blocks belong to.
 const ADAPTER: &str = "program";
 
-/// A program's global allocator over a pool of its own, which counts by tag.
+/// A program's global allocator, over a pool of its own, which counts by tag.
 ///
 /// ```standalone_crate
 /// use storport_pool::{TaggedAlloc, tag, with_tag};
@@ -43,19 +43,20 @@ const ADAPTER: &str = "program";
 /// ```
 ///
 /// The pool is made at first use, wherever that is: in a signal handler, in a forked child, before `main`. Nobody waits
-/// for another's first use. It is never given back, so this type is for statics. If it cannot be made (an option is out
-/// of bounds, or the operating system refuses the address space), every allocation answers null, and tries again; standard error has the reason, once.
+/// for another's first use. The pool is never given back, so this type is for statics. The pool cannot be made if an
+/// option is out of bounds, or if the operating system refuses the address space. Then every allocation answers null,
+/// and tries again. Standard error has the reason, once.
 ///
 /// | what | how it is here |
 /// |---|---|
-/// | tag | the innermost [`TagScope`](crate::TagScope)'s, else the one passed to [`new`](TaggedAlloc::new) |
-/// | sizes | up to 2^32 - 1 bytes; null above, and when the pool has no room: never an abort by the allocator itself |
+/// | tag | the tag of the innermost [`TagScope`](crate::TagScope), else the one passed to [`new`](TaggedAlloc::new) |
+/// | sizes | up to 2^32 - 1 bytes; null above, and when the pool has no room: the allocator itself never aborts |
 /// | alignments | all powers of two up to 2^31 |
-/// | `realloc` | where the block is, as far as its size allows; it keeps its tag. Asking for less never fails |
+/// | `realloc` | in place, as far as the block's size allows; the block keeps its tag. Asking for less never fails |
 /// | a bad `dealloc` | changes nothing; the pool's violation hook hears of it ([`pool`](TaggedAlloc::pool)), or [`abort_on_misuse`](TaggedAlloc::abort_on_misuse) |
 /// | IRQL | <= DISPATCH; above, allocations answer null and `dealloc` leaks |
 ///
-/// First use takes 24 KiB of stack in the release build; later calls what `docs/PROCESSES.md` says.
+/// First use takes 24 KiB of stack in the release build. `docs/PROCESSES.md` says what later calls take.
 pub struct TaggedAlloc {
     tag: PoolTag,
     options: PoolOptions,
@@ -75,8 +76,8 @@ struct Made {
 }
 
 impl TaggedAlloc {
-    /// An allocator whose pool has up to `bytes` bytes: reserved at first use, resident when touched. 64 KiB to 64 GiB.
-    /// `tag` is that of blocks that are allocated outside of a scope.
+    /// An allocator whose pool has up to `bytes` bytes, 64 KiB to 64 GiB. They are reserved at first use, and resident
+    /// when touched. Blocks that are allocated outside of a scope have the tag `tag`.
     ///
     /// ```standalone_crate
     /// use storport_pool::{TaggedAlloc, tag};
@@ -91,7 +92,7 @@ impl TaggedAlloc {
         TaggedAlloc { tag, options, aborts: false, made: AtomicPtr::new(null_mut()) }
     }
 
-    /// See [`Config::min_block`]: larger ones take less metadata.
+    /// Bytes of the smallest block, as [`Config::min_block`]. Larger ones take less metadata.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};
@@ -103,8 +104,8 @@ impl TaggedAlloc {
         self
     }
 
-    /// See [`Config::accounts`]: how many tags are told apart at most. A tag can stand in eight places of the table; what
-    /// finds them taken counts in one row without a tag. So make it twice as many as you have tags.
+    /// How many tags are told apart at most, as [`Config::accounts`]. A tag can stand in eight places of the table. If
+    /// all eight are taken, it counts in one row without a tag. So make it twice the number of your tags.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};
@@ -116,7 +117,7 @@ impl TaggedAlloc {
         self
     }
 
-    /// See [`Config::cpus`]; default, and 0: all that this machine may ever have online.
+    /// How many CPUs have a cache, as [`Config::cpus`]. The default, and 0: all that this machine may ever have online.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};
@@ -128,7 +129,7 @@ impl TaggedAlloc {
         self
     }
 
-    /// How CPUs commit; see [`Commit`].
+    /// How calls change a CPU's cache; see [`Commit`].
     ///
     /// ```
     /// use storport_pool::{Commit, TaggedAlloc, tag};
@@ -141,7 +142,8 @@ impl TaggedAlloc {
         self
     }
 
-    /// See [`PoolOptions::resident`]: no call faults after the first use, which takes long.
+    /// Makes the pool's memory resident at first use, as [`PoolOptions::resident`] does. The first use takes long, and
+    /// no call faults afterwards.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};
@@ -153,17 +155,17 @@ impl TaggedAlloc {
         self
     }
 
-    /// Whether a misuse (a free of a bad address, a double free) stops the program, as Windows would stop the machine:
-    /// two lines to standard error, by one `write` and without allocating, then abort. The first is the bug check's, the
-    /// second the pool's.
+    /// Whether a misuse stops the program, as Windows would stop the machine. A misuse is a free of a bad address, or a
+    /// double free. It writes two lines to standard error, by one `write` and without allocating, and aborts. The first
+    /// line is the bug check's, the second the pool's.
     ///
     /// ```text
     /// *** STOP: 0x000000C2 (0x0000000000000007, 0x0000000000000000, 0x000000006E69614D, 0x00007F1C60010000)
     /// *** storport-pool: double free at 0x7f1c60010000, tag 'Main', 24 bytes; Windows stops with 0xC2 (0x7, ..)
     /// ```
     ///
-    /// Whatever else the violation hook hears of counts, too, such as blocks that an adapter of the program's own left
-    /// behind. A program that sets a hook of its own takes this one's place.
+    /// Whatever else the violation hook hears of counts, too. One such thing is blocks that an adapter of the program's
+    /// own left behind. A program that sets a hook of its own replaces this one.
     ///
     /// ```standalone_crate
     /// use storport_pool::{TaggedAlloc, tag};
@@ -176,8 +178,10 @@ impl TaggedAlloc {
         self
     }
 
-    /// The pool, made now if it was not yet: for snapshots, [`trim`](Pool::trim), the violation hook, or blocks in the
-    /// name of adapters of one's own. `None`: it cannot be made.
+    /// The pool. If there is none yet, it is made now. It is for snapshots, [`trim`](Pool::trim), the violation hook,
+    /// or blocks in the name of adapters of one's own. `None`: it cannot be made.
+    ///
+    /// IRQL <= DISPATCH; a load, once the pool is made.
     ///
     /// ```standalone_crate
     /// use storport_pool::{TaggedAlloc, tag};
@@ -192,8 +196,10 @@ impl TaggedAlloc {
         Some(&self.made()?.pool)
     }
 
-    /// The adapter to which all blocks of this allocator belong, made now if it was not yet. If you remove it, the
-    /// allocator has no memory any more: it answers null.
+    /// The adapter of all blocks of this allocator. If there is none yet, the pool is made now. `None`: it cannot be
+    /// made. IRQL <= DISPATCH; a load, once the pool is made.
+    ///
+    /// If you remove this adapter, the allocator has no memory any more: it answers null.
     ///
     /// ```
     /// use storport_pool::{TaggedAlloc, tag};

@@ -7,19 +7,19 @@ use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::contract::violation::{BugCheck, Violation, ViolationKind};
 use crate::contract::words::{Blocks, Bytes};
 
-/// A violation over several lines; see [`Violation::report`].
+/// A violation over several lines. [`Violation::report`] makes one, and has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct ViolationReport<'a> {
     violation: &'a Violation,
 }
 
 impl Violation {
-    /// What was found, as a compiler tells its errors: what it is, where, which bytes, whose block, and where that was
-    /// allocated and freed.
+    /// The violation over several lines, in the form of a compiler's errors: what it is, where, which bytes, whose
+    /// block, and where that was allocated and freed.
     ///
-    /// With the feature `verifier`, call stacks have names, files and lines. Then it reads files and asks the program's
-    /// allocator for memory: for PASSIVE, and not for signal handlers. [`Display`](fmt::Display) of the violation itself is one line,
-    /// and does neither.
+    /// With the feature `verifier`, call stacks have names, files and lines. To display them, it reads files and asks
+    /// the program's allocator for memory: that is for PASSIVE, and not for signal handlers. [`Display`](fmt::Display)
+    /// of the violation itself is one line, and does neither.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, tag};
@@ -42,18 +42,20 @@ impl Violation {
     }
 }
 
-/// A call stack with names, a line for each function; see [`CallStack::report`].
+/// A call stack with names, one line for each function. [`CallStack::report`] makes one, and has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct CallStackReport<'a> {
     stack: &'a CallStack,
 }
 
 impl CallStack {
-    /// Its functions, with files and lines as far as the program has them: for each a newline, six spaces, and
-    /// `function  file:line`. The pool's own are left out. One that was not taken is one such line, which says why.
+    /// The call stack as text, with files and lines as far as the program has them. For each function there is a
+    /// newline, six spaces, and `function  file:line`. The pool's own functions are left out. A stack that was not
+    /// taken is one such line, which says why.
     ///
-    /// Names need the feature `verifier` and Linux; else there are addresses. It reads files and asks the program's allocator
-    /// for memory: for PASSIVE, and not for signal handlers. The bound is the debug information's size.
+    /// Names need the feature `verifier` and Linux. Otherwise there are addresses. To display names, it reads files and
+    /// asks the program's allocator for memory: that is for PASSIVE, and not for signal handlers. The bound is the
+    /// debug information's size.
     ///
     /// ```
     /// use storport_pool::CallStack;

@@ -8,7 +8,7 @@ use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 use crate::sync::Ordering;
 
-/// Sums over all blocks of a pool.
+/// Sums over all blocks of a pool. [`Pool::usage`] gives them, and has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -27,20 +27,21 @@ pub struct Usage {
     pub free_bytes: u64,
     /// Bytes of the range.
     pub range_bytes: u64,
-    /// Slabs that changed their use while they were walked, twice; their blocks are not counted.
+    /// How many slabs changed their use during both walks. Their blocks are not counted.
     pub changing: u64,
-    /// Allocations that failed because memory was in another operation's hand.
+    /// Allocations that failed because another operation had the memory in hand.
     pub contended: u64,
-    /// Violations found.
+    /// Violations that were found.
     pub violations: u64,
 }
 
-/// Sums over all blocks of a tag, whichever adapter has or had them.
+/// Sums over all blocks of a tag, whichever adapter has or had them. [`Pool::for_each_tag`] gives them, and has an
+/// example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TagUsage {
-    /// The tag; 0xFFFF_FFFF for all that count in *other* rows ([`Config::accounts`](crate::Config::accounts)).
+    /// The tag. 0xFFFF_FFFF stands for all that count in *other* rows ([`Config::accounts`](crate::Config::accounts)).
     pub tag: PoolTag,
     /// Blocks that were allocated, ever.
     pub allocs: u64,
@@ -69,8 +70,19 @@ fn sum(counts: impl Iterator<Item = u64>) -> u64 {
 }
 
 impl<P: Platform> Pool<P> {
-    /// A snapshot's sums over all tags. Asks for no memory. Exact when no call is in flight; frees are never negative at
-    /// any time. PASSIVE; walks all states.
+    /// The sums over all blocks. `Pool::snapshot` has them, too, but this asks for no memory. It is exact when no call
+    /// is in flight. Frees are never negative at any time. PASSIVE; walks all states.
+    ///
+    /// ```
+    /// use storport_pool::{Pool, tag};
+    /// let pool = Pool::new(1 << 20)?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.try_allocate(disk, 200, tag!("VioS"))?;
+    /// let usage = pool.usage();
+    /// assert_eq!((usage.allocs, usage.frees, usage.live), (1, 0, 1));
+    /// assert_eq!((usage.bytes_requested, usage.bytes_occupied), (200, 208));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn usage(&self) -> Usage {
         let meta = &self.meta;
         // The walk comes before the counters (I8).
@@ -91,8 +103,9 @@ impl<P: Platform> Pool<P> {
         }
     }
 
-    /// Visits each tag that was ever counted, in the order of the tags' characters: PoolMon's table, without a snapshot's
-    /// memory. Exact when no call is in flight, as [`usage`](Pool::usage). PASSIVE; walks all states once for each tag.
+    /// Visits each tag that was ever counted, in the order of the tags' characters. It is PoolMon's table, and asks for
+    /// no memory. It is exact when no call is in flight, as [`usage`](Pool::usage). PASSIVE; walks all states once for
+    /// each tag.
     ///
     /// ```
     /// use storport_pool::{Pool, tag};

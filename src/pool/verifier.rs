@@ -24,7 +24,7 @@ use crate::trace::ring::TraceRing;
 use crate::verify::tables::RULES;
 use crate::verify::verifier;
 
-/// A rule of a verifier, for [`Verifier::remove`].
+/// The name of a rule that a verifier has. [`Verifier::add`] gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId {
     pub(crate) place: u32,
@@ -32,7 +32,7 @@ pub struct RuleId {
 }
 
 impl RuleId {
-    /// It as a number, for C and for tables; never 0.
+    /// The id as a number, for C and for tables. It is never 0. Any IRQL.
     ///
     /// ```
     /// # #[cfg(feature = "verifier")] {
@@ -48,7 +48,7 @@ impl RuleId {
         self.version * RULES as u64 + self.place as u64
     }
 
-    /// The rule with this number; a made-up one is of no rule.
+    /// The id with this number. A made-up number is that of no rule. Any IRQL. [`raw`](RuleId::raw) has an example.
     #[must_use]
     pub const fn from_raw(raw: u64) -> RuleId {
         RuleId { place: (raw % RULES as u64) as u32, version: raw / RULES as u64 }
@@ -56,14 +56,24 @@ impl RuleId {
 }
 
 /// Why a verifier does not do what it was asked for.
+///
+/// ```
+/// # #[cfg(feature = "verifier")] {
+/// use storport_pool::{Pool, Rule, VerifierError, VerifierOptions};
+/// let pool = Pool::new(1 << 20)?;
+/// let verifier = pool.verifier(VerifierOptions::new())?;
+/// assert_eq!(verifier.add(Rule::new()).unwrap_err(), VerifierError::EmptyRule);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerifierError {
     /// The memory is smaller than [`VerifierOptions::bytes`], or not aligned to 4096.
     Memory,
-    /// The operating system did not give the memory, or did not take the handler of faults; its error number.
+    /// The operating system refused the memory, or the handler of faults. It has the error number.
     Os(i32),
-    /// Faults of eight pools are explained already.
+    /// Faults of eight pools are explained already ([`Pool::explain_fault`] says what explaining is).
     TooManyPools,
     /// There are 32 rules already.
     TooManyRules,
@@ -73,7 +83,7 @@ pub enum VerifierError {
     UnknownAdapter,
     /// There is no such rule, or no longer.
     UnknownRule,
-    /// Another call changes rules, or samples; nothing was done.
+    /// Another call is changing rules, or arming a sample. Nothing was done.
     Busy,
     /// The text is no rule.
     Text(RuleError),
@@ -99,7 +109,8 @@ impl fmt::Display for VerifierError {
 
 impl core::error::Error for VerifierError {}
 
-/// What a [`sweep`](Verifier::sweep) found. The violation hook heard of each.
+/// What a [`sweep`](Verifier::sweep) found. The violation hook heard of each overrun and of each write. [`Verifier`]
+/// has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -108,49 +119,78 @@ pub struct Swept {
     pub overrun: u64,
     /// Blocks that left the quarantine.
     pub released: u64,
-    /// Those of them that were written to after they were freed.
+    /// Those of them that were written to after the free.
     pub written: u64,
 }
 
-/// What a verifier has done, since it was made.
+/// What a verifier has done since it was made. [`Verifier`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct VerifierStats {
     /// Verified blocks that were allocated.
     pub verified: u64,
-    /// Those of them that have guard pages.
+    /// Those of them with guard pages.
     pub guarded: u64,
-    /// Blocks that should have had guard pages: the host could not protect them.
+    /// Blocks that should have had guard pages. The host could not protect them.
     pub unguarded: u64,
     /// Allocations that were refused on purpose.
     pub refused: u64,
-    /// Allocations that were samples.
+    /// Allocations that were taken as samples.
     pub sampled: u64,
-    /// Blocks of which there was no place for a note.
+    /// Blocks without a note, for want of room.
     pub notes_left_out: u64,
-    /// Call stacks for which there was no place.
+    /// Call stacks that were not kept, for want of room.
     pub stacks_left_out: u64,
 }
 
-/// How many allocations a rule was for, and how many of them it refused.
+/// How many allocations matched a rule, and how many of them it refused. [`Verifier`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RuleCounts {
-    /// Allocations that it was for, since it was added.
+    /// Allocations that matched it, since it was added.
     pub seen: u64,
     /// Those of them that its low resources refused.
     pub refused: u64,
 }
 
-/// A pool's verifier: special pool, pool tracking and low resources simulation, as Driver Verifier has them. It is switched
-/// at run time, by adapter and tag.
+/// A pool's verifier: special pool, pool tracking and low resources simulation, as Driver Verifier has them. It is
+/// switched at run time, by adapter and tag.
 ///
-/// What no rule is for costs nothing: its allocations and frees take the fast paths as before. What a rule is for takes the
-/// slow ways, and some hundred instructions to some microseconds more.
+/// What no rule matches costs nothing: its allocations and frees take the fast paths as before. What a rule matches
+/// takes the slow paths. They cost some hundred instructions to some microseconds more.
 ///
-/// All of its functions are PASSIVE, but for [`tick`](Self::tick).
+/// Its functions are for PASSIVE, except [`tick`](Self::tick).
+///
+/// ```
+/// # #[cfg(feature = "verifier")] {
+/// use storport_pool::{LowResources, Pool, Rule, VerifierOptions, tag};
+/// let pool = Pool::new(64 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// let verifier = pool.verifier(VerifierOptions::new())?;
+/// assert!(pool.attached().is_some());
+///
+/// let rule = verifier.add(Rule::new().adapter(disk).canary().quarantine())?;
+/// let every_other = verifier.add(Rule::new().low_resources(LowResources::new().every(2)))?;
+/// let block = pool.try_allocate(disk, 100, tag!("Srb0"))?;
+/// assert!(pool.try_allocate(disk, 100, tag!("Srb0")).is_err());
+/// unsafe { pool.free(disk, block) };
+///
+/// // At rest, now and then: what was overwritten since?
+/// let swept = verifier.sweep();
+/// assert_eq!((swept.overrun, swept.released, swept.written), (0, 1, 0));
+/// let (counts, stats) = (verifier.counts(every_other)?, verifier.stats());
+/// assert_eq!((counts.seen, counts.refused, stats.verified), (2, 1, 1));
+/// verifier.remove(rule)?;
+/// verifier.remove(every_other)?;
+///
+/// // In production: one allocation in 10,000 is guarded, at most 100 at once. A timer ticks.
+/// verifier.sample(10_000, 100);
+/// verifier.tick();
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Verifier<'pool, P: Platform> {
     pub(crate) pool: &'pool Pool<P>,
     pub(crate) verifier: &'pool verifier::Verifier,
@@ -171,15 +211,40 @@ impl<P: Platform> Clone for Verifier<'_, P> {
 impl<P: Platform> Copy for Verifier<'_, P> {}
 
 impl<P: Platform> Pool<P> {
-    /// A verifier over the caller's memory, with the caller's way to call stacks, guard pages and the blocks' bytes. A pool
-    /// has one for ever: if it has one already, that is the answer, and the memory stays unused.
+    /// A verifier over memory of the caller. The host gives call stacks, guard pages and the blocks' bytes, as far as
+    /// it can. A pool has one verifier for ever. If there is one already, that is the answer, and the memory stays
+    /// unused. PASSIVE.
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use storport_pool::{Config, LowResources, PoolOptions, Rule, Status, VerifierHost, VerifierOptions, tag};
+    ///
+    /// #[repr(align(4096))]
+    /// struct Page([u8; 4096]);
+    ///
+    /// /// It can do nothing of what a verifier asks for. Low resources need none of it.
+    /// struct Nothing;
+    /// impl VerifierHost for Nothing {}
+    ///
+    /// let pool = PoolOptions::with_config(Config::new(0, 1 << 20).accounts(64)).build()?;
+    /// let options = VerifierOptions::new();
+    /// let bytes = options.bytes(64);
+    /// let pages = Vec::leak((0..bytes.div_ceil(4096)).map(|_| Page([0; 4096])).collect());
+    /// let memory = NonNull::slice_from_raw_parts(NonNull::from(pages).cast(), bytes);
+    /// // SAFETY: the memory is zeroed, lives for ever, and is used by nothing else. The host touches no block.
+    /// let verifier = unsafe { pool.verifier_in(memory, options, &Nothing)? };
+    /// verifier.add(Rule::new().low_resources(LowResources::new().only(1)))?;
+    /// let disk = pool.add_adapter("disk0")?;
+    /// assert_eq!(pool.try_allocate(disk, 100, tag!("Srb0")), Err(Status::INSUFFICIENT_RESOURCES));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`VerifierError::Memory`].
     ///
     /// # Safety
-    /// The memory is valid for reads and writes as long as the pool, zeroed, and used by nothing else. What the host's
-    /// functions read, fill and protect are the blocks' own bytes.
+    /// The memory is zeroed, valid for reads and writes as long as the pool lives, and used by nothing else. What the
+    /// host's functions read, fill and protect are the blocks' own bytes.
     pub unsafe fn verifier_in(
         &self,
         memory: NonNull<[u8]>,
@@ -225,15 +290,15 @@ impl<P: Platform> Pool<P> {
         self.attached().ok_or(VerifierError::Memory)
     }
 
-    /// The pool's verifier, if it has one.
+    /// The pool's verifier. `None`: it has none. Any IRQL; a load. [`Verifier`] has an example.
     pub fn attached(&self) -> Option<Verifier<'_, P>> {
         Some(Verifier { pool: self, verifier: self.meta.verifier()? })
     }
 
-    /// What a fault (an access that the processor refused) at this address means: a guard page beside a block, or a guarded
-    /// block that was freed. `None`: no guarded block is there, and none was.
+    /// What a fault at this address means. A fault is an access that the processor refused. The answer tells of a guard
+    /// page beside a block, or of a guarded block that was freed. `None`: no guarded block is there, and none was.
     ///
-    /// For a host's fault handler: any IRQL, loads only, no loop but of the call stacks' lengths.
+    /// It is for a host's fault handler: any IRQL, loads only, no loop except over the call stacks' frames.
     ///
     /// ```
     /// # use storport_pool::Pool;
@@ -275,8 +340,8 @@ fn table<P: Platform>() -> *const () {
 }
 
 impl<'pool, P: Platform> Verifier<'pool, P> {
-    /// Adds a rule. It holds for all allocations that begin afterwards. Those of its adapter and tag take the slow way from
-    /// now on; blocks that were allocated before are freed as before.
+    /// Adds a rule. It holds for all allocations that begin afterwards. Those of its adapter and tags take the slow
+    /// path from now on. Blocks that were allocated before are freed as before. PASSIVE; walks all accounts.
     ///
     /// # Errors
     /// [`VerifierError`]: `TooManyRules`, `EmptyRule`, `UnknownAdapter`, `Busy`.
@@ -295,7 +360,8 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         Ok(RuleId { place: place as u32, version })
     }
 
-    /// Takes a rule away. Blocks that were allocated under it stay verified until they are freed.
+    /// Removes a rule. Blocks that were allocated under it stay verified until they are freed. PASSIVE; walks all
+    /// accounts.
     ///
     /// # Errors
     /// [`VerifierError`]: `UnknownRule`, `Busy`.
@@ -306,7 +372,7 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         Ok(())
     }
 
-    /// What a rule has done.
+    /// How many allocations a rule matched and refused. PASSIVE; loads only.
     ///
     /// # Errors
     /// [`VerifierError::UnknownRule`].
@@ -316,13 +382,13 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         Ok(RuleCounts { seen, refused })
     }
 
-    /// Makes one in so many allocations a guarded one, as KFENCE and GWP-ASan do, of any adapter and tag; 0: none. At most
-    /// `most` samples are guarded at once; the others have a [`canary`](Rule::canary).
+    /// Guards one in `every` allocations, of any adapter and tag, as KFENCE and GWP-ASan do. 0: none. At most `most`
+    /// samples have guard pages at once. The others have a [`canary`](Rule::canary). PASSIVE; two stores.
     ///
-    /// A sample is armed by [`tick`](Self::tick) when `every` allocations went by, so there is at most one a tick, and at
-    /// most one in `every`. Until it is taken, all allocations of one account take the slow way: as a rule one, at most one
-    /// on each CPU. So one of `every` calls is a slow entry, and the sample's free another one: with 10,000, at most one
-    /// call in 1000 on up to eight CPUs.
+    /// [`tick`](Self::tick) arms a sample when `every` allocations went by. So there is at most one in each tick, and
+    /// at most one in `every`. Until it is taken, all allocations of one account take the slow path: as a rule one, at
+    /// most one on each CPU. The sample's free takes it, too. With 10,000, that is at most one call in 1000 on up to
+    /// eight CPUs.
     pub fn sample(&self, every: u64, most: u32) {
         let sampling = &self.verifier.sampling;
         // ORDERING: Relaxed, both - words by themselves.
@@ -330,13 +396,15 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         sampling.every.store(every, Ordering::Relaxed);
     }
 
-    /// Arms a sample if it is time. Call it from a timer, some ten times a second: IRQL <= DISPATCH, not from a handler that
-    /// interrupts the pool's calls. It reads all counts: some microseconds to some hundred. Whether one is armed.
+    /// Arms a sample if it is time. The answer is whether one is armed. Call it from a timer, some ten times a second:
+    /// IRQL <= DISPATCH, but not from a handler that interrupts the pool's calls. It reads all counts, which takes some
+    /// microseconds to some hundred.
     pub fn tick(&self) -> bool {
         self.claim().is_ok_and(|_alone| self.pool.meta.arm_sample(self.verifier))
     }
 
-    /// Looks behind all live blocks with a canary, and at all that wait in the quarantine, which leave it.
+    /// Looks behind all live blocks with a canary, and at all blocks in the quarantine. Those leave it. The violation
+    /// hook hears of what was overwritten. PASSIVE; walks all states.
     pub fn sweep(&self) -> Swept {
         let meta = self.pool.meta;
         let call = Call { caller: AdapterId::NOBODY, irql: 0 };
@@ -368,7 +436,7 @@ impl<'pool, P: Platform> Verifier<'pool, P> {
         self.pool
     }
 
-    /// What it has done.
+    /// What the verifier has done since it was made. PASSIVE; loads only.
     pub fn stats(&self) -> VerifierStats {
         let counters = &self.verifier.counters;
         // ORDERING: Relaxed, all - statistics.

@@ -55,8 +55,8 @@ impl TraceKind {
 
 /// One call, as it is recorded.
 ///
-/// A trace has fewer bits for some fields than their types have: see each. What is above them is lost when the event is
-/// pushed; that is no error.
+/// A trace has fewer bits for some fields than their types have: see each field. Higher bits are lost when the event is
+/// pushed. That is no error.
 ///
 /// ```
 /// use storport_pool::{TraceEvent, TraceKind, tag};
@@ -68,26 +68,28 @@ impl TraceKind {
 pub struct TraceEvent {
     /// The call.
     pub kind: TraceKind,
-    /// What it returned: a refused call has another status than `SUCCESS`. Of a status that `storport.h` does not define,
-    /// a trace keeps [`Status::UNSUCCESSFUL`].
+    /// What it returned. A refused call has another status than `SUCCESS`. If `storport.h` does not define a status, a
+    /// trace keeps [`Status::UNSUCCESSFUL`].
     pub status: Status,
-    /// When, in ns since the recording began: 48 bits, which is 78 hours. A reader that drains the ring once in 39 hours
-    /// gets longer times right, too. For an allocation, the time after the call; for a free, the time before it. Then the
-    /// times of one address tell its owners apart, on whichever thread they were.
+    /// When, in nanoseconds since the recording began: 48 bits, which is 78 hours. A reader that drains the ring once
+    /// in 39 hours gets longer times right, too.
+    ///
+    /// For an allocation it is the time after the call, for a free the time before it. So the times of one address tell
+    /// its owners apart, on whichever threads they were.
     pub time: u64,
-    /// The thread's number, of the host's choice: 19 bits.
+    /// The thread's number, which the host chooses: 19 bits.
     pub thread: u32,
     /// The CPU's number: 12 bits.
     pub cpu: u32,
     /// The level at which the call was made.
     pub irql: Irql,
-    /// In whose name.
+    /// The adapter in whose name it was made.
     pub adapter: AdapterId,
-    /// The block's tag, where the call names it; else 0.
+    /// The block's tag, where the call names it. Else 0.
     pub tag: PoolTag,
-    /// Bytes that were asked for, where the call names them; else 0.
+    /// Bytes that were asked for, where the call names them. Else 0.
     pub bytes: u32,
-    /// The block's address; 0 for none.
+    /// The block's address. 0: there is none.
     pub address: u64,
 }
 
@@ -164,7 +166,7 @@ pub(super) const fn laps_later(mark: u64, lap: u64) -> u64 {
 }
 
 impl TraceEvent {
-    /// A call of this kind that succeeded at PASSIVE; all numbers are 0.
+    /// A call of this kind that succeeded at PASSIVE. All numbers are 0. Any IRQL.
     #[must_use]
     pub const fn new(kind: TraceKind) -> TraceEvent {
         TraceEvent {
@@ -213,7 +215,7 @@ impl TraceEvent {
     }
 }
 
-/// What a trace holds.
+/// What a trace holds: events, and in some places how many were dropped.
 ///
 /// ```
 /// use storport_pool::{TraceEvent, TraceItem, TraceKind};
@@ -226,7 +228,7 @@ impl TraceEvent {
 pub enum TraceItem {
     /// A call.
     Event(TraceEvent),
-    /// At this place in the lane's order, so many events were dropped: the lane was full.
+    /// At this place in the lane's order, so many events were dropped, since the lane was full.
     Dropped {
         /// The lane: a CPU's number modulo the number of lanes.
         lane: u32,

@@ -27,12 +27,18 @@ type Words<'a> = &'a [AtomicU64];
 type Words<'a> = std::sync::Arc<(std::vec::Vec<AtomicU64>, core::marker::PhantomData<&'a ()>)>;
 
 /// Why memory makes no ring.
+///
+/// ```
+/// use storport_pool::{TraceRing, TraceRingError};
+/// assert_eq!(TraceRing::over(&mut [0; 64], 0).unwrap_err(), TraceRingError::NoLanes);
+/// assert_eq!(TraceRing::over(&mut [], 1).unwrap_err(), TraceRingError::TooSmall);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceRingError {
-    /// A ring has at least one lane.
+    /// No lanes were asked for. A ring has at least one.
     NoLanes,
-    /// The memory has no room for two events a lane: see [`TraceRing::words`].
+    /// The memory has no room for two events in each lane: see [`TraceRing::words`].
     TooSmall,
 }
 
@@ -47,20 +53,22 @@ impl fmt::Display for TraceRingError {
 
 impl core::error::Error for TraceRingError {}
 
-/// Where events are pushed: a buffer of fixed size, in memory of its maker's.
+/// Where events are pushed: a buffer of fixed size, in memory of its maker.
 ///
-/// It has lanes, one for each CPU as a rule. An event goes into the lane `cpu % lanes`. Any number of threads may push
+/// It has lanes, as a rule one for each CPU. An event goes into the lane `cpu % lanes`. Any number of threads may push
 /// into one lane, and a handler may push while it interrupts a push.
 ///
 /// ```
 /// use storport_pool::{TraceEvent, TraceItem, TraceKind, TraceRing};
 /// let mut memory = vec![0; TraceRing::words(2, 64)]; // two lanes of 64 events
 /// let (ring, mut drain) = TraceRing::over(&mut memory, 2)?;
+/// assert_eq!((ring.lanes(), ring.events_per_lane()), (2, 64));
 /// let event = TraceEvent { time: 100, cpu: 1, ..TraceEvent::new(TraceKind::Allocate) };
 /// assert!(ring.push(&event));
 /// let mut read = Vec::new();
 /// drain.drain(|item| read.push(item));
 /// assert_eq!(read, [TraceItem::Event(event)]);
+/// assert_eq!(ring.dropped(), 0);
 /// # Ok::<(), storport_pool::TraceRingError>(())
 /// ```
 #[derive(Clone)]
@@ -116,8 +124,8 @@ impl<'r> Lane<'r> {
 }
 
 impl<'a> TraceRing<'a> {
-    /// Words of memory that so many lanes need, of so many events each. A lane has a power of two of them: of another
-    /// number, the next lower one. An event takes four words, 32 bytes.
+    /// Words of memory, of 8 bytes each, that so many lanes of so many events need. The number of events is rounded
+    /// down to a power of two. An event takes four words, 32 bytes. Any IRQL.
     #[must_use]
     pub const fn words(lanes: u32, events: u32) -> usize {
         (LINE - 1).saturating_add(
@@ -125,10 +133,11 @@ impl<'a> TraceRing<'a> {
         )
     }
 
-    /// A ring in this memory, and its one reader. The memory is set to 0. As many events have room as fit.
+    /// A ring in this memory, and its one reader. As many events have room as fit. It sets the memory to 0, and costs
+    /// O(words). Any IRQL.
     ///
     /// # Errors
-    /// [`TraceRingError`], for no lanes, or too little memory.
+    /// [`TraceRingError`]: no lanes, or too little memory.
     #[cfg(not(storport_pool_loom))]
     pub fn over(
         memory: &'a mut [u64],
@@ -173,24 +182,25 @@ impl<'a> TraceRing<'a> {
         Lane { words: &words[lane as usize * len..][..len], slots: self.slots }
     }
 
-    /// How many lanes there are.
+    /// How many lanes there are. Any IRQL.
     #[must_use]
     pub const fn lanes(&self) -> u32 {
         self.lanes
     }
 
-    /// How many events a lane has room for.
+    /// How many events a lane has room for. Any IRQL.
     #[must_use]
     pub const fn events_per_lane(&self) -> u64 {
         self.slots
     }
 
-    /// Adds an event; `false`: it was dropped, and counted.
+    /// Adds an event. `false`: it was dropped, and counted.
     ///
-    /// It is dropped when none of four places in a row is free: the reader has not come there, or a push stands in its
-    /// middle there. (In a lane of fewer than eight events, that is no rare thing.) Any IRQL; may be called in a signal
-    /// handler at any point. Wait-free: at most nine locked instructions, two if the first place is free; no system call,
-    /// no allocation, and nobody is waited for.
+    /// It is dropped when none of four places in a row is free. Either the reader has not come there yet, or a push is
+    /// in its middle there. In a lane of fewer than eight events, that is no rare thing.
+    ///
+    /// Any IRQL; a signal handler may call it at any point. Wait-free: at most nine locked instructions, two if the
+    /// first place is free. No system call, no allocation, no waiting.
     pub fn push(&self, event: &TraceEvent) -> bool {
         let lane = self.lane(event.cpu % self.lanes);
         for _ in 0..TRIES {
@@ -220,7 +230,7 @@ impl<'a> TraceRing<'a> {
         false
     }
 
-    /// How many events were dropped so far, in all lanes.
+    /// How many events were dropped so far, in all lanes. Any IRQL; a load for each lane.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         // ORDERING: Relaxed - a statistic.
@@ -234,7 +244,7 @@ impl fmt::Debug for TraceRing<'_> {
     }
 }
 
-/// The reader of a [`TraceRing`]: there is one.
+/// The one reader of a [`TraceRing`].
 ///
 /// ```
 /// use storport_pool::{TraceEvent, TraceItem, TraceKind, TraceRing};
@@ -257,17 +267,20 @@ pub struct TraceDrain<'a> {
 }
 
 impl TraceDrain<'_> {
-    /// Takes what was pushed, lane by lane; how many events. It looks at each slot twice at most, however fast others push.
+    /// Takes what was pushed, lane by lane, and hands it to `each`. The answer is how many events it took. Any IRQL
+    /// that `each` allows. It looks at each slot twice at most, however fast others push. So it is bounded by the
+    /// ring's size.
     ///
-    /// A lane's events come in the order in which their pushes began. A push that stood still is the exception: its event
-    /// comes when it is there, the next time or later. What a lane dropped is told before the first event whose push found
-    /// it dropped. Lanes come one after the other; [`TraceEvent::time`] says what was when.
+    /// A lane's events come in the order in which their pushes began. There is one exception: a push that stood still.
+    /// Its event comes once it is there, this time or later. What a lane dropped is told before the first event whose
+    /// push found it dropped. Lanes come one after the other. [`TraceEvent::time`] says what was when.
     pub fn drain(&mut self, mut each: impl FnMut(TraceItem)) -> usize {
         (0..self.ring.lanes).map(|lane| sweep(self.ring.lane(lane), lane, &mut each)).sum()
     }
 
-    /// As [`drain`](TraceDrain::drain), and then looks at every slot; then tells all that was dropped up to now. When all
-    /// pushes have ended, nothing is left. A push that never ends (its thread did not survive a fork) is no event.
+    /// As [`drain`](TraceDrain::drain), but then it looks at every slot, and tells all that was dropped up to now. When
+    /// all pushes have ended, nothing is left. A push that never ends is no event. (Its thread did not survive a fork.)
+    /// Any IRQL that `each` allows.
     pub fn drain_all(&mut self, mut each: impl FnMut(TraceItem)) -> usize {
         let mut events = self.drain(&mut each);
         for number in 0..self.ring.lanes {

@@ -3,28 +3,32 @@
 use crate::contract::adapter::AdapterId;
 use crate::contract::pattern::TagPattern;
 
-/// Which end of a guarded block lies at a guard page.
+/// Which end of a guarded block lies at a guard page. [`Rule`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Guard {
-    /// The end: what writes behind the block faults. (Blocks begin at multiples of 16, so up to 15 bytes lie between the
-    /// block and the page. They are checked at free.)
+    /// The end: a write behind the block faults. Blocks begin at multiples of 16, so up to 15 bytes lie between the
+    /// block and the page. Those are checked when the block is freed.
     #[default]
     After,
-    /// The beginning: what writes before the block faults.
+    /// The beginning: a write before the block faults.
     Before,
 }
 
 /// Which allocations are refused on purpose: Driver Verifier's low resources simulation.
 ///
-/// An allocation is refused when one of the criteria says so. They count the allocations that the rule is for, one after
-/// the other, so that one thread that makes the same calls is refused the same ones again.
+/// An allocation is refused when one of the criteria says so. They count the allocations that match the rule, one after
+/// the other. So a thread that makes the same calls again has the same ones refused. The functions run at any IRQL.
 ///
 /// ```
 /// use storport_pool::LowResources;
 /// /// Driver Verifier's default: six in a hundred, but not the first thousand.
 /// const AS_WINDOWS: LowResources = LowResources::new().probability(600).after(1000).seed(7);
-/// /// The third one, once.
+/// /// The third one, and no other.
 /// const THIRD: LowResources = LowResources::new().only(3);
+/// /// Each hundredth.
+/// const HUNDREDTH: LowResources = LowResources::new().every(100);
+/// /// Each call stack's first one. It needs call stacks.
+/// const EACH_PLACE: LowResources = LowResources::new().once_per_stack(true);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LowResources {
@@ -37,48 +41,50 @@ pub struct LowResources {
 }
 
 impl LowResources {
-    /// Refuses none.
+    /// Refuses nothing yet.
     #[must_use]
     pub const fn new() -> LowResources {
         LowResources { probability: 0, every: 0, only: 0, after: 0, once_per_stack: false, seed: 0 }
     }
 
-    /// So many in 10,000, by chance; 10,000 and more are all. Which ones depends on the [`seed`](Self::seed) alone.
+    /// Refuses this many of 10,000, by chance. 10,000 and more mean all. Which ones depends on the [`seed`](Self::seed)
+    /// alone.
     #[must_use]
     pub const fn probability(mut self, in_10_000: u32) -> LowResources {
         self.probability = in_10_000;
         self
     }
 
-    /// Each `n`-th; 0: none by this criterion.
+    /// Refuses each `n`-th. 0: this criterion refuses none.
     #[must_use]
     pub const fn every(mut self, n: u32) -> LowResources {
         self.every = n;
         self
     }
 
-    /// The `n`-th alone, counted from 1; 0: none by this criterion.
+    /// Refuses the `n`-th alone, counted from 1. 0: this criterion refuses none.
     #[must_use]
     pub const fn only(mut self, n: u64) -> LowResources {
         self.only = n;
         self
     }
 
-    /// Not the first `count`, and they do not count for the other criteria.
+    /// Never refuses the first `count`. The other criteria do not count them.
     #[must_use]
     pub const fn after(mut self, count: u64) -> LowResources {
         self.after = count;
         self
     }
 
-    /// Each distinct call stack once at most. With no other criterion: each once. What has no call stack is not refused.
+    /// Refuses each distinct call stack once at most. Without another criterion it refuses each once. An allocation
+    /// without a call stack is not refused.
     #[must_use]
     pub const fn once_per_stack(mut self, once: bool) -> LowResources {
         self.once_per_stack = once;
         self
     }
 
-    /// What chance depends on. The same seed refuses the same ones.
+    /// Sets what chance depends on. The same seed refuses the same allocations.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> LowResources {
         self.seed = seed;
@@ -133,7 +139,8 @@ pub(crate) mod checks {
     pub(crate) const BLOCK: u32 = GUARD | CANARY | TRACK | QUARANTINE | RECORD;
 }
 
-/// What the verifier watches, and what it does there. All that match an allocation apply together.
+/// What the verifier watches, and what it does there. All rules that match an allocation apply together. The functions
+/// run at any IRQL; [`Verifier::add`](crate::Verifier::add) puts a rule into force.
 ///
 /// ```
 /// # #[cfg(feature = "verifier")] {
@@ -141,12 +148,16 @@ pub(crate) mod checks {
 /// let pool = Pool::new(64 << 20)?;
 /// let disk = pool.add_adapter("disk0")?;
 /// let verifier = pool.verifier(VerifierOptions::new())?;
-/// // Each block of the disk's with a guard page behind it, and its call stacks.
+/// // Each block of the disk has a guard page behind it, and its call stacks are kept.
 /// let all = verifier.add(Rule::new().adapter(disk).guard(Guard::After).track())?;
 /// // One in a hundred of its `Srb?` allocations is refused.
 /// let few = Rule::new().adapter(disk).tags(TagPattern::new("Srb?")?);
 /// verifier.add(few.low_resources(LowResources::new().probability(100)))?;
 /// verifier.remove(all)?;
+/// // Checks of every adapter's blocks without guard pages, and of calls.
+/// verifier.add(Rule::new().canary().quarantine().irql().overwrite())?;
+/// // All checks of blocks that begin with `Nv`.
+/// verifier.add(Rule::new().tags(TagPattern::new("Nv*")?).all_checks())?;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -166,33 +177,35 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// A rule for all adapters and tags, that does nothing yet.
+    /// A rule for all adapters and all tags. It does nothing yet.
     pub const fn new() -> Rule {
         Rule { adapter: None, tags: TagPattern::ALL, checks: 0, low: LowResources::new() }
     }
 
-    /// For this adapter alone.
+    /// Applies to this adapter alone.
     pub const fn adapter(mut self, adapter: AdapterId) -> Rule {
         self.adapter = Some(adapter);
         self
     }
 
-    /// For these tags alone.
+    /// Applies to the tags that match this pattern alone.
     pub const fn tags(mut self, tags: TagPattern) -> Rule {
         self.tags = tags;
         self
     }
 
-    /// All checks of blocks: [`guard`](Self::guard) behind them, [`canary`](Self::canary), [`track`](Self::track),
-    /// [`quarantine`](Self::quarantine), [`irql`](Self::irql).
+    /// Switches on all checks of blocks: [`guard`](Self::guard) behind them, [`canary`](Self::canary),
+    /// [`track`](Self::track), [`quarantine`](Self::quarantine), [`irql`](Self::irql).
     pub const fn all_checks(self) -> Rule {
         self.guard(Guard::After).canary().track().quarantine().irql()
     }
 
-    /// Special pool: each block has pages of its own and an inaccessible page at its end, or beginning. When it is freed,
-    /// all of its pages become inaccessible, until they are needed. Each takes whole spans: 64 KiB of the range (in pools
-    /// of less than 8 MiB its pages and two more), and as much memory as its pages. Where the host cannot protect
-    /// pages, and for alignments above a page, the block gets a [`canary`](Self::canary) instead.
+    /// Special pool: each block has pages of its own, and an inaccessible page at its end or its beginning. When it is
+    /// freed, all of its pages become inaccessible until they are needed.
+    ///
+    /// Each block takes whole spans: 64 KiB of the range. In pools of less than 8 MiB it takes its pages and two more.
+    /// It takes as much memory as its pages. Where the host cannot protect pages, and for alignments above a page, the
+    /// block gets a [`canary`](Self::canary) instead.
     pub const fn guard(mut self, guard: Guard) -> Rule {
         self.checks |= checks::GUARD | checks::CANARY | checks::TRACK | checks::QUARANTINE;
         if matches!(guard, Guard::Before) {
@@ -201,37 +214,38 @@ impl Rule {
         self
     }
 
-    /// At least 16 bytes behind each block are filled, and checked when it is freed, and by
-    /// [`sweep`](crate::Verifier::sweep). Where the host cannot read and fill memory, there is none.
+    /// Fills at least 16 bytes behind each block. [`free`](crate::Pool::free) and [`sweep`](crate::Verifier::sweep)
+    /// check them. Where the host cannot read and fill memory, there is no canary.
     pub const fn canary(mut self) -> Rule {
         self.checks |= checks::CANARY;
         self
     }
 
-    /// Pool tracking: the call stacks of the allocation and of the free.
+    /// Pool tracking: keeps the call stacks of the allocation and of the free.
     pub const fn track(mut self) -> Rule {
         self.checks |= checks::TRACK;
         self
     }
 
-    /// Freed blocks wait before they are used again. They are filled, and checked when they leave the quarantine, when it
-    /// is swept, and when the pool needs them.
+    /// Lets freed blocks wait before they are used again. They are filled. They are checked when they leave the
+    /// quarantine, when it is swept, or when the pool needs them.
     pub const fn quarantine(mut self) -> Rule {
         self.checks |= checks::QUARANTINE;
         self
     }
 
-    /// A call above DISPATCH, which the routines refuse anyway, is told to the violation hook.
+    /// Tells the violation hook of calls above DISPATCH. The routines refuse them in any case.
     pub const fn irql(mut self) -> Rule {
         self.checks |= checks::IRQL;
         self
     }
 
-    /// An allocation whose out pointer holds the address of a live block of the same adapter is told: the block's address
-    /// is being lost (the rule *StorPortAllocatePool2* of Static Driver Verifier). A stale copy of an address in a variable
-    /// that is used again looks the same. For [`Caller::allocate`](crate::Caller::allocate) and C's `sp_allocate` alone:
-    /// [`Pool::allocate`](crate::Pool::allocate) answers by its return value first, and writes to the out pointer after
-    /// the pool's part has ended.
+    /// Tells the violation hook of an allocation whose out pointer holds the address of a live block of the same
+    /// adapter. That block's address is being lost. It is the rule *StorPortAllocatePool2* of Static Driver Verifier. A
+    /// stale address in a variable that is used again looks the same.
+    ///
+    /// It works for `Caller::allocate` and C's `sp_allocate` alone.
+    /// [`Pool::allocate`](crate::Pool::allocate) writes to the out pointer only after the pool's part has ended.
     pub const fn overwrite(mut self) -> Rule {
         self.checks |= checks::OVERWRITE;
         self
@@ -244,7 +258,7 @@ impl Rule {
         self
     }
 
-    /// Allocations are refused on purpose.
+    /// Refuses allocations on purpose.
     pub const fn low_resources(mut self, low: LowResources) -> Rule {
         self.low = low;
         self

@@ -5,7 +5,12 @@ use core::fmt;
 /// Frames of a call stack that are kept: the innermost ones.
 pub const FRAMES: usize = 24;
 
-/// Why there is no call stack, or that there is one.
+/// Whether there is a call stack, and if not, why. [`CallStack::kind`] gives it. [`describe`](StackKind::describe) runs
+/// at any IRQL.
+///
+/// ```
+/// assert_eq!(storport_pool::StackKind::NotTracked.describe(), "not tracked");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -17,7 +22,7 @@ pub enum StackKind {
     Taken,
     /// The host has none to give ([`VerifierHost::call_stack`](crate::VerifierHost::call_stack)).
     NoSource,
-    /// It was left out: a handler called while the thread was taking another one.
+    /// It was left out: a handler made the call while its thread was taking another stack.
     LeftOut,
     /// The table of call stacks is full ([`VerifierOptions::stacks`](crate::VerifierOptions::stacks)).
     TableFull,
@@ -40,8 +45,15 @@ impl StackKind {
     }
 }
 
-/// A call stack: return addresses, the innermost first, at most 24 of them. One of a fault begins with the address of the
-/// instruction itself ([`is_at_fault`](Self::is_at_fault)).
+/// A call stack: at most 24 return addresses, the innermost first. The stack of a fault begins with the address of the
+/// instruction itself ([`is_at_fault`](Self::is_at_fault)). The functions run at any IRQL, unless they say otherwise.
+///
+/// ```
+/// use storport_pool::{CallStack, StackKind};
+/// let none = CallStack::default();
+/// assert_eq!((none.kind(), none.frames().len()), (StackKind::NotTracked, 0));
+/// assert!(CallStack::from_frames(&[0x1000, 0x2000], true).is_at_fault());
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct CallStack {
     frames: [u64; FRAMES],
@@ -61,14 +73,15 @@ impl CallStack {
         CallStack { frames, len: len as u8, kind: StackKind::Taken, at_fault: false }
     }
 
-    /// The return addresses, the innermost first; none if it was not taken.
+    /// The return addresses, the innermost first. Empty if the stack was not taken.
     #[must_use]
     pub fn frames(&self) -> &[u64] {
         &self.frames[..usize::from(self.len)]
     }
 
-    /// The stack with these frames, the innermost first; of more than 24, the first 24. For a host that kept the frames of
-    /// a stack, and wants its [report](Self::report) later. `at_fault`: see [`is_at_fault`](Self::is_at_fault).
+    /// The stack with these frames, the innermost first. Only the first 24 are kept. It is for a host that kept the
+    /// frames of a stack, and wants its [report](Self::report) later. `at_fault`: see
+    /// [`is_at_fault`](Self::is_at_fault).
     ///
     /// ```
     /// use storport_pool::{CallStack, StackKind};
@@ -83,8 +96,8 @@ impl CallStack {
         CallStack { at_fault, ..CallStack::taken(kept, len) }
     }
 
-    /// Whether the first frame is the instruction that faulted. Else it is a return address, as all others are: the call is
-    /// the instruction before.
+    /// Whether the first frame is the instruction that faulted. All other frames are return addresses: the call is the
+    /// instruction before.
     #[must_use]
     pub const fn is_at_fault(&self) -> bool {
         self.at_fault
@@ -97,7 +110,7 @@ impl CallStack {
         CallStack::from_frames(&self.frames()[above..], true)
     }
 
-    /// Whether it was taken, or why not.
+    /// Whether the stack was taken, and if not, why.
     #[must_use]
     pub const fn kind(&self) -> StackKind {
         self.kind

@@ -10,7 +10,7 @@ use crate::contract::verify::rule::{Guard, Rule};
 /// Bytes of a word that an error keeps.
 const KEPT: usize = 40;
 
-/// Why a text is no rule: the word that is wrong, and what it should be. It displays as one line.
+/// Why a text is no rule: the wrong word, and what it should be. It displays as one line.
 ///
 /// ```
 /// use storport_pool::Rule;
@@ -49,7 +49,7 @@ impl RuleError {
         RuleError { word: kept, len: len as u8, fault }
     }
 
-    /// The word that is wrong, its first 40 bytes; empty if no word is wrong, but one is missing.
+    /// The wrong word: its first 40 bytes. Empty if no word is wrong, but one is missing. Any IRQL.
     #[must_use]
     pub fn word(&self) -> &str {
         core::str::from_utf8(&self.word[..usize::from(self.len)]).unwrap_or("")
@@ -208,7 +208,7 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// The rules of a text with `;` between them, one after the other. What is blank is left out.
+    /// The rules of a text that separates them by `;`, one after the other. Empty parts are left out. Any IRQL.
     ///
     /// ```
     /// use storport_pool::Rule;

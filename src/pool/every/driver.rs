@@ -21,25 +21,26 @@ use crate::sync::Ordering;
 const NOT_BEGUN: i32 = 213;
 
 impl<P: Platform> Pool<P> {
-    /// Does the work once to count its allocations, then once for each n, with the n-th allocation refused
+    /// Does the work once to count its allocations. Then it does it once for each n, and refuses the n-th allocation
     /// (`INSUFFICIENT_RESOURCES`). It reports what each run left: blocks still allocated, a crash, a hang, violations.
-    /// Feature `verifier`, Linux.
+    /// Feature `verifier`, Linux. PASSIVE, not in a handler, one call at a time for a pool. Each run walks all states.
     ///
-    /// Each run has a child process, so all begin alike, and nothing of them stays. The child has one thread, this one's
-    /// copy, and ends by `_exit`: what it leaves in the buffers of C's streams is not written. **What other threads held
-    /// at the fork stays held there**: a run that waits for such a lock counts as hung. So call it while the process has
-    /// no other threads, or none that hold what the work needs; the work may start threads. The pool itself knows of
-    /// forks (`docs/PROCESSES.md`); allocators like glibc's do too. Without child processes:
-    /// [`FailEach::in_process`].
+    /// **Child processes.** Each run has one, so all begin alike, and nothing of them stays. The child has one thread,
+    /// a copy of this one. It ends by `_exit`, so what it leaves in the buffers of C's streams is not written. What
+    /// other threads held at the fork stays held in the child: a run that waits for such a lock counts as hung. So call
+    /// this while the process has no other threads, or none that hold what the work needs. The work may start threads.
+    /// The pool itself knows of forks (`docs/PROCESSES.md`), and so do allocators like glibc's.
+    /// [`FailEach::in_process`] makes the runs without child processes.
     ///
-    /// A verifier is made if the pool has none. Allocations are counted in the order in which they come, those of handlers
-    /// and other threads too: where that changes from run to run, so does what is refused. A run that made fewer than n
-    /// allocations has [`missed`](FailRun::missed). While a run goes on, the pool's violation hook is the driver's: the
-    /// report has what it heard, up to 8 violations in full, and the host's own hook hears of none. The work must not
-    /// change the hook.
+    /// **Counting.** Allocations are counted in the order in which they come, those of handlers and other threads too.
+    /// Where that order changes from run to run, so does what is refused. A run that made fewer than n allocations has
+    /// [`missed`](FailRun::missed).
     ///
-    /// Blocks are found by the verifier's notes: what the rule is not for is not looked at. A [`sweep`](Verifier::sweep) ends
-    /// each run. PASSIVE, not in a handler, one call at a time for a pool; each run walks all states.
+    /// **The hook.** During a run, the driver has the pool's violation hook. The report has what it heard, up to 8
+    /// violations in full. The host's own hook hears of none. The work must not change the hook.
+    ///
+    /// **Blocks.** A verifier is made if the pool has none. Its notes tell which blocks are left. So blocks that the
+    /// rule does not match are not looked at. A [`sweep`](Verifier::sweep) ends each run.
     ///
     /// # Errors
     /// [`VerifierError`]: `Os` (no memory, no process), `UnknownAdapter`, `TooManyRules`, `Busy`.

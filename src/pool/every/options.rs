@@ -5,13 +5,19 @@ use core::time::Duration;
 use crate::contract::verify::rule::{LowResources, Rule, mix};
 use std::vec::Vec;
 
-/// Which allocations [`Pool::fail_each`](crate::Pool::fail_each) refuses, one a run, and how it makes the runs.
+/// Which allocations [`Pool::fail_each`](crate::Pool::fail_each) refuses, one in each run, and how it makes the runs.
+/// The functions run at any IRQL.
 ///
 /// ```
+/// use std::time::Duration;
 /// use storport_pool::{FailEach, Rule, TagPattern};
 /// // Only tags that begin with `Srb`, at most a hundred runs, chosen by chance.
 /// let rule = Rule::new().tags(TagPattern::new("Srb*")?);
 /// let some = FailEach::new(rule).most(100).seed(7);
+/// // Each tenth allocation, a second for each run, and no more after the first finding.
+/// let quick = FailEach::new(rule).step(10).limit(Duration::from_secs(1)).stop_at_first(true);
+/// // For a debugger: no child processes.
+/// let here = FailEach::new(rule).in_process();
 /// # Ok::<(), storport_pool::TagError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,10 +33,10 @@ pub struct FailEach {
 }
 
 impl FailEach {
-    /// The allocations that the rule is for: those of its adapter and tags. Its checks hold in each run, and call stacks
-    /// are tracked. Its own low resources are left out.
+    /// Refuses the allocations that match the rule's adapter and tags. The rule's checks hold in each run, and call
+    /// stacks are tracked. Its low resources are left out.
     ///
-    /// Ten seconds a run, each n, in child processes.
+    /// By default a run has ten seconds, each n is tried, and runs are in child processes.
     pub const fn new(rule: Rule) -> FailEach {
         FailEach {
             rule: rule.low_resources(LowResources::new()).track(),
@@ -43,38 +49,38 @@ impl FailEach {
         }
     }
 
-    /// The time that a run has; then its child process is killed. Without child processes there is no limit.
+    /// The time that a run has. Then its child process is killed. Without child processes there is no limit.
     pub const fn limit(mut self, time: Duration) -> FailEach {
         self.limit = time;
         self
     }
 
-    /// At most so many runs with a refusal: the first ones, or with a [`seed`](Self::seed) any.
+    /// The most runs with a refusal. They are the first ones, or with a [`seed`](Self::seed) any.
     pub const fn most(mut self, runs: u64) -> FailEach {
         self.most = runs;
         self
     }
 
-    /// The first n and then each `step`-th one. 0 is as 1.
+    /// Tries the first n, and then each `step`-th. 0 counts as 1.
     pub const fn step(mut self, step: u64) -> FailEach {
         self.step = if step == 0 { 1 } else { step };
         self
     }
 
-    /// In an order by chance, the same for the same seed; 0: ascending.
+    /// Tries the values of n in an order by chance. The same seed gives the same order. 0: in ascending order.
     pub const fn seed(mut self, seed: u64) -> FailEach {
         self.seed = seed;
         self
     }
 
-    /// The first run with a finding is the last one.
+    /// Whether the first run with a finding is the last one.
     pub const fn stop_at_first(mut self, stop: bool) -> FailEach {
         self.stop = stop;
         self
     }
 
-    /// Each run in this process, one after the other: its effects stay, a crash is a crash, and nothing ends a run that
-    /// hangs.
+    /// Makes each run in this process, one after the other. Then a run's effects stay, a crash ends the process, and
+    /// nothing ends a run that hangs.
     pub const fn in_process(mut self) -> FailEach {
         self.children = false;
         self

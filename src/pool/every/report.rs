@@ -7,8 +7,8 @@ use crate::contract::tag::PoolTag;
 use crate::contract::verify::stack::CallStack;
 use crate::contract::violation::Violation;
 
-/// What [`Pool::fail_each`](crate::Pool::fail_each) found. It displays as text for a person, with the names of functions
-/// where the program has them: then it reads files and asks the program's allocator for memory.
+/// What [`Pool::fail_each`](crate::Pool::fail_each) found. It displays as text for a person, with the names of
+/// functions where the program has them. To display, it reads files and asks the program's allocator for memory.
 ///
 /// ```
 /// # use storport_pool::{FailEach, Pool, Rule, tag};
@@ -21,7 +21,10 @@ use crate::contract::violation::Violation;
 ///     }
 /// })?;
 /// assert!(!report.is_clean());
-/// assert_eq!(report.runs[0].leaks[0].bytes, 100);
+/// // The first run refuses nothing, and leaks.
+/// let first = report.findings().next().unwrap();
+/// assert!(!first.is_clean() && !first.missed());
+/// assert_eq!((first.n, first.leaks[0].bytes), (0, 100));
 /// println!("{report}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -31,61 +34,77 @@ use crate::contract::violation::Violation;
 pub struct FailReport {
     /// Allocations that the first run made, in which none was refused.
     pub allocations: u64,
-    /// The runs, in their order: first the one without a refusal (n 0), then one for each n that was tried.
+    /// The runs, in their order. The first one refuses nothing (n 0). Then there is one for each n that was tried.
     pub runs: Vec<FailRun>,
-    /// Values of n that were to be tried and were not: the first run came to no end, or a finding was the last.
+    /// Values of n that were not tried, though they should have been: the first run came to no end, or a finding was
+    /// the last one.
     pub left_out: u64,
 }
 
-/// One run.
+/// One run of a [`FailReport`], which has an example.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FailRun {
-    /// Which allocation was to be refused, counted from 1; 0: none.
+    /// Which allocation it was to refuse, counted from 1. 0: none.
     pub n: u64,
     /// How it ended.
     pub end: RunEnd,
     /// Allocations that it made, the refused one included; 0 if it came to no end. More or fewer than in the first run are
     /// no finding.
     pub allocations: u64,
-    /// What was refused. `None`: the run made fewer than n allocations, or none was to be refused.
+    /// What was refused. `None`: the run made fewer than n allocations, or it was to refuse none.
     pub refused: Option<Refused>,
-    /// Blocks that it left allocated, by tag, size and call stack: up to 32 rows. Without rows if it came to no end.
+    /// Blocks that it left allocated, by tag, size and call stack: up to 32 rows. Empty if it came to no end.
     pub leaks: Vec<Leaked>,
     /// How many blocks it left allocated, in all.
     pub leaked_blocks: u64,
     /// Bytes that were requested for them.
     pub leaked_bytes: u64,
-    /// The first violations that were told meanwhile, up to 8.
+    /// The first violations during the run, up to 8.
     pub violations: Vec<Violation>,
     /// How many violations there were.
     pub violation_count: u64,
-    /// Blocks that may be left and are not known: the verifier had no room for notes of them
+    /// Blocks that may be left, but are not known. The verifier had no room for their notes
     /// ([`VerifierOptions::notes`](crate::VerifierOptions::notes)).
     pub unknown: u64,
 }
 
-/// How a run ended.
+/// How a [run](FailRun) ended.
+///
+/// ```
+/// use storport_pool::{FailEach, Pool, Rule, RunEnd, tag};
+/// let pool = Pool::new(1 << 20)?;
+/// let disk = pool.add_adapter("disk0")?;
+/// // The work takes for granted that each allocation succeeds.
+/// let report = pool.fail_each(FailEach::new(Rule::new().adapter(disk)).in_process(), || {
+///     let block = pool.try_allocate(disk, 100, tag!("Srb0")).unwrap();
+///     unsafe { pool.free(disk, block) };
+/// })?;
+/// let run = &report.runs[1];
+/// assert!(matches!(run.end, RunEnd::Panicked(_)));
+/// assert_eq!(run.refused.unwrap().tag, tag!("Srb0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RunEnd {
     /// The work returned.
     Finished,
-    /// It panicked, and unwound; what it said, up to 240 bytes.
+    /// It panicked, and unwound. This is what it said, up to 240 bytes.
     Panicked(String),
     /// The child process ended itself with this status.
     Exited(i32),
     /// The child process was ended by this signal.
     Signal(i32),
-    /// It did not return within the limit of time, and the child process was killed.
+    /// It did not return within the time limit. The child process was killed.
     Hung,
-    /// The child process ended, and the system does not say how: SIGCHLD is ignored.
+    /// The child process ended, and the system does not say how, since SIGCHLD is ignored.
     Lost,
 }
 
-/// An allocation that was refused on purpose.
+/// An allocation that a [run](FailRun) refused on purpose. [`RunEnd`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,12 +117,12 @@ pub struct Refused {
     pub stack: CallStack,
 }
 
-/// Blocks of one tag, size and call stack that a run left allocated.
+/// Blocks of one tag, size and call stack that a [run](FailRun) left allocated. [`FailReport`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Leaked {
-    /// Their tag; `None`: it is not known any more, since their adapter was removed.
+    /// Their tag. `None`: it is not known any more, since their adapter was removed.
     pub tag: Option<PoolTag>,
     /// Bytes that were requested for each.
     pub bytes: u32,
@@ -120,14 +139,14 @@ impl FailReport {
         self.left_out == 0 && self.runs.iter().all(FailRun::is_clean)
     }
 
-    /// The runs that have a finding.
+    /// The runs with a finding. Any IRQL.
     pub fn findings(&self) -> impl Iterator<Item = &FailRun> {
         self.runs.iter().filter(|run| !run.is_clean())
     }
 }
 
 impl FailRun {
-    /// Whether it finished, left no block, and no violation was told.
+    /// Whether it finished, left no block, and no violation was told. Any IRQL. [`FailReport`] has an example.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.end == RunEnd::Finished
@@ -136,7 +155,8 @@ impl FailRun {
             && self.unknown == 0
     }
 
-    /// Whether an allocation was to be refused and the run made none with that number: it has shown nothing.
+    /// Whether it was to refuse an allocation, and made none with that number. Then it has shown nothing. Any IRQL.
+    /// [`FailReport`] has an example.
     #[must_use]
     pub fn missed(&self) -> bool {
         self.n > 0 && self.refused.is_none()

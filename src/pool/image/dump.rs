@@ -21,22 +21,27 @@ use crate::percpu::portable::Portable;
 use crate::pool::handle::{Pool, SingleCpu};
 use crate::pool::usage::{TagUsage, Usage};
 
-/// A pool's metadata, read from an image or from a piece of memory, to be looked at and no more. What is wrong with it is
-/// told by [`check`](Dump::check), and keeps nobody from looking at the rest; then the answers are only as good as the
-/// metadata.
+/// A pool's metadata, only to be looked at. It comes from an image, or from a piece of memory. [`check`](Dump::check)
+/// tells what is wrong with it. Faults do not keep you from looking at the rest. But then the answers are only as good
+/// as the metadata.
 ///
-/// It has memory of its own, as [`Image`](crate::Image) has.
+/// It has memory of its own, as [`Image`](crate::Image) has. Its functions are for PASSIVE.
 ///
 /// ```
-/// use storport_pool::{Dump, Pool, Status, tag};
+/// use storport_pool::{Dump, Pool, Status, TagPattern, tag};
 /// let mut pool = Pool::new(1 << 20)?;
 /// let disk = pool.add_adapter("disk0")?;
 /// let mut block = 0;
 /// assert_eq!(pool.allocate(disk, 100, tag!("Srb0"), Some(&mut block)), Status::SUCCESS);
 /// let dump = Dump::of_image(&pool.save())?;
 /// assert!(dump.check().is_good());
+/// assert_eq!(dump.range(), pool.range());
 /// assert_eq!(dump.inspect_block(block), pool.inspect_block(block));
 /// assert_eq!(dump.usage(), pool.usage());
+/// assert_eq!(dump.adapters(), pool.adapters());
+/// dump.for_each_tag(|row| assert_eq!((row.tag, row.live), (tag!("Srb0"), 1)));
+/// assert_eq!(dump.for_each_block_of(TagPattern::ALL, |one| assert_eq!(one.address, block)), 1);
+/// dump.inspect_page(block, |one| println!("{:#x} {}", one.address, one.state));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Dump {
@@ -46,25 +51,23 @@ pub struct Dump {
     _scratch: Scratch,
 }
 
-/// Where metadata lies around its control block, as [`Dump::extent_at`] found it.
+/// Where metadata lies around its control block. [`Dump::extent_at`] finds it, and has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DumpExtent {
     /// Bytes of metadata before the control block.
     pub before: usize,
-    /// Bytes from the control block's first one on.
+    /// Bytes of metadata from the control block's first byte on.
     pub from: usize,
-    /// The first address of the pool's range, and its bytes.
+    /// The first address of the pool's range, and the range's bytes.
     pub range: (u64, u64),
 }
 
 impl Dump {
-    /// Reads an image, as [`Pool::save`] wrote it, whether its metadata is right or not.
-    ///
-    /// O(pool).
+    /// Reads an image, as [`Pool::save`] wrote it, whether its metadata is right or not. PASSIVE; O(pool).
     ///
     /// # Errors
-    /// [`ImageError`], but for [`Fault`](ImageError::Fault): those are for [`check`](Dump::check) to tell.
+    /// [`ImageError`], except [`Fault`](ImageError::Fault): [`check`](Dump::check) tells of faults.
     pub fn of_image(bytes: &[u8]) -> Result<Dump, ImageError> {
         let (mut decoder, header) = Decoder::new(bytes)?;
         let scratch = decoded(&mut decoder, &header)?;
@@ -72,12 +75,13 @@ impl Dump {
         Dump::over(scratch)
     }
 
-    /// The bytes that an image which begins so can have at most, whatever its pool did: for who has not yet read it all. The
-    /// first 56 bytes are enough. What is longer is no image, and [`of_image`](Dump::of_image) refuses it. O(1).
+    /// The most bytes that an image with this beginning can have, whatever its pool did. It is for a program that has
+    /// not read all of it yet. The first 56 bytes are enough. What is longer is no image, and
+    /// [`of_image`](Dump::of_image) refuses it. O(1).
     ///
     /// # Errors
-    /// [`ImageError::NoImage`], [`ImageError::Version`]; [`ImageError::Torn`] of fewer bytes, and of a geometry that no pool
-    /// has.
+    /// [`ImageError::NoImage`] and [`ImageError::Version`]. [`ImageError::Torn`] for fewer bytes, and for a geometry
+    /// that no pool has.
     ///
     /// ```
     /// use storport_pool::{Dump, Pool};
@@ -89,15 +93,44 @@ impl Dump {
         most_bytes(beginning)
     }
 
-    /// Reads the first metadata that lies in a piece of memory: of a core file or of a guest's memory, at any multiple of
-    /// 4096 bytes, and whole. It is recognised by its control block, of which each number must follow from the others. No
-    /// address in it is followed. Only metadata of the same build of the library, on a machine of the same byte order, is
-    /// recognised.
+    /// Reads the first metadata that lies in a piece of memory, such as a core file's or a guest's. It must be whole,
+    /// and begin at a multiple of 4096 bytes. It is recognised by its control block: each number there must follow from
+    /// the others. No address in it is followed. It must be of the same build of the library, on a machine of the same
+    /// byte order. PASSIVE; O(bytes).
     ///
     /// What calls had in hand when the memory was copied is no fault. But the memory must have stood still while it was
     /// copied, as a stopped process's does.
     ///
-    /// O(bytes).
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use storport_pool::{Config, Dump, Pool, Portable, SingleCpu, tag};
+    ///
+    /// #[repr(align(4096))]
+    /// struct Page([u8; 4096]);
+    ///
+    /// let config = Config::new(0x8000_0000, 1 << 20).min_block(64);
+    /// let bytes = config.metadata_bytes()?;
+    /// let pages = Vec::leak((0..bytes.div_ceil(4096)).map(|_| Page([0; 4096])).collect());
+    /// let metadata = NonNull::slice_from_raw_parts(NonNull::from(pages).cast::<u8>(), bytes);
+    /// // SAFETY: the memory is zeroed, lives for ever, and is used by nothing else.
+    /// let pool = unsafe { Pool::new_in(&config, metadata, Portable::new(SingleCpu))? };
+    /// let disk = pool.add_adapter("disk0")?;
+    /// pool.try_allocate(disk, 100, tag!("Srb0"))?;
+    ///
+    /// // SAFETY: nobody calls the pool meanwhile.
+    /// let core = unsafe { std::slice::from_raw_parts(metadata.cast::<u8>().as_ptr(), bytes) };
+    /// let dump = Dump::of_memory(core)?;
+    /// assert_eq!((dump.range().0, dump.usage().live), (0x8000_0000, 1));
+    ///
+    /// // The same in a stream: where is the control block, and how much lies around it?
+    /// let (at, extent) = (0..bytes)
+    ///     .step_by(4096)
+    ///     .find_map(|at| Some((at, Dump::extent_at(&core[at..])?)))
+    ///     .unwrap();
+    /// assert!(extent.before <= at && at + extent.from <= bytes);
+    /// assert_eq!(extent.range, dump.range());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ImageError::NoMetadata`], [`ImageError::NoMemory`].
@@ -124,9 +157,9 @@ impl Dump {
         Dump::over(scratch)
     }
 
-    /// Whether these bytes begin with a pool's control block, and how much metadata lies around it: for who looks for it
-    /// in more memory than can be read at once. The control block begins at a multiple of 4096 bytes. The first 16384 bytes
-    /// are enough. O(1).
+    /// Looks whether these bytes begin with a pool's control block. The answer is how much metadata lies around it. It
+    /// is for a program that looks for metadata in more memory than it can read at once. The control block begins at a
+    /// multiple of 4096 bytes. Its first 16384 bytes are enough. O(1). [`of_memory`](Dump::of_memory) has an example.
     #[must_use]
     pub fn extent_at(control: &[u8]) -> Option<DumpExtent> {
         let (raw, config) = RawControl(control).recognised()?;
@@ -148,46 +181,46 @@ impl Dump {
         Ok(Dump { pool: ManuallyDrop::new(pool), report, _scratch: scratch })
     }
 
-    /// Where the range of the pool began, and its bytes.
+    /// The first address of the pool's range, and the range's bytes.
     #[must_use]
     pub fn range(&self) -> (u64, u64) {
         self.pool.range()
     }
 
-    /// What is wrong with the metadata, and where all blocks are; as [`Pool::check`].
+    /// What is wrong with the metadata, and where all blocks are. As [`Pool::check`].
     #[must_use]
     pub const fn check(&self) -> &CheckReport {
         &self.report
     }
 
-    /// Sums over all blocks; as [`Pool::usage`].
+    /// Sums over all blocks. As [`Pool::usage`]; O(pool).
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.pool.usage()
     }
 
-    /// Visits each tag that was ever counted; as [`Pool::for_each_tag`].
+    /// Visits each tag that was ever counted. As [`Pool::for_each_tag`]; O(pool) for each tag.
     pub fn for_each_tag(&self, visit: impl FnMut(TagUsage)) {
         self.pool.for_each_tag(visit);
     }
 
-    /// The block that an address lies in, and where it is; as [`Pool::inspect_block`].
+    /// The block that an address lies in, and where it is. As [`Pool::inspect_block`], with its bound.
     #[must_use]
     pub fn inspect_block(&self, address: u64) -> Option<BlockDetail> {
         self.pool.inspect_block(address)
     }
 
-    /// Visits the blocks of the page of an address; as [`Pool::inspect_page`].
+    /// Visits the blocks in the page of an address. As [`Pool::inspect_page`], with its bound.
     pub fn inspect_page(&self, address: u64, visit: impl FnMut(BlockDetail)) -> Option<u64> {
         self.pool.inspect_page(address, visit)
     }
 
-    /// Visits the live blocks whose tags match; as [`Pool::for_each_block_of`].
+    /// Visits the live blocks whose tags match. As [`Pool::for_each_block_of`]; O(pool).
     pub fn for_each_block_of(&self, tags: TagPattern, visit: impl FnMut(BlockInfo)) -> u64 {
         self.pool.for_each_block_of(tags, visit)
     }
 
-    /// The live adapters and their names; as [`Pool::adapters`].
+    /// The live adapters and their names. As [`Pool::adapters`].
     #[must_use]
     pub fn adapters(&self) -> Vec<(AdapterId, AdapterName)> {
         self.pool.adapters()

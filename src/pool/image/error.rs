@@ -4,7 +4,12 @@ use core::fmt;
 
 use crate::contract::fault::ImageFault;
 
-/// Why bytes are no [`Image`](crate::Image).
+/// Why bytes are no [`Image`](crate::Image), or no [`Dump`](crate::Dump).
+///
+/// ```
+/// use storport_pool::{Image, ImageError};
+/// assert_eq!(Image::read(b"no image").unwrap_err(), ImageError::NoImage);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -14,9 +19,9 @@ pub enum ImageError {
     Version,
     /// They are not whole, or were changed: their number or their checksum is wrong.
     Torn,
-    /// They are as they were written, but no pool has such metadata.
+    /// They are as they were written. But no pool has such metadata.
     Fault(ImageFault),
-    /// There is no pool's metadata in these bytes, or that of another version of the library
+    /// No pool's metadata is in these bytes, or it is of another version of the library
     /// ([`Dump::of_memory`](crate::Dump::of_memory)).
     NoMetadata,
     /// There is no memory for the image.
@@ -46,15 +51,25 @@ impl From<ImageFault> for ImageError {
     }
 }
 
-/// The image is one of a pool of another geometry. Nothing was changed.
+/// The image is one of a pool with another geometry. Nothing was changed. [`Pool::restore`](crate::Pool::restore)
+/// returns it.
+///
+/// ```
+/// use storport_pool::{Image, PoolOptions};
+/// let image = Image::read(&PoolOptions::new(1 << 20).build()?.save())?;
+/// let error = PoolOptions::new(2 << 20).build()?.restore(&image).unwrap_err();
+/// assert_eq!((error.what, error.image, error.pool), ("range_bytes", 1 << 20, 2 << 20));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OtherGeometry {
-    /// What differs, the first of: `range_bytes`, `cpus`, `accounts`, `adapters`, `min_block`, `magazines`, `large_spans`.
+    /// What differs. It is the first of: `range_bytes`, `cpus`, `accounts`, `adapters`, `min_block`, `magazines`,
+    /// `large_spans`.
     pub what: &'static str,
     /// How many of it the image's pool has.
     pub image: u64,
-    /// And how many this one.
+    /// How many of it this pool has.
     pub pool: u64,
 }
 

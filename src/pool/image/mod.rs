@@ -33,9 +33,18 @@ use encoding::{Counters, Decoder, Encoder, Header};
 use error::{ImageError, OtherGeometry};
 use parts::{Copy, Scratch, arena_next, of_span, tables, used};
 
-/// A pool's metadata, read from bytes and checked; see [`Pool::save`] and [`Pool::restore`].
+/// A pool's metadata, read from bytes and checked. [`Pool::save`] writes it, [`Pool::restore`] takes it; `save` has an
+/// example.
 ///
-/// It has memory of its own: as much address space as the metadata of the pool, of which it touches what was in use.
+/// It has memory of its own: as much address space as the pool's metadata. Of that it touches what was in use.
+///
+/// ```
+/// use storport_pool::{Image, Pool};
+/// let mut pool = Pool::new(1 << 20)?;
+/// let image = Image::read(&pool.save())?;
+/// assert_eq!((image.range(), image.lost_blocks()), (pool.range(), 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Image {
     scratch: Scratch,
     header: Header,
@@ -43,10 +52,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Reads what [`Pool::save`] wrote, and checks it: each index leads to where such a thing is, each block and each
-    /// magazine is in one place. So what was read never leads a pool astray, whoever wrote it.
-    ///
-    /// O(pool).
+    /// Reads what [`Pool::save`] wrote, and checks it. Each index must lead to a thing of its kind. Each block and each
+    /// magazine must be in one place. So an image never leads a pool astray, whoever wrote it. PASSIVE; O(pool).
     ///
     /// # Errors
     /// [`ImageError`]. Nothing is kept then.
@@ -59,14 +66,14 @@ impl Image {
         Ok(Image { scratch, header, lost })
     }
 
-    /// Where the range of the pool began that was saved, and its bytes.
+    /// The first address of the range of the pool that was saved, and the range's bytes. Any IRQL.
     #[must_use]
     pub fn range(&self) -> (u64, u64) {
         (self.header.config.base, self.header.config.bytes)
     }
 
-    /// Free blocks that nobody will have again, since the calls that had them in hand never ended: a handler did not
-    /// return to them.
+    /// Free blocks that nobody will ever get again. Calls that never ended had them in hand, such as those that a
+    /// handler did not return to. Any IRQL.
     #[must_use]
     pub const fn lost_blocks(&self) -> u64 {
         self.lost
@@ -87,22 +94,24 @@ impl fmt::Debug for Image {
 }
 
 impl<P: Platform> Pool<P> {
-    /// Looks at all of the metadata by the rules by which an [`Image`] is read: whether each block, magazine and span is in
-    /// one place, and each word is one that a pool writes. It does not end at the first fault.
+    /// Looks at all of the metadata, by the rules by which an [`Image`] is read: whether each block, magazine and span
+    /// is in one place, and each word is one that a pool writes. It does not end at the first fault.
     ///
-    /// It may be called at any time, and stops nobody: it copies the metadata twice, and again up to six times, until two
-    /// copies in a row are the same. Then the pool stood still between the two, and what it says is exact
-    /// ([`CheckReport::settled`]). What a call has in hand that stands still is no fault: it is counted as in hand. If the
-    /// copies differ to the end, calls are under way. Then it tells only of faults that a single word proves, since no pool
-    /// ever writes that word there: a fault that it tells is one in any case, but others stay untold until the pool rests.
-    /// While an adapter is added or removed, adapters and accounts are judged no further either
+    /// It may be called at any time, and stops nobody. It copies the metadata twice, and again up to six times, until
+    /// two copies in a row are the same. Then the pool stood still between the two, and the report is exact
+    /// ([`CheckReport::settled`]). What a call has in hand that stands still is no fault: it is counted as in hand.
+    ///
+    /// If the copies differ to the end, calls are under way. Then it tells only of faults that a single word proves,
+    /// since no pool ever writes that word there. So a fault that it tells is one in any case. Other faults stay untold
+    /// until the pool rests. While an adapter is added or removed, adapters and accounts are judged no further either
     /// ([`CheckReport::owners_settled`]).
     ///
-    /// Two things it cannot see. It knows nothing of the memory of the range: who writes past a block there is found by
-    /// others. And while the control block, from which the geometry comes, is overwritten, nothing is promised of any call.
+    /// It cannot see two things. It knows nothing of the memory of the range: a write past a block there is for others
+    /// to find. And if the control block, which has the geometry, is overwritten, nothing is promised of any call.
     ///
-    /// It asks the global allocator for as much memory as the metadata has, of which it touches what is in use, and an
-    /// eighth of a byte for each 16 bytes of the range. PASSIVE; O(what is in use), some eight times if the pool is busy.
+    /// It asks the global allocator for as much memory as the metadata has, and touches what is in use. It also asks
+    /// for an eighth of a byte for each 16 bytes of the range. PASSIVE; O(what is in use), some eight times if the pool
+    /// is busy.
     ///
     /// # Errors
     /// [`NoMemory`].
@@ -125,11 +134,11 @@ impl<P: Platform> Pool<P> {
         report(&meta, settled)
     }
 
-    /// The pool's metadata as bytes, for [`Image::read`]: who has which block, what each CPU caches, all counts. So a pool
-    /// that is restored goes on exactly as this one: the same calls on the same CPUs get the same addresses. What the
-    /// blocks hold is not in it; who has the range saves that.
+    /// The pool's metadata as bytes, for [`Image::read`]: who has which block, what each CPU caches, all counts. A pool
+    /// that is restored from it goes on exactly as this one: the same calls on the same CPUs get the same addresses.
     ///
-    /// The host's own are not in it either: its hook, its switch, its functions. PASSIVE; O(what is in use).
+    /// What the blocks hold is not in it. The range's owner saves that. The host's own things are not in it either: its
+    /// hook, its switch, its functions. PASSIVE; O(what is in use).
     ///
     /// ```
     /// use storport_pool::{Image, PoolOptions, Portable, SingleCpu, Status, tag};
@@ -157,10 +166,21 @@ impl<P: Platform> Pool<P> {
         }
     }
 
-    /// As [`save`](Pool::save), a few bytes at a time, in order: to a file, or with no memory to spare.
+    /// As [`save`](Pool::save), but it hands the bytes to `write`, a few at a time and in order. It is for files, or
+    /// for a host with no memory to spare. PASSIVE; O(what is in use).
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use storport_pool::{Image, Pool};
+    /// let mut pool = Pool::new(1 << 20)?;
+    /// let mut file = Vec::new(); // a File behind a BufWriter, as a rule
+    /// pool.save_with(|bytes| file.write_all(bytes))?;
+    /// assert_eq!(Image::read(&file)?.range(), pool.range());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// What `write` answers.
+    /// What `write` returned.
     pub fn save_with<E>(&mut self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let meta = self.meta;
         // What waits in a verifier's quarantine is free.
@@ -183,19 +203,24 @@ impl<P: Platform> Pool<P> {
         encoder.finish()
     }
 
-    /// Makes the pool what it was when the image was saved. The image may be another pool's, if both have the same numbers:
-    /// bytes, CPUs, accounts, adapters, smallest block, magazines. (`PoolOptions` takes the CPUs of the machine: say
-    /// [`cpus`](crate::Config::cpus) if images travel.) It may be done any number of times; it takes time by what is in use,
-    /// here or there. It takes the pool as `&mut`, so a pool in a static, or a global allocator's, has no such call.
+    /// Makes the pool what it was when the image was saved. [`save`](Pool::save) has an example. It may be done any
+    /// number of times. PASSIVE; O(what is in use, here or there).
     ///
-    /// The range may begin elsewhere: then all addresses move with it, and only a distance that is a multiple of an
-    /// alignment above 64 KiB (4 KiB in pools of less than 8 MiB) keeps it. Handles of adapters that were added since the image
-    /// was saved are refused for ever. Each uses up one life of its place ([`Config::adapters`](crate::Config::adapters)),
-    /// so a loop adds its adapters before it saves. Addresses that were handed out since are those of whatever lies
-    /// there now. The host restores what the blocks hold. Its hook and its switch stay as they are. PASSIVE.
+    /// **Which image.** It may be another pool's, if both have the same numbers: bytes, CPUs, accounts, adapters,
+    /// smallest block, magazines. `PoolOptions` takes the CPUs of the machine, so say [`cpus`](crate::Config::cpus) if
+    /// images travel. It takes the pool as `&mut`, so a pool in a static, or a global allocator's, has no such call.
+    ///
+    /// **Addresses.** The range may begin elsewhere. Then all addresses move with it. An alignment above 64 KiB (4 KiB
+    /// in pools of less than 8 MiB) is kept only if the distance is a multiple of it. Addresses that were handed out
+    /// since the save are those of whatever lies there now. The host restores what the blocks hold.
+    ///
+    /// **Adapters.** Handles of adapters that were added since the save are refused for ever. Each uses up one life of
+    /// its place ([`Config::adapters`](crate::Config::adapters)). So a loop adds its adapters before it saves.
+    ///
+    /// The pool's hook and its switch stay as they are.
     ///
     /// # Errors
-    /// [`OtherGeometry`]; nothing has changed then.
+    /// [`OtherGeometry`]. Nothing has changed then.
     pub fn restore(&mut self, image: &Image) -> Result<(), OtherGeometry> {
         let (from, to) = (image.scratch.meta(), self.meta);
         let (image_has, pool_has) = (shape(from.control()), shape(to.control()));

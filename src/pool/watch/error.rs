@@ -4,17 +4,23 @@ use core::fmt;
 
 use rustix::io::Errno;
 
-/// Why a watch was not made, or a picture not written.
+/// Why a watch was not made, or a picture not published.
+///
+/// ```
+/// use storport_pool::watch::{WatchError, WatchOptions};
+/// let error = WatchOptions::new().area_bytes(100).for_this_process().unwrap_err();
+/// assert!(matches!(error, WatchError::Area(100)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WatchError {
     /// The path has a zero byte, or names no file.
     Path,
-    /// Something is there that is no watch whose process has ended. Nothing was changed.
+    /// Something is there that is not the watch of a process that has ended. Nothing was changed.
     Exists,
     /// The process with this id publishes there. Nothing was changed.
     InUse(u32),
-    /// The folder of the default path is a link, belongs to another user, or others may enter it. Nothing was changed.
+    /// The folder of the default path is a link, belongs to another user, or lets others in. Nothing was changed.
     Folder,
     /// The area is smaller than 4 KiB or larger than 16 MiB.
     Area(u64),
@@ -22,7 +28,7 @@ pub enum WatchError {
     Limit(u64),
     /// There is no memory for the picture.
     Memory,
-    /// This is a forked child of the process whose watch it is. Nothing was written.
+    /// This is a forked child of the process that made the watch. Nothing was written.
     Forked,
     /// The operating system refused: what was tried, and its error number.
     Os(&'static str, i32),
@@ -54,11 +60,16 @@ impl fmt::Display for WatchError {
 
 impl core::error::Error for WatchError {}
 
-/// Why there is no picture to be read.
+/// Why no picture can be read.
+///
+/// ```
+/// use storport_pool::watch::{Picture, ReadError};
+/// assert!(matches!(Picture::from_bytes(b"no watch"), Err(ReadError::NoWatch)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The process has no watch where its default path would be: it has not opted in, or there is no such process.
+    /// The process with this id has no watch at its default path. It has not opted in, or there is no such process.
     NotWatched(u32),
     /// It is no regular file.
     NoFile,
@@ -68,7 +79,7 @@ pub enum ReadError {
     Version(u32),
     /// The watch is whole, but nothing was published yet.
     NoPicture,
-    /// No slot has a whole picture: the file is cut, or was changed; or the host published without pause meanwhile.
+    /// No slot has a whole picture. The file is cut, or was changed, or the host published without pause meanwhile.
     Torn,
     /// The checksum is right, but no library writes such a picture.
     Malformed,

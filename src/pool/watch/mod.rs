@@ -1,8 +1,8 @@
 //! Watching a pool from another process.
 //!
-//! A host opts in: it has a file, the *watch*, and a thread of its own writes a picture of the pool there from time to
-//! time. Another program reads the file. It touches nothing of the host's, stops nothing, and the host never waits for
-//! it. `storport-pool poolmon` is such a program.
+//! A host opts in: it has a file, the *watch*. A thread of its own writes a picture of the pool there from time to time.
+//! Another program reads the file, such as `storport-pool poolmon`. It touches nothing of the host's and stops nothing. The
+//! host never waits for it.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -26,22 +26,22 @@
 //!
 //! # What it costs
 //!
-//! Nothing where no watch is. A publish is a [`Pool::snapshot`](crate::Pool::snapshot), which walks the states of all
-//! slabs in use and reads each CPU's words; then the picture is written to the file by one system call. A call that
-//! allocates or frees at that moment is neither stopped nor made longer, but for the cache lines that the walk reads,
-//! which the CPU has to fetch again for writing. docs/DEBUGGING.md has the numbers.
+//! Nothing where no watch is. A publish is a [`Pool::snapshot`](crate::Pool::snapshot): it walks the states of all slabs in
+//! use, and reads each CPU's words. Then one system call writes the picture to the file. A call that allocates or frees at
+//! that moment is not stopped. It takes longer only by the cache lines that the walk has read: the CPU must fetch them again
+//! for writing. docs/DEBUGGING.md has the numbers.
 //!
 //! # What does not hold
 //!
 //! * A picture is as exact as a snapshot: exact when no call is in flight.
 //! * The area has a fixed size. Rows that find no room are left out, and the picture says how many
-//!   ([`Picture::left_out`]); its sums count them all the same.
-//! * A forked child does not publish: [`WatchError::Forked`]. It is told by its process id. A child in another pid
-//!   namespace may have its parent's id there; such a child must not publish.
+//!   ([`Picture::left_out`]). Its sums count them all the same.
+//! * A forked child does not publish: [`WatchError::Forked`]. It is recognised by its process id. A child in another pid
+//!   namespace may have its parent's id there. Such a child must not publish.
 //! * A process that calls exec without dropping its watch leaves the file behind. Its readers see a process that runs and
 //!   publishes no more. The next watch with that path replaces it, if the process still has that id and no forked child
-//!   holds the file open; else it is [`WatchError::InUse`], as it is where the file system has no locks (`flock`).
-//! * The file is for the same user's eyes: its mode is 0600. It is no seal: who may write the file may write a picture
+//!   holds the file open. Otherwise it is [`WatchError::InUse`]. So it is where the file system has no locks (`flock`).
+//! * The file is for the same user's eyes: its mode is 0600. It is no seal: whoever may write the file may write a picture
 //!   that is not true. A reader never comes to harm by it.
 //! * Linux only.
 //!

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::pool::snapshot::{Snapshot, Totals};
 
-/// Rows of a picture that found no room in the area.
+/// Rows of a picture that found no room in the area. All are counts. [`is_none`](LeftOut::is_none) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -33,20 +33,21 @@ impl LeftOut {
     }
 }
 
-/// What was published: a snapshot, and about it. [`Reader::read`](super::Reader::read) gives one.
+/// What was published: a snapshot, and what belongs to it. [`Reader::read`](super::Reader::read) gives one.
+/// [`Reader`](super::Reader) has an example.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Picture {
-    /// The publish's number, from 1. Two pictures with the same number are the same.
+    /// The number of the publish, from 1. Two pictures of one watch with the same number are the same.
     pub number: u64,
     /// When the host published it, by its clock.
     pub time: SystemTime,
     /// Publishes that failed before this one: no memory, or no room in the file system.
     pub missed: u64,
-    /// Sums over all tags, those included whose rows were left out. The histogram is empty.
+    /// Sums over all tags, with those whose rows were left out. The histogram is empty.
     pub totals: Totals,
-    /// What the pool had. Its rows may be fewer than the pool's: see `left_out`.
+    /// What the pool had. It may have fewer rows than the pool: see `left_out`.
     pub snapshot: Snapshot,
     /// Rows that are not there.
     pub left_out: LeftOut,

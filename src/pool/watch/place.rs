@@ -53,9 +53,8 @@ fn own_folder() -> PathBuf {
     runtime_folder().map_or_else(|| common_folder(geteuid().as_raw()), |path| path.join(FOLDER))
 }
 
-/// Where a process with this user's id has its watch by default, if it has opted in:
-/// `$XDG_RUNTIME_DIR/storport-pool/<pid>.watch`, or `/tmp/storport-pool-<uid>/<pid>.watch` where that variable is not set.
-/// Whether anything is there is another question.
+/// Where a process with this user's id has its watch by default: `$XDG_RUNTIME_DIR/storport-pool/<pid>.watch`, or
+/// `/tmp/storport-pool-<uid>/<pid>.watch` where that variable is not set. It does not tell whether there is one.
 ///
 /// ```
 /// let path = storport_pool::watch::path_of_process(42);
@@ -76,8 +75,8 @@ pub(super) fn paths_of(pid: u32) -> impl Iterator<Item = (PathBuf, u32)> {
     paths.map(move |(path, user)| (path.join(format!("{pid}{ENDING}")), user))
 }
 
-/// The processes of this user that have, or had, a watch at its default path, in no order. Those that ended without
-/// removing theirs are among them: [`Reader::process`](super::Reader::process) tells.
+/// The ids of this user's processes with a watch at its default path, in ascending order. Processes that ended without
+/// removing theirs are among them: [`Reader::process`](super::Reader::process) tells. PASSIVE; reads the folders.
 ///
 /// ```
 /// let watch = storport_pool::watch::Watch::for_this_process()?;

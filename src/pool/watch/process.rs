@@ -6,17 +6,18 @@ use std::io::Read;
 use super::error::ReadError;
 use super::format::{HEADER, HEADER_AND_STATE, IN_USE, MAGIC, VERSION, header_sum, u32_at, u64_at};
 
-/// What became of the process that publishes.
+/// What became of the process that publishes. [`Reader::process`](super::Reader::process) tells it, and
+/// [`Reader`](super::Reader) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Process {
     /// It runs.
     Runs,
-    /// It runs, or did, but has ended the watch: no picture follows.
+    /// It has ended the watch: no picture follows. It may still run.
     Closed,
-    /// It has ended. A later process with its id is not it.
+    /// It has ended. A later process with its id is another one.
     Ended,
-    /// It is not to be seen from here: it lives in another pid namespace, or there is no `/proc`.
+    /// It cannot be seen from here. It lives in another pid namespace, or there is no `/proc`.
     Unknown,
 }
 

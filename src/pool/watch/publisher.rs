@@ -38,9 +38,10 @@ impl Stop {
     }
 }
 
-/// A thread that publishes a pool's pictures. It ends when this is dropped: after a last picture, and the file is removed.
+/// A thread that publishes a pool's pictures. [`Watch::publish_every`](super::Watch::publish_every) starts it, and has
+/// an example. It ends when this is dropped: it publishes a last picture, and removes the file.
 ///
-/// In a forked child there is no such thread, and dropping this does nothing.
+/// A forked child has no such thread, and dropping this does nothing there.
 #[derive(Debug)]
 #[must_use = "the thread ends when this is dropped"]
 pub struct Publisher<'scope> {
@@ -57,7 +58,7 @@ enum Thread<'scope> {
 }
 
 impl Publisher<'_> {
-    /// Where the file is.
+    /// Where the file is. Any IRQL. [`Watch::publish_every`](super::Watch::publish_every) has an example.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -93,12 +94,12 @@ fn run<P: Platform>(mut watch: Watch, pool: &Pool<P>, period: Duration, stop: &S
 }
 
 impl Watch {
-    /// Starts a thread that publishes the pool at once, and then after each period, of 1 ms at least. The pool is one that
-    /// is shared or lives for ever: `Arc::clone(&pool)`, or a `&'static Pool`. A publish that fails is counted
-    /// ([`Picture::missed`](super::Picture::missed)); the thread goes on.
+    /// Starts a thread that publishes the pool at once, and then after each period, of 1 ms at least. The pool is
+    /// shared or lives for ever: `Arc::clone(&pool)`, or a `&'static Pool`. A publish that fails is counted
+    /// ([`Picture::missed`](super::Picture::missed)), and the thread goes on. PASSIVE.
     ///
     /// # Errors
-    /// The system has no thread, or [`WatchError::Forked`].
+    /// [`WatchError::Os`]: the system has no thread. [`WatchError::Forked`].
     ///
     /// ```
     /// use std::{sync::Arc, time::Duration};
@@ -122,8 +123,8 @@ impl Watch {
         })
     }
 
-    /// The same for a pool that is borrowed: the thread is the scope's. Drop the publisher before the scope ends, which
-    /// waits for the thread.
+    /// As [`publish_every`](Watch::publish_every), for a pool that is borrowed: the thread belongs to the scope. Drop
+    /// the publisher before the scope ends, since the scope waits for the thread. PASSIVE.
     ///
     /// # Errors
     /// As [`publish_every`](Watch::publish_every).

@@ -41,15 +41,18 @@ impl Source for [u8] {
     }
 }
 
-/// Reads a watch. It writes nothing and stops nobody: what it reads it copies, and checks the copy.
+/// Reads a watch. It writes nothing and stops nobody. It copies what it reads, and checks the copy. Its functions are
+/// for PASSIVE.
 ///
 /// ```
 /// use storport_pool::{Pool, watch::{Process, Reader, Watch}};
 ///
-/// let folder = std::env::temp_dir().join(format!("sp-doc-reader-{}", std::process::id()));
-/// let (pool, mut watch) = (Pool::new(1 << 20)?, Watch::create(&folder)?);
+/// let path = std::env::temp_dir().join(format!("sp-doc-reader-{}", std::process::id()));
+/// let (pool, mut watch) = (Pool::new(1 << 20)?, Watch::create(&path)?);
 /// watch.publish(&pool)?;
-/// let mut reader = Reader::open(&folder)?;
+/// let mut reader = Reader::open(&path)?;
+/// assert_eq!(reader.pid(), std::process::id());
+/// println!("{}, since {:?}", reader.name(), reader.made());
 /// assert_eq!(reader.read()?.snapshot.range_bytes, 1 << 20);
 /// drop(watch);
 /// assert_eq!(reader.process(), Process::Closed);
@@ -65,20 +68,20 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a watch, whichever process's.
+    /// Opens the watch at a path, whichever process's it is.
     ///
     /// # Errors
-    /// [`ReadError`], for each way in which it is none. An empty or cut file is [`ReadError::NoWatch`] or
+    /// [`ReadError`], for each way in which it is no watch. An empty or cut file is [`ReadError::NoWatch`] or
     /// [`ReadError::Torn`].
     pub fn open(path: impl AsRef<Path>) -> Result<Reader, ReadError> {
         Reader::new(open(path.as_ref(), true)?)
     }
 
-    /// Opens the watch that a process has at its default path ([`path_of_process`](super::path_of_process)); for the
-    /// superuser, any user's process.
+    /// Opens the watch that a process has at its default path ([`path_of_process`](super::path_of_process)). The
+    /// superuser may open any user's. The [module](super) has an example.
     ///
     /// # Errors
-    /// As [`open`](Reader::open); [`ReadError::NotWatched`] if there is none.
+    /// As [`open`](Reader::open). [`ReadError::NotWatched`]: there is none.
     pub fn of_process(pid: u32) -> Result<Reader, ReadError> {
         for (path, user) in paths_of(pid) {
             match open(&path, false) {
@@ -99,16 +102,17 @@ impl Reader {
         Ok(Reader { header: header(&file)?, file, slot: Vec::new() })
     }
 
-    /// The last picture that was published. It copies it, some kilobytes, by at most a few system calls.
+    /// The last picture that was published. It copies the picture, some kilobytes, by a few system calls at most.
     ///
     /// # Errors
-    /// [`ReadError::NoPicture`] before the first publish. [`ReadError::Torn`] when no picture is whole: the file was cut or
-    /// changed, or the host published over both slots again and again meanwhile, as no host does that waits in between.
+    /// [`ReadError::NoPicture`] before the first publish. [`ReadError::Torn`] when no picture is whole. Then the file
+    /// was cut or changed. Or the host published over both slots again and again meanwhile, which no host does that
+    /// waits in between.
     pub fn read(&mut self) -> Result<Picture, ReadError> {
         newest(&self.file, &self.header, &mut self.slot)
     }
 
-    /// What became of the process. A picture that was read after it ended is its last one.
+    /// What became of the process. If it has ended, the picture that is read is its last one.
     #[must_use]
     pub fn process(&self) -> Process {
         let mut state = [0; 8];
@@ -118,14 +122,14 @@ impl Reader {
         self.header.identity.look()
     }
 
-    /// The id of the process that publishes, as it is known in that process's pid namespace.
+    /// The id of the process that publishes, in that process's pid namespace.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.header.identity.pid
     }
 
-    /// The process's name, as the system has it: up to 15 bytes. A process may call itself anything: control characters
-    /// are replaced here.
+    /// The process's name, as the system has it: up to 15 bytes. A process may call itself anything, so control
+    /// characters are replaced.
     #[must_use]
     pub fn name(&self) -> String {
         let name = self.header.identity.name;
@@ -142,10 +146,11 @@ impl Reader {
 }
 
 impl Picture {
-    /// The last picture in a watch's bytes, of a file that was copied.
+    /// The last picture in the bytes of a watch's file, such as a copied one. Any bytes may be passed. PASSIVE;
+    /// O(bytes).
     ///
     /// # Errors
-    /// As [`Reader::open`] and [`Reader::read`]. Any bytes may be passed.
+    /// As [`Reader::open`] and [`Reader::read`].
     ///
     /// ```
     /// use storport_pool::watch::{Picture, ReadError};

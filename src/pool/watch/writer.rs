@@ -14,11 +14,13 @@ use super::process::{Header, Identity, own_pid};
 use crate::percpu::platform::Platform;
 use crate::pool::handle::Pool;
 
-/// How a watch is to be made.
+/// How to make a watch. Its functions are for PASSIVE.
 ///
 /// ```
 /// use storport_pool::watch::WatchOptions;
-/// let watch = WatchOptions::new().area_bytes(1 << 20).for_this_process()?;
+/// let path = std::env::temp_dir().join(format!("sp-doc-options-{}", std::process::id()));
+/// let watch = WatchOptions::new().area_bytes(1 << 20).create(&path)?;
+/// let other = WatchOptions::new().area_bytes(1 << 20).for_this_process()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -33,33 +35,35 @@ impl Default for WatchOptions {
 }
 
 impl WatchOptions {
-    /// An area of 256 KiB.
+    /// The defaults: an area of 256 KiB.
     #[must_use]
     pub const fn new() -> WatchOptions {
         WatchOptions { area: 256 << 10 }
     }
 
-    /// Bytes of the area that a picture has: 4 KiB to 16 MiB. The file has two, and 4 KiB. A tag takes 48 bytes, an
-    /// adapter's tag 88, and each of them 24 more for each size that it ever asked for; a CPU 24, a size class 32. So the
-    /// default has room for 700 adapters' tags of five sizes each, and their tags.
+    /// Bytes of the area that a picture has: 4 KiB to 16 MiB. The file has two areas, and 4 KiB.
+    ///
+    /// A tag takes 48 bytes, and an adapter's tag 88. Each of them takes 24 more for each size that it ever asked for.
+    /// A CPU takes 24, a size class 32. So the default has room for 700 adapters' tags of five sizes each, and their
+    /// tags.
     #[must_use]
     pub const fn area_bytes(mut self, bytes: u64) -> WatchOptions {
         self.area = bytes;
         self
     }
 
-    /// As [`Watch::create`].
+    /// As [`Watch::create`], with these options.
     ///
     /// # Errors
-    /// As there; [`WatchError::Area`].
+    /// As [`Watch::create`]. [`WatchError::Area`], if the area is out of bounds.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Watch, WatchError> {
         self.make(|| Place::new(path.as_ref()))
     }
 
-    /// As [`Watch::for_this_process`].
+    /// As [`Watch::for_this_process`], with these options.
     ///
     /// # Errors
-    /// As there; [`WatchError::Area`].
+    /// As [`Watch::for_this_process`]. [`WatchError::Area`], if the area is out of bounds.
     pub fn for_this_process(&self) -> Result<Watch, WatchError> {
         self.make(Place::own)
     }
@@ -80,10 +84,10 @@ impl WatchOptions {
     }
 }
 
-/// A file in which another process sees a pool. See the [module](super) for what it costs, and for what does not hold.
+/// A file in which another process sees a pool. The [module](super) tells what it costs, and what does not hold.
 ///
-/// It ends when it is dropped: the file says so and is removed. A process that is killed leaves its file, from which the
-/// last picture can be read; the next watch with this path takes its place. So does a process that calls exec.
+/// The watch ends when it is dropped. The file says so, and is removed. A process that is killed, or calls exec, leaves
+/// its file. Its last picture can still be read. The next watch with this path takes its place.
 #[derive(Debug)]
 pub struct Watch {
     place: Place,
@@ -98,12 +102,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Makes a watch at a path, with mode 0600. Room is reserved now, so that a full file system is told here.
-    /// PASSIVE.
+    /// Makes a watch at a path, with mode 0600. Room is reserved now, so that a full file system is told here. PASSIVE.
     ///
     /// # Errors
-    /// [`WatchError`]; nothing is left behind. What was there is kept, unless it is the watch of a process that has ended,
-    /// or what this process left there before it called exec.
+    /// [`WatchError`]; nothing is left behind. What was there is kept, with two exceptions: the watch of a process that
+    /// has ended, and what this process left there before it called exec.
     ///
     /// ```
     /// use storport_pool::{Pool, watch::Watch};
@@ -116,9 +119,9 @@ impl Watch {
         WatchOptions::new().create(path)
     }
 
-    /// Makes a watch where `storport-pool poolmon --pid N` looks for it: `$XDG_RUNTIME_DIR/storport-pool/N.watch`, or
-    /// `/tmp/storport-pool-UID/N.watch` where that variable is not set. The folder is made with mode 0700; if it is
-    /// there, it must be this user's alone, and no link. A process has one such watch at a time. PASSIVE.
+    /// Makes a watch where `storport-pool poolmon --pid N` looks for it: `$XDG_RUNTIME_DIR/storport-pool/N.watch`. If
+    /// that variable is not set, it is `/tmp/storport-pool-UID/N.watch`. The folder is made with mode 0700. If it is
+    /// there already, it must be this user's alone, and no link. A process has one such watch at a time. PASSIVE.
     ///
     /// # Errors
     /// [`WatchError`]; [`WatchError::InUse`] for a second one.
@@ -132,20 +135,22 @@ impl Watch {
         WatchOptions::new().for_this_process()
     }
 
-    /// Where the file is.
+    /// Where the file is. Any IRQL.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.place.path()
     }
 
     /// Publishes what the pool has now. One file may show different pools in turn, but a reader cannot tell them apart.
-    /// It never waits for a reader, and takes as long as a [`snapshot`](Pool::snapshot) and a write to a file of some
-    /// kilobytes. PASSIVE; not in a signal handler.
+    /// [`create`](Watch::create) has an example.
+    ///
+    /// It never waits for a reader. It takes as long as a [`snapshot`](Pool::snapshot) and a write of some kilobytes to
+    /// a file. PASSIVE; not in a signal handler.
     ///
     /// # Errors
-    /// [`WatchError::Memory`], [`WatchError::Forked`], or [`WatchError::Os`] when the file system is full after all (one
-    /// that shares or compresses blocks may not keep what it reserved). The picture before stays readable, and the next
-    /// one counts what was [missed](super::Picture::missed).
+    /// [`WatchError::Memory`] or [`WatchError::Forked`]. [`WatchError::Os`] when the file system is full after all: one
+    /// that shares or compresses blocks may not keep what it reserved. The picture before stays readable. The next one
+    /// counts what was [missed](super::Picture::missed).
     pub fn publish<P: Platform>(&mut self, pool: &Pool<P>) -> Result<(), WatchError> {
         self.is_ours()?;
         let published = self.try_publish(pool);

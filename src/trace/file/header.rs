@@ -9,7 +9,7 @@ use super::{MAGIC, SUM, VERSION};
 use crate::contract::text::beginning;
 use crate::trace::checksum::Checksum;
 
-/// What was recorded: the pool, and of which calls.
+/// What a file says before its events: the pool, and which of its calls were recorded.
 ///
 /// ```
 /// use storport_pool::{Pool, TraceHeader};
@@ -21,17 +21,17 @@ use crate::trace::checksum::Checksum;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TraceHeader {
-    /// The pool's geometry, by a name for people. A file keeps its first 1000 bytes or so, whole characters.
+    /// A name of the pool's geometry, for people. A file keeps its first 1000 bytes or so, in whole characters.
     pub pool: String,
-    /// What was recorded, for people: "all calls", "tag NVMe". As `pool`.
+    /// What was recorded, for people: "all calls", or "tag NVMe". A file keeps as much of it as of `pool`.
     pub what: String,
-    /// The first address of the pool's range; 0 where nobody knows.
+    /// The first address of the pool's range. 0: it is not known.
     pub base: u64,
-    /// Bytes of the range; 0 where nobody knows.
+    /// Bytes of the range. 0: they are not known.
     pub bytes: u64,
-    /// CPUs that the pool was made for; 0 where nobody knows.
+    /// CPUs that the pool was made for. 0: they are not known.
     pub cpus: u32,
-    /// Bytes of its smallest block; 0 where nobody knows.
+    /// Bytes of its smallest block. 0: they are not known.
     pub min_block: u32,
 }
 
@@ -43,6 +43,11 @@ const NUMBERS: usize = 24;
 const MOST: usize = NUMBERS + 2 * (2 + TEXT);
 
 /// Why a file cannot be read as a trace.
+///
+/// ```
+/// use storport_pool::{TraceError, TraceReader};
+/// assert!(matches!(TraceReader::new(&b"a text, and no trace at all"[..]), Err(TraceError::NoTrace)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TraceError {

@@ -36,7 +36,8 @@ const END_BYTES: usize = 40;
 /// Bytes of a chunk's records, at most.
 const MOST: usize = 64 << 10;
 
-/// How much a trace holds.
+/// How much a trace holds. [`TraceWriter::finish`](crate::TraceWriter::finish) and
+/// [`TraceReader::counts`](crate::TraceReader::counts) tell it.
 ///
 /// ```
 /// assert_eq!(storport_pool::TraceCounts::default().events, 0);
@@ -47,7 +48,7 @@ const MOST: usize = 64 << 10;
 pub struct TraceCounts {
     /// Calls.
     pub events: u64,
-    /// Calls that were dropped, and are not in the trace.
+    /// Calls that were dropped, so that the trace does not have them.
     pub dropped: u64,
 }
 

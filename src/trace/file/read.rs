@@ -11,10 +11,11 @@ use super::{CHUNK, CHUNK_HEAD, END, END_BYTES, MOST, SUM, TraceCounts};
 use crate::trace::checksum::Checksum;
 use crate::trace::event::TraceItem;
 
-/// Reads a trace: its header, then what it holds, one by one.
+/// Reads a trace: its header, then what it holds, item by item. It is an iterator.
 ///
-/// It never panics, whatever the bytes are. Of a torn file it gives what is whole, and [`ending`](TraceReader::ending)
-/// says so afterwards. It takes 64 KiB of memory, and reads by that much: `from` needs no buffer.
+/// It never panics, whatever the bytes are. From a torn file it gives what is whole. [`ending`](TraceReader::ending)
+/// says so afterwards. It takes 64 KiB of memory, and reads as much at once. So `from` needs no buffer. It is for
+/// PASSIVE.
 ///
 /// ```
 /// use storport_pool::{TraceEnding, TraceEvent, TraceHeader, TraceItem, TraceKind, TraceReader, TraceWriter};
@@ -25,6 +26,7 @@ use crate::trace::event::TraceItem;
 /// let mut reader = TraceReader::new(&file[..])?;
 /// assert_eq!(reader.header().what, "all calls");
 /// assert_eq!(reader.by_ref().count(), 1);
+/// assert_eq!(reader.counts(), counts);
 /// assert!(matches!(reader.ending(), Some(TraceEnding::Whole(found)) if *found == counts));
 ///
 /// let mut torn = TraceReader::new(&file[..file.len() - 1])?;
@@ -46,17 +48,17 @@ pub struct TraceReader<R: Read> {
     ending: Option<TraceEnding>,
 }
 
-/// How a trace ends.
+/// How a trace ends. [`TraceReader::ending`] tells it, and [`TraceReader`] has an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TraceEnding {
-    /// As its writer ended it; so much it holds.
+    /// As its writer ended it. This is what it holds.
     Whole(TraceCounts),
-    /// Before its end: what comes behind is missing, or was changed.
+    /// Before its end. What follows is missing, or was changed.
     Torn(TornTrace),
 }
 
-/// Where a trace is torn.
+/// Why a trace is torn at this place. [`TraceReader`] has an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TornTrace {
@@ -82,10 +84,10 @@ impl fmt::Display for TornTrace {
 }
 
 impl<R: Read> TraceReader<R> {
-    /// Reads a trace's header.
+    /// Reads a trace's header. It reads some kilobytes at most.
     ///
     /// # Errors
-    /// [`TraceError`], for what is no trace, or one that is torn before its first event.
+    /// [`TraceError`]: it is no trace, or is torn before its first event.
     pub fn new(mut from: R) -> Result<TraceReader<R>, TraceError> {
         let header = TraceHeader::decode(&mut from)?;
         Ok(TraceReader {
@@ -106,7 +108,7 @@ impl<R: Read> TraceReader<R> {
         &self.header
     }
 
-    /// What was read so far.
+    /// How much was read so far.
     pub const fn counts(&self) -> TraceCounts {
         self.counts
     }

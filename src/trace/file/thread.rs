@@ -11,8 +11,8 @@ use crate::trace::ring::TraceDrain;
 
 /// A thread that drains a ring into a file, until it is [finished](TraceThread::finish).
 ///
-/// When it is dropped before, the thread drains once more, and the file stays without an end: it is torn. A forked child
-/// has no such thread.
+/// If it is dropped before, the thread drains once more, and the file has no end: it is torn. A forked child has no
+/// such thread. The functions are for PASSIVE.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,10 +32,11 @@ pub struct TraceThread {
 }
 
 impl TraceThread {
-    /// Starts it. It drains the ring `every` so often, without a pause while the ring fills faster.
+    /// Starts the thread. It drains the ring, waits for `every`, and drains again. While the ring fills faster, it does
+    /// not wait.
     ///
     /// # Errors
-    /// When the system has no thread.
+    /// The system has no thread.
     pub fn spawn<W: Write + Send + 'static>(
         mut drain: TraceDrain<'static>,
         mut writer: TraceWriter<W>,
@@ -67,8 +68,8 @@ impl TraceThread {
         Ok(TraceThread { stop, thread })
     }
 
-    /// Drains what is left, ends the file, and waits for the thread; what the file holds. Events that are pushed
-    /// afterwards stay in the ring.
+    /// Drains what is left, ends the file, and waits for the thread. The answer is what the file holds. Events that are
+    /// pushed afterwards stay in the ring.
     ///
     /// # Errors
     /// What the output said, at any time.

@@ -10,26 +10,29 @@ use crate::trace::checksum::Checksum;
 use crate::trace::event::TraceItem;
 use crate::trace::ring::TraceDrain;
 
-/// Writes a trace to a file, or wherever bytes go.
+/// Writes a trace to a file, or to any other output.
 ///
-/// It collects up to 64 KiB, then writes them at once. A file without [`finish`](TraceWriter::finish) is torn: it can be
-/// read up to the last 64 KiB that were written. After an error nothing more should be written.
+/// It collects up to 64 KiB, then writes them at once. A file without [`finish`](TraceWriter::finish) is torn: it can
+/// be read up to the last 64 KiB that were written. After an error nothing more should be written.
 ///
-/// It allocates and does system calls: never in a signal handler, nor above PASSIVE.
+/// It allocates and makes system calls. So it is for PASSIVE, and not for signal handlers.
 ///
 /// ```
-/// use storport_pool::{TraceEvent, TraceHeader, TraceKind, TraceReader, TraceRing, TraceWriter};
+/// use storport_pool::{TraceEvent, TraceHeader, TraceItem, TraceKind, TraceReader, TraceRing, TraceWriter};
 /// let mut memory = vec![0; TraceRing::words(2, 1024)];
 /// let (ring, mut drain) = TraceRing::over(&mut memory, 2)?;
 /// let mut writer = TraceWriter::new(Vec::new(), &TraceHeader::default())?; // a File, as a rule
 ///
 /// ring.push(&TraceEvent { bytes: 208, address: 0x1000, ..TraceEvent::new(TraceKind::Allocate) });
 /// writer.drain(&mut drain)?; // now and then
+/// writer.push(&TraceItem::Event(TraceEvent::new(TraceKind::AddAdapter)))?; // without a ring
+/// assert_eq!(writer.counts().events, 2);
+/// writer.flush()?; // readable up to here, whatever comes
 ///
 /// writer.drain_all(&mut drain)?; // in the end
 /// let (file, counts) = writer.finish()?;
-/// assert_eq!((counts.events, counts.dropped), (1, 0));
-/// assert_eq!(TraceReader::new(&file[..])?.count(), 1);
+/// assert_eq!((counts.events, counts.dropped), (2, 0));
+/// assert_eq!(TraceReader::new(&file[..])?.count(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub struct TraceWriter<W: Write> {
 }
 
 impl<W: Write> TraceWriter<W> {
-    /// Begins a file.
+    /// Begins a file: writes its header.
     ///
     /// # Errors
     /// What `out` says.
@@ -56,7 +59,7 @@ impl<W: Write> TraceWriter<W> {
         Ok(TraceWriter { out, chunk, before: Before::NOTHING, chunks: 0, sums: Checksum::new(), counts })
     }
 
-    /// Adds an event, or dropped ones.
+    /// Adds an item: an event, or a number of dropped ones.
     ///
     /// # Errors
     /// What the output says.
@@ -66,20 +69,20 @@ impl<W: Write> TraceWriter<W> {
         if self.chunk.len() > CHUNK_HEAD + MOST - LONGEST { self.write_chunk() } else { Ok(()) }
     }
 
-    /// Adds what a ring holds; how many events. See [`TraceDrain::drain`].
+    /// Adds what a ring holds, as [`TraceDrain::drain`] takes it. The answer is how many events that were.
     ///
     /// # Errors
-    /// What the output says; what was drained is lost then.
+    /// What the output says. What was drained is lost then.
     pub fn drain(&mut self, drain: &mut TraceDrain<'_>) -> io::Result<usize> {
         let mut wrote = Ok(());
         let events = drain.drain(|item| wrote = core::mem::replace(&mut wrote, Ok(())).and(self.push(&item)));
         wrote.map(|()| events)
     }
 
-    /// Adds all that a ring holds; how many events. See [`TraceDrain::drain_all`].
+    /// Adds all that a ring holds, as [`TraceDrain::drain_all`] takes it. The answer is how many events that were.
     ///
     /// # Errors
-    /// What the output says; what was drained is lost then.
+    /// What the output says. What was drained is lost then.
     pub fn drain_all(&mut self, drain: &mut TraceDrain<'_>) -> io::Result<usize> {
         let mut wrote = Ok(());
         let events =
@@ -96,13 +99,13 @@ impl<W: Write> TraceWriter<W> {
         self.out.flush()
     }
 
-    /// What the file holds so far, with what is not written yet.
+    /// What the file holds so far, together with what is not written yet.
     #[must_use]
     pub const fn counts(&self) -> TraceCounts {
         self.counts
     }
 
-    /// Ends the file: the output, and what the file holds.
+    /// Ends the file. It gives back the output, and says what the file holds.
     ///
     /// # Errors
     /// What the output says.
