@@ -5,7 +5,8 @@ Each line of the golden file: which path, instructions, locked instructions, cal
 return.
 * `fast`: from the entry to the return by the way on which no condition jumps: it is laid out for that.
 * `longest`: over all that it may call or jump to, restarts of aborted sections included, and with them ways that
-  no input takes (tests/bound.rs counts those that are taken). An indirect call is the host's hook.
+  no input takes (tests/bound.rs counts those that are taken). An indirect call, or one in tail position, is the host's
+  hook.
 Fails when a figure has grown. Smaller ones are for `--update`.
 """
 import re
@@ -28,7 +29,7 @@ class Instruction:
         while words[0] in PREFIXES:
             words = words[1:] + [words[0]] if words[0] == "lock" else words[1:]
         self.mnemonic = words[0]
-        operands = " ".join(words[1:])
+        operands = self.operands = " ".join(words[1:])
         self.locked = "lock" in words or self.mnemonic == "xchg" and "[" in operands
         self.returns = self.mnemonic == "ret"
         self.stops = self.mnemonic in ("ud2", "hlt", "int3")
@@ -40,6 +41,12 @@ class Instruction:
         # Where it goes must be known, but for the host's hook, which is called by its address in a record.
         hook = self.calls and re.fullmatch(r"QWORD PTR \[r\w+(\+0x[0-9a-f]+)?\]|r\w+", operands)
         self.unknown = (self.jumps or self.calls) and self.target is None and not hook
+
+    def leaves_by_the_hook(self, before):
+        """Behind the end of a function's frame, a jump to a register is a call of the host's hook whose return is ours. (A
+        table's jump stands inside the frame.)"""
+        if self.unknown and before.mnemonic == "pop" and re.fullmatch(r"r\w+", self.operands):
+            self.unknown, self.calls, self.returns = False, True, True
 
 
 class Program:
@@ -56,6 +63,7 @@ class Program:
                 self.code[here.address] = here
                 if before is not None:
                     self.next[before] = here.address
+                    here.leaves_by_the_hook(self.code[before])
                 before = here.address
         self.aborts = dict(self.descriptors(path))
 

@@ -173,8 +173,6 @@ impl Meta {
     /// Names the adapters, and calls the hook.
     #[cold]
     fn tell(&self, violation: &mut Violation) {
-        violation.caller_name = self.adapter_name(violation.caller);
-        violation.owner_name = violation.owner.and_then(|owner| self.adapter_name(owner));
         emit!(
             u32::from(violation.irql.level()),
             WARN,
@@ -190,6 +188,12 @@ impl Meta {
         let record = self.control().hook.load(Ordering::Acquire);
         // SAFETY: a published record lives as long as the pool.
         if let Some(record) = unsafe { record.as_ref() } {
+            violation.caller_name = self.adapter_name(violation.caller);
+            violation.owner_name = match violation.owner {
+                Some(owner) if owner == violation.caller => violation.caller_name,
+                Some(owner) => self.adapter_name(owner),
+                None => None,
+            };
             (record.call)(violation, record.context);
         }
     }
