@@ -12,7 +12,8 @@
 //! let disk = pool.add_adapter("disk0")?; // stands for HwDeviceExtension
 //! let srb = pool.try_allocate(disk, 208, tag!("VioS"))?;
 //! assert_eq!(unsafe { pool.free(disk, srb) }, Status::SUCCESS);
-//! assert_eq!(unsafe { pool.free(disk, srb) }, Status::INVALID_PARAMETER); // a double free: told, and harmless
+//! // A double free is told, and harmless.
+//! assert_eq!(unsafe { pool.free(disk, srb) }, Status::INVALID_PARAMETER);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -34,7 +35,8 @@
 //! }
 //!
 //! static_pool! {
-//!     static GUEST: Portable<Machine> = Config::new(0x8000_0000, 16 << 20).cpus(4).min_block(64);
+//!     static GUEST: Portable<Machine> =
+//!         Config::new(0x8000_0000, 16 << 20).cpus(4).min_block(64);
 //! }
 //!
 //! let pool = GUEST.init(Portable::new(Machine))?;
@@ -67,7 +69,8 @@
 //! }
 //!
 //! static_pool! {
-//!     static NONPAGED: Masked<Kernel> = Config::new(0xFFFF_8000_0000_0000, 16 << 20).min_block(64);
+//!     static NONPAGED: Masked<Kernel> =
+//!         Config::new(0xFFFF_8000_0000_0000, 16 << 20).min_block(64);
 //! }
 //!
 //! let pool = NONPAGED.init(Masked::new(Kernel))?;

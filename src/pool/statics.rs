@@ -122,7 +122,20 @@ impl fmt::Display for StaticError {
     }
 }
 
-impl core::error::Error for StaticError {}
+impl core::error::Error for StaticError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            StaticError::Create(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<CreateError> for StaticError {
+    fn from(error: CreateError) -> StaticError {
+        StaticError::Create(error)
+    }
+}
 
 impl<P: Platform> StaticPool<P> {
     /// A pool that is not made yet, with memory for its metadata. If the memory is too small,

@@ -107,7 +107,14 @@ impl fmt::Display for VerifierError {
     }
 }
 
-impl core::error::Error for VerifierError {}
+impl core::error::Error for VerifierError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            VerifierError::Text(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// What a [`sweep`](Verifier::sweep) found. The violation hook heard of each overrun and of each write. [`Verifier`]
 /// has an example.
