@@ -189,7 +189,7 @@ pub use pool::every::{
     options::FailEach,
     report::{FailReport, FailRun, Leaked, Refused, RunEnd},
 };
-pub use pool::handle::{Busy, DefaultPlatform, Pool, SingleCpu, Trimmed};
+pub use pool::handle::{DefaultPlatform, Pool, SingleCpu, TrimError, Trimmed};
 pub use pool::held::FreeError;
 #[cfg(all(feature = "alloc", not(storport_pool_loom)))]
 pub use pool::image::{
@@ -200,7 +200,7 @@ pub use pool::image::{
 #[cfg(feature = "alloc")]
 pub use pool::leaks::{LeakReport, LeakRow};
 #[cfg(feature = "alloc")]
-pub use pool::owned::{OwnedAdapter, OwnedBlock};
+pub use pool::owned::{OwnedAdapter, OwnedBlock, WeakAdapter};
 #[cfg(all(feature = "std", not(storport_pool_loom)))]
 pub use pool::recording::Recording;
 pub use pool::safe::{Adapter, Block};

@@ -192,3 +192,70 @@ fn many_threads_share_one_adapter() {
     assert_eq!((pool.usage().allocs, pool.usage().live), (DONE.load(Ordering::Relaxed), 0));
     assert!(pool.adapters().is_empty() && heard.lock().unwrap().is_empty());
 }
+
+/// The last holder is dropped where no adapter can be removed: it stays, is told, and can be removed later.
+#[test]
+fn an_adapter_that_cannot_be_removed_stays_and_is_told() {
+    let pool = pool();
+    let heard = heard(&pool);
+    let owned = pool.adapter_owned("disk0").unwrap();
+    let block = owned.allocate(100, tag!("Srb0")).unwrap();
+    let (id, address) = (owned.id(), block.address());
+    drop(owned);
+    let borrowed = pool.adapter("disk1").unwrap();
+    let other = borrowed.id();
+    {
+        let _in_handler = Irql::raise(Irql::DEVICE);
+        drop(block);
+        drop(borrowed);
+        assert_eq!(pool.remove_adapter(id).unwrap_err(), Status::INVALID_IRQL);
+        assert_eq!(pool.add_adapter("disk2"), Err(storport_pool::AdapterError::Irql));
+        assert_eq!(pool.trim(), Err(storport_pool::TrimError::Irql));
+    }
+    let told = std::mem::take(&mut *heard.lock().unwrap());
+    let kinds: Vec<_> = told.iter().map(|violation| (violation.kind, violation.caller)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (ViolationKind::Stranded, id),
+            (ViolationKind::StrandedAdapter, id),
+            (ViolationKind::StrandedAdapter, other)
+        ]
+    );
+    assert_eq!(
+        told[2].to_string(),
+        "adapter dropped where it could not be removed, called for adapter \"disk1\""
+    );
+    assert!(told[0].report().to_string().contains("help: `adopt`"), "{}", told[0].report());
+    assert!(told[1].report().to_string().contains("help: `Pool::remove_adapter`"), "{}", told[1].report());
+    // A deferred procedure frees what the hook wrote down, and removes the adapters.
+    // SAFETY: nobody holds the block: its drop was told.
+    assert_eq!(unsafe { pool.free(id, address) }, Status::SUCCESS);
+    assert_eq!(pool.remove_adapter(id).unwrap().blocks(), 0);
+    assert_eq!(pool.remove_adapter(other).unwrap().blocks(), 0);
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+/// A hook that holds the adapter weakly, and a worker that takes back what the hook was told.
+#[test]
+fn a_hook_may_hold_an_adapter_weakly() {
+    let pool = pool();
+    let adapter = pool.adapter_owned("disk0").unwrap();
+    let weak = adapter.downgrade();
+    let lost = Arc::new(AtomicU64::new(0));
+    let (hook, to) = (weak.clone(), Arc::clone(&lost));
+    pool.on_violation(move |violation| {
+        let its = hook.upgrade().is_some_and(|adapter| adapter.id() == violation.caller);
+        to.store(if its { violation.address } else { 0 }, Ordering::Relaxed);
+    });
+    let block = adapter.allocate(100, tag!("Srb0")).unwrap();
+    {
+        let _in_handler = Irql::raise(Irql::DEVICE);
+        drop(block);
+    }
+    // SAFETY: nobody holds it: its drop was told.
+    assert!(unsafe { adapter.adopt(lost.load(Ordering::Relaxed)) }.is_some());
+    let gone = Arc::downgrade(&pool);
+    drop((adapter, pool));
+    assert!(weak.upgrade().is_none() && gone.upgrade().is_none());
+}

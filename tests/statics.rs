@@ -6,7 +6,7 @@ use std::sync::Barrier;
 
 use common::*;
 use storport_pool::{
-    Config, CreateError, Portable, SingleCpu, StaticError, StaticMetadata, StaticPool, static_pool,
+    Config, CreateError, Portable, SingleCpu, StaticError, StaticMetadata, StaticPool, static_pool, tag,
 };
 
 const CONFIG: Config = Config::new(0, 4 * SPAN).min_block(256).accounts(16).adapters(2);
@@ -90,4 +90,36 @@ static_pool! {
 fn a_range_may_begin_anywhere() {
     assert_eq!(BETWEEN.init(platform()).unwrap().range(), (0x8001_0000, (8 << 20) - SPAN));
     assert_eq!(MOVED.init_at(0x8000_1000, platform()).unwrap().range(), (0x8001_0000, (8 << 20) - SPAN));
+}
+
+static_pool! {
+    static OVER: Portable<SingleCpu> = Config::new(0, 4 * SPAN).min_block(64);
+}
+static_pool! {
+    static LESS: Portable<SingleCpu> = Config::new(0, 4 * SPAN).min_block(64);
+}
+
+/// The range has all its bytes, if the memory has them from a boundary on; else it ends with the memory.
+#[test]
+fn a_static_pool_over_memory_reaches_it() {
+    let memory = |bytes: u64, skip: usize| {
+        let memory = Box::leak(Box::<[u8]>::new_uninit_slice(bytes as usize));
+        let to_boundary = memory.as_ptr().align_offset(SPAN as usize);
+        &mut memory[(to_boundary + skip) % SPAN as usize..]
+    };
+    let short = Box::leak(Box::<[u8]>::new_uninit_slice(4 * SPAN as usize - 1));
+    let error = StaticError::TooShort { given: 4 * SPAN - 1, needed: 4 * SPAN };
+    assert_eq!(OVER.init_over(short, platform()).unwrap_err(), error);
+    assert_eq!(error.to_string(), "the memory has 262143 bytes; the static pool's range has 262144");
+
+    let pool = OVER.init_over(memory(6 * SPAN, 4096), platform()).unwrap();
+    assert_eq!(pool.range().1, 4 * SPAN);
+    let disk = pool.adapter("disk0").unwrap();
+    let mut block = disk.allocate(100, tag!("Srb0")).unwrap();
+    assert!(block.fill(0xA5) && block.memory().unwrap().len() == 100);
+    drop(block);
+
+    let whole = memory(6 * SPAN, 4096);
+    let pool = LESS.init_over(&mut whole[..4 * SPAN as usize], platform()).unwrap();
+    assert_eq!(pool.range().1, 3 * SPAN);
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 #[cfg(target_os = "linux")]
 use pool::watch::WatchError;
-use pool::{AdapterError, CreateError, ImageError, OtherGeometry, VerifierError};
+use pool::{AdapterError, CreateError, ImageError, OtherGeometry, TrimError, VerifierError};
 
 use crate::text::Text;
 
@@ -47,7 +47,7 @@ pub(crate) enum Why {
     Extension(i32),
     NoExtension,
     Removed,
-    Busy,
+    Trim(TrimError),
     Unpinned,
     NullImage,
     Image(ImageError),
@@ -118,7 +118,7 @@ impl fmt::Display for Why {
             }
             Why::NoExtension => "this is no extension of a live adapter",
             Why::Removed => "the adapter has been removed",
-            Why::Busy => "another trim is under way",
+            Why::Trim(error) => return write!(f, "{error}"),
             Why::NullImage => "the image is NULL",
             Why::Image(error) => return write!(f, "{error}"),
             Why::OtherGeometry(error) => return write!(f, "{error}"),

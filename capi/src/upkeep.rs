@@ -64,7 +64,7 @@ pub unsafe extern "C" fn sp_pool_trim(pool: *mut sp_pool, trimmed: *mut sp_trimm
     let (handle, to) = unsafe { (pool.as_ref(), trimmed.as_mut()) };
     let done: Result<Trimmed, Why> = handle
         .ok_or(Why::NullPool)
-        .and_then(|handle| with_pool!(handle, pool => pool.trim()).map_err(|_| Why::Busy));
+        .and_then(|handle| with_pool!(handle, pool => pool.trim()).map_err(Why::Trim));
     let done = done.map(|done| {
         if let Some(to) = to {
             *to = sp_trimmed { slabs: done.slabs, bytes: done.bytes };

@@ -58,6 +58,10 @@ fn a_process_of_little_address_space() {
         let output = good(shell.env("STORPORT_PRELOAD_REPORT", "stderr"));
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("as many later"), "{said}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("pool: "), pool, "{kilobytes}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(told.lines().any(|line| line.starts_with("pool: ")), pool, "{kilobytes}: {told}");
+        // Why there is none is said.
+        let why = "no pool for the program's memory: the operating system refused";
+        assert_eq!(told.contains(why), !pool, "{kilobytes}: {told}");
     }
 }

@@ -58,6 +58,9 @@ pub enum ViolationKind {
     /// DISPATCH, or while the host's switch is down. It stays allocated. [`Adapter::adopt`](crate::Adapter::adopt)
     /// gives it back.
     Stranded,
+    /// The last holder of an adapter was dropped above DISPATCH, where it cannot be removed. It stays, and so do its blocks.
+    /// [`Pool::remove_adapter`](crate::Pool::remove_adapter) with the violation's `caller` removes it later.
+    StrandedAdapter,
     /// The system refuses the fence (`membarrier`) that it granted when the pool was made. A sandbox that was entered
     /// since does that. From now on no memory moves from one CPU's cache to another's, nor from one block size to
     /// another. And removals are inexact ([`Removed::exact`](crate::Removed::exact)). It is nobody's misuse: it is told
@@ -94,6 +97,7 @@ impl ViolationKind {
             ViolationKind::IrqlFree => "free above DISPATCH_LEVEL",
             ViolationKind::Overwritten => "allocation into a pointer that still owns a block",
             ViolationKind::Stranded => "block dropped where it could not be freed",
+            ViolationKind::StrandedAdapter => "adapter dropped where it could not be removed",
             ViolationKind::FenceRefused => "the system refuses membarrier",
         }
     }

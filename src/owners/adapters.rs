@@ -32,12 +32,15 @@ pub enum AdapterError {
     /// The pool's handles are used up. Every free place has had as many adapters as there are handles for it
     /// ([`Config::adapters`](crate::Config::adapters) says how many). Only a new pool has more.
     WornOut,
+    /// The caller runs above DISPATCH.
+    Irql,
 }
 
 impl fmt::Display for AdapterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AdapterError::TooMany => "as many adapters live as the pool was made for",
+            AdapterError::Irql => "an adapter is added at DISPATCH_LEVEL or below",
             AdapterError::WornOut => {
                 "every free place has had as many adapters as the pool has handles for it; make a new pool"
             }

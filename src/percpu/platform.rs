@@ -447,7 +447,8 @@ pub unsafe trait MaskInterrupts: Host {
     /// What `mask` found. `unmask` restores it.
     type State;
 
-    /// Masks interrupts. It may also raise to a level that keeps out all callers, and the interrupt of the fence. It
+    /// Masks interrupts. What cannot be masked must not call the pool: non-maskable interrupts, machine checks, and
+    /// exceptions that come inside of a section. It may also raise to a level that keeps out all callers, and the interrupt of the fence. It
     /// nests. Called at any IRQL, from within allocate and free.
     fn mask(&self) -> Self::State;
 
@@ -455,7 +456,8 @@ pub unsafe trait MaskInterrupts: Host {
     fn unmask(&self, state: Self::State);
 
     /// Waits until the masked sections that began on `cpu` before the call have ended. Allocate's slowest path calls
-    /// it, and host calls do; free never does. It is called outside of sections, at DISPATCH or below.
+    /// it, and host calls do; free never does. It is called outside of sections, at DISPATCH or below. The pool makes a full
+    /// fence (`SeqCst`) before it calls this, and another one after it.
     ///
     /// It is called for every number below [`Config::cpus`](crate::Config::cpus):
     ///

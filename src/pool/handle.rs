@@ -20,7 +20,7 @@ use crate::layout::memory::Memory;
 use crate::layout::memory::Words;
 use crate::layout::meta::Meta;
 use crate::layout::range::Base;
-use crate::percpu::platform::Platform;
+use crate::percpu::platform::{DISPATCH, Platform};
 use crate::sync::Ordering;
 use crate::trace::emit::emit;
 
@@ -96,17 +96,35 @@ pub struct Trimmed {
     pub bytes: u64,
 }
 
-/// Another trim is under way, so nothing was done. [`Pool::trim_with`] and `Pool::trim` return it.
+/// Why nothing was trimmed.
+///
+/// ```
+/// use storport_pool::{Irql, Pool, TrimError};
+/// let pool = Pool::new(1 << 20)?;
+/// let _interrupt = Irql::raise(Irql::DEVICE);
+/// assert_eq!(pool.trim(), Err(TrimError::Irql));
+/// # Ok::<(), storport_pool::CreateError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Busy;
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum TrimError {
+    /// Another trim is under way.
+    Busy,
+    /// The caller runs above DISPATCH.
+    Irql,
+}
 
-impl fmt::Display for Busy {
+impl fmt::Display for TrimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another trim is under way")
+        f.write_str(match self {
+            TrimError::Busy => "another trim is under way",
+            TrimError::Irql => "a trim is for DISPATCH_LEVEL or below",
+        })
     }
 }
 
-impl core::error::Error for Busy {}
+impl core::error::Error for TrimError {}
 
 impl<P: Platform> Pool<P> {
     /// A pool whose metadata lies in memory that the caller supplies. It asks for no other memory.
@@ -359,10 +377,13 @@ impl<P: Platform> Pool<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Busy`]: another trim is under way.
-    pub fn trim_with(&self, mut decommit: impl FnMut(u64, u64) -> bool) -> Result<Trimmed, Busy> {
+    /// [`TrimError`]: another trim is under way, or the caller runs above DISPATCH.
+    pub fn trim_with(&self, mut decommit: impl FnMut(u64, u64) -> bool) -> Result<Trimmed, TrimError> {
         let meta = &self.meta;
-        let claim = meta.try_claim(&meta.control().trim_claim).ok_or(Busy)?;
+        if self.platform.irql() > DISPATCH {
+            return Err(TrimError::Irql);
+        }
+        let claim = meta.try_claim(&meta.control().trim_claim).ok_or(TrimError::Busy)?;
         let slabs = meta.reclaim_all(&self.platform);
         meta.collect_large(true);
         let span = u64::from(meta.span_size().bytes());

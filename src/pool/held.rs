@@ -109,6 +109,16 @@ impl Held {
     }
 }
 
+/// Removes an adapter whose last holder is gone, or tells that it cannot be.
+pub(super) fn drop_adapter<P: Platform>(pool: &Pool<P>, adapter: AdapterId) {
+    // Any other error means that it was removed through its id already.
+    if let Err(Status::INVALID_IRQL) = pool.remove_adapter_with(adapter, |_| {})
+        && pool.meta.may_free(adapter)
+    {
+        pool.meta.report_stranded_adapter(Call { caller: adapter, irql: pool.platform.irql() });
+    }
+}
+
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         pad(f, format_args!("Block({} bytes at {:#x})", self.bytes, self.address))

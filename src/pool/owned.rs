@@ -1,8 +1,9 @@
 //! The safe layer over a shared pool: handles that a struct can keep, and that go to any thread.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
 use core::ptr;
 
 use static_assertions::assert_impl_all;
@@ -13,7 +14,7 @@ use crate::contract::tag::PoolTag;
 use crate::owners::adapters::AdapterError;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{DefaultPlatform, Pool};
-use crate::pool::held::{FreeError, Held};
+use crate::pool::held::{FreeError, Held, drop_adapter};
 
 /// An adapter that shares its pool. It can be kept in a struct, cloned, and sent to other threads. A clone is the same
 /// adapter. The adapter is removed when the last clone and the last of its blocks are gone.
@@ -51,7 +52,7 @@ use crate::pool::held::{FreeError, Held};
 /// use storport_pool::{Pool, tag};
 /// let pool = Arc::new(Pool::new(1 << 20)?);
 /// let disk = pool.adapter_owned("disk0")?;
-/// assert!(Arc::ptr_eq(disk.pool(), &pool));
+/// assert!(std::ptr::eq(disk.pool(), &*pool));
 /// assert_eq!(disk.name(), pool.adapter_name(disk.id()));
 /// assert_eq!(disk.allocate_aligned(96, 64, tag!("Sens"))?.address() % 64, 0);
 /// let blocks: [_; 8] = disk.allocate_bulk(208, tag!("VioS"))?;
@@ -60,14 +61,31 @@ use crate::pool::held::{FreeError, Held};
 /// assert!(unsafe { disk.adopt(address) }.is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct OwnedAdapter<P: Platform = DefaultPlatform> {
+pub struct OwnedAdapter<P: Platform + 'static = DefaultPlatform> {
     inner: Arc<Inner<P>>,
 }
 
 /// What the clones share.
-struct Inner<P: Platform> {
-    pool: Arc<Pool<P>>,
+struct Inner<P: Platform + 'static> {
+    pool: Shared<P>,
     id: AdapterId,
+}
+
+/// A pool that many share.
+enum Shared<P: Platform + 'static> {
+    Counted(Arc<Pool<P>>),
+    Static(&'static Pool<P>),
+}
+
+impl<P: Platform + 'static> Deref for Shared<P> {
+    type Target = Pool<P>;
+
+    fn deref(&self) -> &Pool<P> {
+        match self {
+            Shared::Counted(pool) => pool,
+            Shared::Static(pool) => pool,
+        }
+    }
 }
 
 /// A block of an [`OwnedAdapter`]. It is freed when it is dropped, wherever it was moved. If it is dropped where it
@@ -87,7 +105,7 @@ struct Inner<P: Platform> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a block is freed when it is dropped"]
-pub struct OwnedBlock<P: Platform = DefaultPlatform> {
+pub struct OwnedBlock<P: Platform + 'static = DefaultPlatform> {
     adapter: OwnedAdapter<P>,
     held: Held,
 }
@@ -95,7 +113,7 @@ pub struct OwnedBlock<P: Platform = DefaultPlatform> {
 assert_impl_all!(OwnedAdapter: Send, Sync, Clone);
 assert_impl_all!(OwnedBlock: Send, Sync);
 
-impl<P: Platform> Pool<P> {
+impl<P: Platform + 'static> Pool<P> {
     /// Adds an adapter that shares the pool. Its blocks own themselves. PASSIVE, as [`add_adapter`](Pool::add_adapter).
     /// [`OwnedAdapter`] has an example.
     ///
@@ -103,15 +121,44 @@ impl<P: Platform> Pool<P> {
     /// As [`add_adapter`](Pool::add_adapter).
     pub fn adapter_owned(self: &Arc<Self>, name: &str) -> Result<OwnedAdapter<P>, AdapterError> {
         let id = self.add_adapter(name)?;
-        Ok(OwnedAdapter { inner: Arc::new(Inner { pool: Arc::clone(self), id }) })
+        Ok(OwnedAdapter { inner: Arc::new(Inner { pool: Shared::Counted(Arc::clone(self)), id }) })
+    }
+
+    /// As [`adapter_owned`](Pool::adapter_owned), for a pool in a static: a [`StaticPool`](crate::StaticPool)'s. PASSIVE.
+    ///
+    /// ```
+    /// use storport_pool::{Config, OwnedBlock, Portable, SingleCpu, static_pool, tag};
+    /// static_pool! {
+    ///     static GUEST: Portable<SingleCpu> = Config::new(0x8000_0000, 1 << 20).min_block(64);
+    /// }
+    /// struct Request {
+    ///     block: OwnedBlock<Portable<SingleCpu>>,
+    /// }
+    /// let disk = GUEST.init(Portable::new(SingleCpu))?.adapter_static("disk0")?;
+    /// let request = Request { block: disk.allocate(208, tag!("VioS"))? };
+    /// std::thread::spawn(move || drop(request.block)).join().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add_adapter`](Pool::add_adapter).
+    pub fn adapter_static(&'static self, name: &str) -> Result<OwnedAdapter<P>, AdapterError> {
+        let id = self.add_adapter(name)?;
+        Ok(OwnedAdapter { inner: Arc::new(Inner { pool: Shared::Static(self), id }) })
     }
 }
 
-impl<P: Platform> OwnedAdapter<P> {
+impl<P: Platform + 'static> OwnedAdapter<P> {
     /// The pool of this adapter. Any IRQL.
     #[must_use]
-    pub fn pool(&self) -> &Arc<Pool<P>> {
+    pub fn pool(&self) -> &Pool<P> {
         &self.inner.pool
+    }
+
+    /// The adapter without a hold on it or its pool: for what the pool itself keeps, such as its violation hook. Any IRQL.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakAdapter<P> {
+        WeakAdapter { inner: Arc::downgrade(&self.inner) }
     }
 
     /// The adapter's handle, as the routines of [`Pool`] take it. Any IRQL.
@@ -174,36 +221,72 @@ impl<P: Platform> OwnedAdapter<P> {
     }
 }
 
-impl<P: Platform> Clone for OwnedAdapter<P> {
+impl<P: Platform + 'static> Clone for OwnedAdapter<P> {
     fn clone(&self) -> Self {
         OwnedAdapter { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<P: Platform> Drop for Inner<P> {
-    /// Removes the adapter; blocks that were given up become the orphans', and the violation hook hears of them. PASSIVE.
+impl<P: Platform + 'static> Drop for Inner<P> {
+    /// Removes the adapter, as the drop of an [`Adapter`](crate::Adapter) does. PASSIVE.
     fn drop(&mut self) {
-        // An error would mean that it was removed through its id already.
-        let _ = self.pool.remove_adapter_with(self.id, |_| {});
+        drop_adapter(&self.pool, self.id);
     }
 }
 
-impl<P: Platform> fmt::Debug for OwnedAdapter<P> {
+/// An [`OwnedAdapter`] that keeps neither the adapter nor the pool: for hooks, which would else keep their own pool.
+///
+/// ```
+/// use std::sync::Arc;
+/// use storport_pool::Pool;
+/// let pool = Arc::new(Pool::new(1 << 20)?);
+/// let disk = pool.adapter_owned("disk0")?;
+/// let weak = disk.downgrade();
+/// assert_eq!(weak.upgrade(), Some(disk.clone()));
+/// drop(disk);
+/// assert_eq!(weak.upgrade(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct WeakAdapter<P: Platform + 'static = DefaultPlatform> {
+    inner: Weak<Inner<P>>,
+}
+
+impl<P: Platform + 'static> WeakAdapter<P> {
+    /// The adapter. `None`: its last holder is gone. Any IRQL; lock-free.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<OwnedAdapter<P>> {
+        Some(OwnedAdapter { inner: self.inner.upgrade()? })
+    }
+}
+
+impl<P: Platform + 'static> Clone for WeakAdapter<P> {
+    fn clone(&self) -> Self {
+        WeakAdapter { inner: Weak::clone(&self.inner) }
+    }
+}
+
+impl<P: Platform + 'static> fmt::Debug for WeakAdapter<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakAdapter")
+    }
+}
+
+impl<P: Platform + 'static> fmt::Debug for OwnedAdapter<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OwnedAdapter({})", self.id())
     }
 }
 
 /// The same adapter of the same pool.
-impl<P: Platform> PartialEq for OwnedAdapter<P> {
+impl<P: Platform + 'static> PartialEq for OwnedAdapter<P> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 }
 
-impl<P: Platform> Eq for OwnedAdapter<P> {}
+impl<P: Platform + 'static> Eq for OwnedAdapter<P> {}
 
-impl<P: Platform> OwnedBlock<P> {
+impl<P: Platform + 'static> OwnedBlock<P> {
     /// Its adapter. Any IRQL.
     #[must_use]
     pub fn adapter(&self) -> &OwnedAdapter<P> {
@@ -275,7 +358,7 @@ impl<P: Platform> OwnedBlock<P> {
     }
 }
 
-impl<P: Platform> Drop for OwnedBlock<P> {
+impl<P: Platform + 'static> Drop for OwnedBlock<P> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the block is ours, and nobody can use it after its owner.
@@ -283,7 +366,7 @@ impl<P: Platform> Drop for OwnedBlock<P> {
     }
 }
 
-impl<P: Platform> fmt::Debug for OwnedBlock<P> {
+impl<P: Platform + 'static> fmt::Debug for OwnedBlock<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.held.fmt(f)
     }

@@ -8,7 +8,7 @@ use crate::layout::block::Account;
 use crate::layout::meta::{Located, Meta};
 use crate::owners::adapters::{AdapterError, Removing};
 use crate::percpu::claim::claim;
-use crate::percpu::platform::Platform;
+use crate::percpu::platform::{DISPATCH, Platform};
 use crate::routines::report::Call;
 use crate::routines::ways::ways;
 use crate::stock::put::put_claimed_slow;
@@ -36,8 +36,12 @@ impl<P: Platform> Pool<P> {
     /// ```
     ///
     /// # Errors
-    /// [`AdapterError`]: as many adapters live as the pool was made for, or the pool's handles are used up.
+    /// [`AdapterError`]: as many adapters live as the pool was made for, the pool's handles are used up, or the caller runs
+    /// above DISPATCH.
     pub fn add_adapter(&self, name: &str) -> Result<AdapterId, AdapterError> {
+        if self.platform.irql() > DISPATCH {
+            return Err(AdapterError::Irql);
+        }
         while let Some((adapter, removing)) = self.meta.adopt_removal() {
             self.finish_removal(adapter, removing, |_| {}, false);
         }
@@ -84,7 +88,7 @@ impl<P: Platform> Pool<P> {
     /// ```
     ///
     /// # Errors
-    /// `INVALID_PARAMETER`: the adapter is unknown or being removed.
+    /// `INVALID_PARAMETER`: the adapter is unknown or being removed. `INVALID_IRQL`: the caller runs above DISPATCH.
     pub fn remove_adapter_with(
         &self,
         adapter: AdapterId,
@@ -108,7 +112,7 @@ impl<P: Platform> Pool<P> {
     /// ```
     ///
     /// # Errors
-    /// `INVALID_PARAMETER`: the adapter is unknown or being removed.
+    /// `INVALID_PARAMETER`: the adapter is unknown or being removed. `INVALID_IRQL`: the caller runs above DISPATCH.
     ///
     /// # Safety
     /// Nobody uses the adapter's blocks any more, and no free of one is in flight.
@@ -126,6 +130,10 @@ impl<P: Platform> Pool<P> {
         report: impl FnMut(Outstanding),
         release: bool,
     ) -> Result<Removed, Status> {
+        // The fence below is promised to hosts at DISPATCH or below.
+        if self.platform.irql() > DISPATCH {
+            return Err(Status::INVALID_IRQL);
+        }
         let removing = self.meta.begin_removal(adapter).ok_or(Status::INVALID_PARAMETER)?;
         Ok(self.finish_removal(adapter, removing, report, release))
     }

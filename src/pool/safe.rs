@@ -12,7 +12,7 @@ use crate::contract::tag::PoolTag;
 use crate::owners::adapters::AdapterError;
 use crate::percpu::platform::Platform;
 use crate::pool::handle::{DefaultPlatform, Pool};
-use crate::pool::held::{FreeError, Held};
+use crate::pool::held::{FreeError, Held, drop_adapter};
 
 /// An adapter as an owner. Its blocks cannot outlive it, and dropping it removes it. It borrows the pool.
 /// `OwnedAdapter` (feature `alloc`) shares the pool, for structs and threads.
@@ -212,11 +212,11 @@ impl<P: Platform> Adapter<'_, P> {
 }
 
 impl<P: Platform> Drop for Adapter<'_, P> {
-    /// Removes the adapter. Blocks that were leaked on purpose become the orphans', and the
-    /// violation hook hears of them. PASSIVE.
+    /// Removes the adapter. Blocks that were given up become the orphans', and the violation hook hears of them. PASSIVE.
+    /// Above DISPATCH the adapter stays, and the hook hears of that
+    /// ([`StrandedAdapter`](crate::ViolationKind::StrandedAdapter)).
     fn drop(&mut self) {
-        // An error would mean that it was removed through its id already.
-        let _ = self.pool.remove_adapter_with(self.id, |_| {});
+        drop_adapter(self.pool, self.id);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::layout::config::Config;
 use crate::layout::create_error::CreateError;
 use crate::percpu::native::{self, Commit, Native};
 use crate::percpu::platform::Platform;
-use crate::pool::handle::{Busy, Pool, Trimmed};
+use crate::pool::handle::{Pool, TrimError, Trimmed};
 
 /// How to make a pool over memory of the operating system. What is out of bounds, [`build`](PoolOptions::build) tells.
 /// The functions are for PASSIVE.
@@ -209,8 +209,8 @@ impl<P: Platform> Pool<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Busy`]: another trim is under way.
-    pub fn trim(&self) -> Result<Trimmed, Busy> {
+    /// [`TrimError`]: another trim is under way, or the caller runs above DISPATCH.
+    pub fn trim(&self) -> Result<Trimmed, TrimError> {
         match &self.backing {
             Some(backing) if !backing.resident => self.trim_with(|address, bytes| {
                 let offset = address - backing.range.start().addr().get() as u64;

@@ -158,7 +158,8 @@ impl<P: Platform> StaticPool<P> {
     }
 
     /// Makes the pool over the configured range. Any CPU may try; the first one does it. PASSIVE; O(metadata) at most.
-    /// [`static_pool!`](crate::static_pool) has an example.
+    /// It takes up to 24 KiB of stack in a release build, and some 72 KiB in a debug build: the pool's control block is made
+    /// there. [`static_pool!`](crate::static_pool) has an example.
     ///
     /// # Errors
     /// [`StaticError`]: it is made already, or cannot be made. After the latter another try is allowed.
@@ -179,8 +180,11 @@ impl<P: Platform> StaticPool<P> {
     }
 
     /// Makes the pool over this memory. The pool then knows how to reach it: [`Block::memory`](crate::Block::memory)
-    /// works. The range begins at the memory's first multiple of 64 KiB. It ends where the configured number of bytes
-    /// from the memory's beginning ends. Otherwise as [`init`](StaticPool::init): PASSIVE; O(metadata) at most.
+    /// works. The range begins at the memory's first multiple of 64 KiB, and has the configured number of bytes. If the
+    /// memory has fewer from there on, the range ends where the memory ends. So align the memory to 64 KiB, or supply
+    /// 64 KiB more. Otherwise as [`init`](StaticPool::init): PASSIVE; O(metadata) at most, and its stack.
+    ///
+    /// After an error the memory is not given back.
     ///
     /// ```
     /// use core::mem::MaybeUninit;
@@ -209,7 +213,10 @@ impl<P: Platform> StaticPool<P> {
             return Err(StaticError::TooShort { given, needed });
         }
         let mut config = self.config;
-        config.base = memory.as_mut_ptr().expose_provenance() as u64;
+        let start = memory.as_mut_ptr().expose_provenance() as u64;
+        // From the first boundary on, if it is all there.
+        let aligned = start.next_multiple_of(MOST_SPAN.into());
+        config.base = if aligned - start <= given - needed { aligned } else { start };
         self.make_of(&config, platform, |mut pool| {
             // Where its addresses say: the memory is the caller's no more.
             pool.mapped = pool.base.0 as usize;

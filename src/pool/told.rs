@@ -213,6 +213,8 @@ const fn help(violation: &Violation) -> Option<&'static str> {
         ViolationKind::DoubleFree if matches!(violation.allocated.kind(), StackKind::NotTracked) => {
             "a rule with `track` tells where the block was allocated and freed"
         }
+        ViolationKind::Stranded => "`adopt` of its adapter gives the block back",
+        ViolationKind::StrandedAdapter => "`Pool::remove_adapter` removes it later, at PASSIVE_LEVEL",
         ViolationKind::Wild => "the address was never a block's, or its memory has other uses by now",
         _ => return None,
     })

@@ -130,6 +130,13 @@ impl Meta {
         self.report(&mut violation);
     }
 
+    /// Reports an adapter whose last owner in Rust is gone, though it could not be removed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn report_stranded_adapter(&self, call: Call) {
+        self.report(&mut Violation::new(ViolationKind::StrandedAdapter, call.caller, level(call.irql)));
+    }
+
     /// Reports blocks that a removed adapter, or a dropped pool, left behind.
     pub(crate) fn report_leak(&self, owner: AdapterId, found: Outstanding) {
         self.report(&mut Violation {
@@ -151,6 +158,10 @@ impl Meta {
         let accounts = self.accounts().chain(self.other_accounts());
         for account in accounts.filter(|&account| self.ever_counted(account)) {
             let key = self.account_key(account).open();
+            // Each was told when its adapter was removed.
+            if key.owner().known() == AdapterId::ORPHANS {
+                continue;
+            }
             let mut found = Outstanding { tag: key.tag(), blocks: 0, bytes: 0 };
             self.walk(|live| {
                 if live.record.account == account && self.has(account, key, live.state.owner()) {
