@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::fmt::Write as _;
 
-use pool::Outstanding;
+use pool::{Outstanding, Status};
 
 use crate::error::Why;
 use crate::kind::{sp_pool, with_pool};
@@ -127,8 +127,8 @@ unsafe fn remove(
             error::clear();
             blocks
         }
-        Err(_) => {
-            error::set(Why::Removed);
+        Err(status) => {
+            error::set(if status == Status::INVALID_IRQL { Why::Irql } else { Why::Removed });
             NO_ADAPTER
         }
     }

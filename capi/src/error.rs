@@ -46,6 +46,7 @@ pub(crate) enum Why {
     /// The operating system's error number.
     Extension(i32),
     NoExtension,
+    Irql,
     Removed,
     Trim(TrimError),
     Unpinned,
@@ -117,6 +118,7 @@ impl fmt::Display for Why {
                 return write!(f, "the operating system refused memory for the extension (error {code})");
             }
             Why::NoExtension => "this is no extension of a live adapter",
+            Why::Irql => "an adapter is removed at DISPATCH_LEVEL or below",
             Why::Removed => "the adapter has been removed",
             Why::Trim(error) => return write!(f, "{error}"),
             Why::NullImage => "the image is NULL",

@@ -6,8 +6,8 @@ mod free;
 use std::collections::BTreeMap;
 
 use storport_pool::{
-    AdapterError, AdapterId, Config, CreateError, Irql, Pool, PoolOptions, PoolTag, Status, Violation,
-    ViolationKind,
+    AdapterError, AdapterId, Config, CreateError, Irql, Pool, PoolOptions, PoolTag, Status, TrimError,
+    Violation, ViolationKind,
 };
 
 use crate::common::*;
@@ -263,7 +263,11 @@ impl<W: Way> Model<W> {
                 self.adapters.push((id, name.split('\0').next().unwrap().to_owned()));
             }
             Err(error) => {
-                assert_eq!((error, self.adapters.len()), (AdapterError::TooMany, self.rules.adapters));
+                if self.level > Irql::DISPATCH {
+                    assert_eq!(error, AdapterError::Irql);
+                } else {
+                    assert_eq!((error, self.adapters.len()), (AdapterError::TooMany, self.rules.adapters));
+                }
             }
         }
     }
@@ -277,6 +281,10 @@ impl<W: Way> Model<W> {
             self.pool.remove_adapter(id)
         };
         let heard = self.take_heard();
+        if self.level > Irql::DISPATCH {
+            assert_eq!((removal, heard.len()), (Err(Status::INVALID_IRQL), 0));
+            return;
+        }
         if !self.is_live(id) {
             assert_eq!((removal, heard.len()), (Err(Status::INVALID_PARAMETER), 0));
             return;
@@ -332,6 +340,10 @@ impl<W: Way> Model<W> {
                 true
             }),
         };
+        if self.level > Irql::DISPATCH {
+            assert_eq!(trimmed, Err(TrimError::Irql));
+            return;
+        }
         assert!(trimmed.unwrap().bytes.is_multiple_of(span_of(self.pool.range().1)));
         self.clock += 1;
         self.swept = self.clock;
