@@ -19,7 +19,7 @@ use crate::contract::words::pad;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
-#[must_use = "a failed free left the block allocated"]
+#[must_use = "a failed call did nothing: after a free, the block is still allocated"]
 pub struct Status(u32);
 
 macro_rules! statuses {

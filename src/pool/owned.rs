@@ -299,7 +299,8 @@ impl<P: Platform + 'static> OwnedBlock<P> {
         self.held.address
     }
 
-    /// Bytes that were requested. Any IRQL.
+    /// Bytes that were requested, or that its own `resize` asked for. ([`Pool::resize`] by the address is not seen here.) Any
+    /// IRQL.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "no block is empty")]
     pub fn len(&self) -> u32 {

@@ -215,7 +215,8 @@ impl Rule {
     }
 
     /// Fills at least 16 bytes behind each block. [`free`](crate::Pool::free) and [`sweep`](crate::Verifier::sweep)
-    /// check them. Where the host cannot read and fill memory, there is no canary.
+    /// check them. They stay where they are when the block is resized. Where the host cannot read and fill memory, there is
+    /// no canary.
     pub const fn canary(mut self) -> Rule {
         self.checks |= checks::CANARY;
         self
