@@ -22,6 +22,17 @@ void sph_say(const char *format, ...)
     fputc('\n', report);
 }
 
+void sph_say_why(const char *format, ...)
+{
+    char line[WHY];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    if (sph_findings.why[0] == 0) memcpy(sph_findings.why, line, sizeof(line));
+    sph_say("%s", line);
+}
+
 void sph_misuse(const char *format, ...)
 {
     va_list arguments;
@@ -132,6 +143,7 @@ void sph_findings_open(FILE *into, sph_result *result)
 {
     report = into;
     sph_findings.result = result;
+    sph_findings.why[0] = 0;
     memset(sites, 0, sizeof(sites));
 }
 
