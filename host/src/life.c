@@ -298,8 +298,9 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
     verified(pool);
     sph_say("%lu request%s, %lu allocation%s: %u leaked, %u freed twice, %u through another adapter, %u other bad "
             "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u corrupted, %u other",
-            result->requests, plural(result->requests), result->allocations, plural(result->allocations), result->leaks, result->double_frees, result->wrong_owners,
-            result->bad_frees, result->wrong_irqls, result->overwritten, result->corrupted, result->other);
+            result->requests, plural(result->requests), result->allocations, plural(result->allocations), result->leaks,
+            result->double_frees, result->wrong_owners, result->bad_frees, result->wrong_irqls, result->overwritten,
+            result->corrupted, result->other);
     sp_pool_destroy(pool);
     return failed;
 }
@@ -320,6 +321,7 @@ struct each {
     uint64_t allocations; /* of the counting run */
     bool told;            /* runs were made */
     bool clean;           /* so far */
+    bool stuck, misused;  /* a run ended by status 2, or by SPH_MISUSE */
 };
 
 /* In a child process. What the pool does not see is told by a status. A miniport that does not start without memory is
@@ -337,15 +339,22 @@ static void live_once(void *context)
 
 static void say_report(void *context, const sp_fail_run *run, const char *text)
 {
+    static const char alone[] = "Without --fail-each the report says more, if that run shows it.";
     struct each *each = context;
     each->told = true;
     if (run != NULL) {
         if (run->n == 0) each->allocations = run->allocations;
         each->clean = each->clean && run->clean;
+        each->stuck |= run->end == SP_RUN_EXITED && run->code == 2;
+        each->misused |= run->end == SP_RUN_EXITED && run->code == SPH_MISUSE;
         return;
     }
     if (each->report == NULL) return;
     if (!each->clean) fprintf(each->report, "%s\n", text);
+    if (each->stuck)
+        fprintf(each->report, "status 2: requests were never completed, or a lock was acquired twice. %s\n", alone);
+    if (each->misused)
+        fprintf(each->report, "status %d: the host found misuse. %s\n", (int)SPH_MISUSE, alone);
     if (each->counted->why[0] != 0) {
         fprintf(each->report, "it does not start, though no allocation was refused: %s\n", each->counted->why);
     } else if (each->clean && each->allocations == 0) {

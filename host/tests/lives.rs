@@ -291,6 +291,18 @@ fn a_miniport_that_does_not_start_has_not_passed() {
 }
 
 #[test]
+fn what_the_host_finds_in_a_run_is_told_by_a_status_and_explained() {
+    for (mode, status) in
+        [(5, "status 3: the host found misuse. "), (7, "status 2: requests were never completed, ")]
+    {
+        let (said, code) = miniport_each(mode);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("error: it ends the process, with status "), "{said}");
+        assert_eq!(said.lines().filter(|line| line.starts_with(status)).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_miniport_that_allocates_nothing_passes_and_nothing_was_tried() {
     let (said, code) = miniport_each(11);
     assert_eq!((said.as_str(), code), ("0 allocations: nothing was tried\n", Some(0)));
