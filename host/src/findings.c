@@ -1,7 +1,6 @@
 #include "findings.h"
 
 #include <dlfcn.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -129,8 +128,7 @@ void sph_say_last(const sp_violation *violation)
 {
     char line[LINE];
     if (report == NULL) return;
-    snprintf(line, sizeof(line), "%s, in %s; Windows stops with 0x%" PRIX32 " (0x%" PRIX64 ")", violation->text,
-             sph_callback(), violation->bug_check, violation->parameters[0]);
+    snprintf(line, sizeof(line), "in %s: %s", sph_callback(), violation->text);
     write_line(line, sizeof(line));
     write_stack(line, sizeof(line), "allocated", &violation->allocated);
     write_line(line, sizeof(line));

@@ -208,8 +208,8 @@ fn guard_pages() {
     ] {
         let (said, status) = run(misuse, "special=after", &[]);
         let expected = format!(
-            "{finding} at ADDRESS, tag 'Mini', 40 bytes, of adapter hba0, in HwStorFindAdapter; Windows stops with \
-             {stop} (ADDRESS)\n{stacks}"
+            "in HwStorFindAdapter: {finding} at ADDRESS, tag 'Mini', 40 bytes, of adapter hba0; Windows stops with \
+             {stop} (ADDRESS, 0x0, 0x0, 0x0)\n{stacks}"
         );
         assert_eq!(said, expected, "{misuse}");
         assert_eq!(status.signal(), Some(11), "{misuse}");
