@@ -532,8 +532,8 @@ typedef struct {
     uint64_t parameters[4];
     /* A few words: what was done. */
     const char *description;
-    /* All of it for a person, with the block's tag and bytes and the names of its adapters. As `violation` itself,
-       it is gone when the callback returns. */
+    /* All of it for a person, with the block's tag and bytes and the names of its adapters; at its end the bug check, if
+       there is one. As `violation` itself, it is gone when the callback returns. */
     const char *text;
     /* Where the block begins; NULL: there is none, or none is known. */
     void *block;

@@ -3,7 +3,8 @@
 use core::ffi::c_char;
 use core::fmt;
 
-const LONGEST: usize = 240;
+/// A violation's longest text has room: all of its parts, and a bug check's four parameters.
+const LONGEST: usize = 400;
 
 /// What was written, as far as there was room, and a 0.
 #[derive(Clone, Copy)]

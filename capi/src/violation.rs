@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use core::ptr;
 use std::sync::atomic::Ordering;
 
-use pool::{AdapterId, AdapterName, CallStack, StackKind, Violation, ViolationKind};
+use pool::{AdapterId, AdapterName, BugCheck, CallStack, StackKind, Violation, ViolationKind};
 
 use crate::kind::{sp_pool, with_pool};
 use crate::registry;
@@ -120,8 +120,8 @@ pub struct sp_violation {
     pub parameters: [u64; 4],
     /// A few words: what was done.
     pub description: *const c_char,
-    /// All of it for a person, with the block's tag and bytes and the names of its adapters. As `violation` itself,
-    /// it is gone when the callback returns.
+    /// All of it for a person, with the block's tag and bytes and the names of its adapters; at its end the bug check, if
+    /// there is one. As `violation` itself, it is gone when the callback returns.
     pub text: *const c_char,
     /// Where the block begins; NULL: there is none, or none is known.
     pub block: *mut c_void,
@@ -311,7 +311,16 @@ fn describe(handle: &sp_pool, found: &Violation) -> Text {
     if !is_nobodys(found) {
         name(&mut text, handle, "called for adapter", found.caller);
     }
+    stop(&mut text, found.bug_check());
     text
+}
+
+/// The end of a text: what Windows would do.
+fn stop(text: &mut Text, bug_check: BugCheck) {
+    if bug_check.code != 0 {
+        // A text takes what has room.
+        let _ = write!(text, "; Windows stops with {bug_check}");
+    }
 }
 
 /// A callback, which is not NULL, and its context.
@@ -389,12 +398,20 @@ pub(crate) fn tell_unfreed(handle: &sp_pool, kind: sp_violation_kind, address: *
     let mut text = Text::new();
     // A text takes what has room.
     let _ = write!(text, "{} of {address:p}, IRQL {irql}", words(kind).to_str().unwrap_or(""));
-    let mut told = sp_violation { given_tag, address, text: text.as_ptr(), ..sp_violation::new(kind, irql) };
     // Windows: "attempted to free the pool at an invalid IRQL". The switch is ours, and stands for no bug check.
-    if kind == SP_FREE_AT_IRQL {
-        told.bug_check = 0xC2;
-        told.parameters = [0x09, irql.into(), 0, address.addr() as u64];
-    }
+    let bug_check = match kind {
+        SP_FREE_AT_IRQL => BugCheck { code: 0xC2, parameters: [0x09, irql.into(), 0, address.addr() as u64] },
+        _ => BugCheck { code: 0, parameters: [0; 4] },
+    };
+    stop(&mut text, bug_check);
+    let told = sp_violation {
+        given_tag,
+        address,
+        bug_check: bug_check.code,
+        parameters: bug_check.parameters,
+        text: text.as_ptr(),
+        ..sp_violation::new(kind, irql)
+    };
     // SAFETY: the promise of whoever called `sp_on_violation`.
     unsafe { callback(context, &told) };
 }

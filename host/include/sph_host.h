@@ -7,6 +7,7 @@
    sph_types.h        | what a miniport shares with the port driver | storport_pool.h
    sph_host.h         | a run, and its result                       | sph_types.h
    storport.h         | what a miniport's source includes           | sph_types.h
+   ntddk.h            | the same, by its other name                 | storport.h
    src/scope          | the miniport's callback that a thread is in | sph_types.h
    src/state          | the port driver's state                     | sph_types.h
    src/findings       | what went wrong, told and counted           | sph_host.h, scope
@@ -72,7 +73,8 @@ enum { SPH_MISUSE = 3 };
    The report goes to options->report, and names functions, files and lines as far as the program was built with -g.
    options->requests 0: 64. runs: which ones; in_process counts as 0, and limit_ms 0 as a minute. That a miniport does not
    start without memory is no finding; that it leaves something is one. Returns 0: nothing found; 1: findings, or
-   some n not tried; -1: it could not be run. One at a time, and no other thread of the process may call the pool. PASSIVE. */
+   some n not tried; -1: it could not be run, or the miniport did not start though nothing was refused: the report says
+   why. One at a time, and no other thread of the process may call the pool. PASSIVE. */
 int sph_fail_each(DRIVER_INITIALIZE *entry, const sph_options *options, const sp_fail_options *runs);
 
 #ifdef __cplusplus

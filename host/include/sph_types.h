@@ -10,6 +10,8 @@
 #endif
 #include "storport_pool.h"
 
+#include <string.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -25,6 +27,17 @@ typedef void VOID;
 #define TRUE 1
 #define FALSE 0
 #endif
+#ifndef UNREFERENCED_PARAMETER
+#define UNREFERENCED_PARAMETER(P) ((void)(P))
+#endif
+#ifndef RtlZeroMemory
+#define RtlZeroMemory(Destination, Length) memset((Destination), 0, (Length))
+#define RtlCopyMemory(Destination, Source, Length) memcpy((Destination), (Source), (Length))
+#define RtlMoveMemory(Destination, Source, Length) memmove((Destination), (Source), (Length))
+#endif
+
+/* Where a device is attached; this host asks for none. */
+typedef enum _INTERFACE_TYPE { InterfaceTypeUndefined = -1, Internal, Isa, PCIBus = 5 } INTERFACE_TYPE;
 
 /* A request. */
 #define SRB_FUNCTION_EXECUTE_SCSI 0x00
@@ -50,12 +63,26 @@ typedef struct _SCSI_REQUEST_BLOCK {
     UCHAR Cdb[16];
 } SCSI_REQUEST_BLOCK, *PSCSI_REQUEST_BLOCK;
 
+/* What a buffer is aligned to: its address has none of these bits. */
+enum {
+    FILE_BYTE_ALIGNMENT = 0x0,
+    FILE_WORD_ALIGNMENT = 0x1,
+    FILE_LONG_ALIGNMENT = 0x3,
+    FILE_QUAD_ALIGNMENT = 0x7,
+    FILE_OCTA_ALIGNMENT = 0xF
+};
+
+/* FindAdapter gets it and fills it in. Inert: a miniport may set it, and the host does not look. */
 typedef struct _PORT_CONFIGURATION_INFORMATION {
-    ULONG Length;
-    ULONG MaximumTransferLength;
-    UCHAR NumberOfBuses, MaximumNumberOfTargets, MaximumNumberOfLogicalUnits;
-    BOOLEAN VirtualDevice;
-    BOOLEAN DumpMode;
+    ULONG Length;                       /* set by the host */
+    INTERFACE_TYPE AdapterInterfaceType; /* inert; set by the host, from HW_INITIALIZATION_DATA */
+    ULONG MaximumTransferLength;        /* set by the host, to what it transfers; inert */
+    ULONG NumberOfPhysicalBreaks;       /* inert */
+    ULONG AlignmentMask;                /* inert: FILE_LONG_ALIGNMENT and its kind */
+    UCHAR NumberOfBuses, MaximumNumberOfTargets, MaximumNumberOfLogicalUnits; /* inert; one bus, one unit get requests */
+    BOOLEAN CachesData;                 /* inert: a flush is sent in any case */
+    BOOLEAN VirtualDevice;              /* inert */
+    BOOLEAN DumpMode;                   /* set by the host: the system writes a dump */
     ULONG SynchronizationModel; /* StorSynchronizeFullDuplex or StorSynchronizeHalfDuplex */
 } PORT_CONFIGURATION_INFORMATION, *PPORT_CONFIGURATION_INFORMATION;
 
@@ -127,19 +154,33 @@ typedef SCSI_UNIT_CONTROL_STATUS HW_UNIT_CONTROL(PVOID DeviceExtension, SCSI_UNI
                                                  PVOID Parameters); /* PASSIVE_LEVEL */
 typedef VOID HW_FREE_ADAPTER_RESOURCES(PVOID DeviceExtension); /* PASSIVE_LEVEL; unless FindAdapter failed */
 
+/* How the port driver maps a request's buffer. This host's are always mapped. */
+enum { STOR_MAP_NO_BUFFERS = 0, STOR_MAP_ALL_BUFFERS = 1, STOR_MAP_NON_READ_WRITE_BUFFERS = 2 };
+
+/* For StorPortInitialize, which says what is missing. Required: without it the miniport is not loaded. Optional: NULL or
+   0 is well. Inert: a miniport may set it, and the host does not look. */
 typedef struct _HW_INITIALIZATION_DATA {
-    ULONG HwInitializationDataSize;
-    HW_INITIALIZE *HwInitialize;
-    HW_STARTIO *HwStartIo;
-    HW_INTERRUPT *HwInterrupt;
-    HW_FIND_ADAPTER *HwFindAdapter;
-    HW_RESET_BUS *HwResetBus;
-    ULONG DeviceExtensionSize;
-    ULONG SrbExtensionSize;
-    HW_ADAPTER_CONTROL *HwAdapterControl;
-    HW_BUILDIO *HwBuildIo;
-    HW_FREE_ADAPTER_RESOURCES *HwFreeAdapterResources;
-    HW_UNIT_CONTROL *HwUnitControl;
+    ULONG HwInitializationDataSize;       /* required: sizeof(HW_INITIALIZATION_DATA) */
+    INTERFACE_TYPE AdapterInterfaceType;  /* inert */
+    HW_INITIALIZE *HwInitialize;          /* required */
+    HW_STARTIO *HwStartIo;                /* required */
+    HW_INTERRUPT *HwInterrupt;            /* optional; called each millisecond, as of a shared line */
+    HW_FIND_ADAPTER *HwFindAdapter;       /* required */
+    HW_RESET_BUS *HwResetBus;             /* required */
+    ULONG DeviceExtensionSize;            /* optional: bytes of each adapter's extension, zeroed */
+    ULONG SpecificLuExtensionSize;        /* inert */
+    ULONG SrbExtensionSize;               /* optional: bytes of each request's extension, not zeroed */
+    ULONG NumberOfAccessRanges;           /* inert: there are no ranges */
+    UCHAR MapBuffers;                     /* inert: STOR_MAP_NO_BUFFERS and its kind */
+    BOOLEAN NeedPhysicalAddresses;        /* inert, as the three that follow */
+    BOOLEAN TaggedQueuing;
+    BOOLEAN AutoRequestSense;
+    BOOLEAN MultipleRequestPerLu;
+    HW_ADAPTER_CONTROL *HwAdapterControl; /* required; stop and restart only if the query names them */
+    HW_BUILDIO *HwBuildIo;                /* optional */
+    HW_FREE_ADAPTER_RESOURCES *HwFreeAdapterResources; /* optional; where FindAdapter's memory is freed */
+    ULONG FeatureSupport;                 /* inert */
+    HW_UNIT_CONTROL *HwUnitControl;       /* optional */
 } HW_INITIALIZATION_DATA, *PHW_INITIALIZATION_DATA;
 
 typedef enum _SCSI_NOTIFICATION_TYPE { RequestComplete, RequestTimerCall } SCSI_NOTIFICATION_TYPE;
@@ -165,6 +206,8 @@ BOOLEAN StorPortIssueDpc(PVOID DeviceExtension, PSTOR_DPC Dpc, PVOID SystemArgum
 VOID StorPortAcquireSpinLock(PVOID DeviceExtension, STOR_SPINLOCK SpinLock, PVOID LockContext,
                              PSTOR_LOCK_HANDLE LockHandle);
 VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle);
+/* Prints nothing: on Windows too a debugger has to ask for it. */
+VOID StorPortDebugPrint(ULONG DebugPrintLevel, PCSTR DebugMessage, ...);
 
 #ifdef __cplusplus
 }

@@ -1,21 +1,27 @@
-/* Runs the miniport that is linked with it, and says what it did wrong. Exit status: 0, nothing; 1, something;
-   2, it could not be run, or an argument is bad.
-
-   main suspicions              reports allocations over a live pointer too
-   main strict                  refuses tags that Windows 1903 and later refuse
-   main --fail-each             lives once for each allocation, which is refused then; the report says what is left
-        --tags=PATTERN          only allocations of these tags: * any characters or none, ? one
-        --most=N --step=N       at most N runs; the first n and then each N-th
-        --seed=N                in an order by chance, the same for the same seed
-        --requests=N            of each submitter, in each of two passes; 64 if it is left out
-        --stop                  the first finding is the last one
-
-   The variable STORPORT_POOL_VERIFY has rules of the pool's verifier (sp_verify). */
+/* Runs the miniport that is linked with it, and says what it did wrong. `usage` has its arguments. */
 #include "sph_host.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const char usage[] =
+    "Runs the miniport that this program was linked with, from DriverEntry to removal, and says what it did wrong.\n"
+    "\n"
+    "  suspicions         reports allocations over a live pointer too\n"
+    "  strict             refuses tags that Windows 1903 and later refuse\n"
+    "  --fail-each        lives once for each allocation, which is refused then; says what is left\n"
+    "    --tags=PATTERN   only allocations of these tags: * any characters or none, ? one\n"
+    "    --most=N         at most N runs\n"
+    "    --step=N         the first allocation and then each N-th\n"
+    "    --seed=N         in an order by chance, the same for the same seed\n"
+    "    --requests=N     of each submitter, in each of two passes; 64 if it is left out\n"
+    "    --stop           the first finding is the last one\n"
+    "  --help             prints this\n"
+    "\n"
+    "The variable STORPORT_POOL_VERIFY has rules of the pool's verifier, 'track' for example.\n"
+    "Exit status: 0, nothing was found; 1, something; 2, the miniport did not start or not go on, whatever was found\n"
+    "before, or an argument is bad.\n";
 
 /* What follows "name=" in an argument; NULL: it is another one. */
 static const char *value_of(const char *argument, const char *name)
@@ -47,7 +53,7 @@ int main(int count, char **arguments)
     sph_result found;
     bool each = false;
     const char *only_each = NULL;
-    int n;
+    int failed, n;
 
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* so that a crash loses nothing */
     memset(&options, 0, sizeof(options));
@@ -60,6 +66,10 @@ int main(int count, char **arguments)
         static const char *const names[] = {"--most", "--step", "--seed", "--requests"};
         unsigned long long numbers = 0;
         int which = 0;
+        if (strcmp(argument, "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
         if (strcmp(argument, "suspicions") == 0) {
             options.suspicions = true;
             continue;
@@ -79,7 +89,7 @@ int main(int count, char **arguments)
             runs.tags = value;
         } else {
             while (which < 4 && (value = value_of(argument, names[which])) == NULL) which++;
-            if (which == 4) return bad(argument, "no such argument; the beginning of host/miniport/main.c has them all");
+            if (which == 4) return bad(argument, "no such argument; --help has them all");
             numbers = number(value);
             if (numbers == 0 || (which == 3 && numbers > 1000000)) return bad(argument, "no such number");
             if (which == 0) runs.most = numbers;
@@ -90,10 +100,13 @@ int main(int count, char **arguments)
     }
     if (only_each != NULL && !each) return bad(only_each, "needs --fail-each");
     if (each) {
-        int failed = sph_fail_each(DriverEntry, &options, &runs);
+        failed = sph_fail_each(DriverEntry, &options, &runs);
         return failed < 0 ? 2 : failed;
     }
-    if (sph_run(DriverEntry, &options, &found) != 0) return 2;
+    failed = sph_run(DriverEntry, &options, &found);
+    if (found.leaks > 0)
+        puts("hint: for the line that allocates what leaks, build with -g and run with --fail-each --most=1 --stop");
+    if (failed) return 2;
     return found.leaks + found.double_frees + found.wrong_owners + found.bad_frees + found.wrong_irqls +
                    found.overwritten + found.corrupted + found.other >
            0;

@@ -1,7 +1,6 @@
 #include "findings.h"
 
 #include <dlfcn.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +19,17 @@ void sph_say(const char *format, ...)
     vfprintf(report, format, arguments);
     va_end(arguments);
     fputc('\n', report);
+}
+
+void sph_say_why(const char *format, ...)
+{
+    char line[WHY];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    if (sph_findings.why[0] == 0) memcpy(sph_findings.why, line, sizeof(line));
+    sph_say("%s", line);
 }
 
 void sph_misuse(const char *format, ...)
@@ -118,8 +128,7 @@ void sph_say_last(const sp_violation *violation)
 {
     char line[LINE];
     if (report == NULL) return;
-    snprintf(line, sizeof(line), "%s, in %s; Windows stops with 0x%" PRIX32 " (0x%" PRIX64 ")", violation->text,
-             sph_callback(), violation->bug_check, violation->parameters[0]);
+    snprintf(line, sizeof(line), "in %s: %s", sph_callback(), violation->text);
     write_line(line, sizeof(line));
     write_stack(line, sizeof(line), "allocated", &violation->allocated);
     write_line(line, sizeof(line));
@@ -132,6 +141,7 @@ void sph_findings_open(FILE *into, sph_result *result)
 {
     report = into;
     sph_findings.result = result;
+    sph_findings.why[0] = 0;
     memset(sites, 0, sizeof(sites));
 }
 

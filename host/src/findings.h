@@ -7,9 +7,11 @@
 
 #include "sph_host.h"
 
+enum { WHY = 200 };
 struct findings {
     pthread_mutex_t lock; /* the ledger's too: it finds what it finds in the middle of its work */
     sph_result *result;   /* under the lock */
+    char why[WHY];        /* the first reason why the miniport did not start; empty: none */
 };
 extern struct findings sph_findings;
 
@@ -19,6 +21,8 @@ void sph_findings_close(void);
 
 /* A line of the report's. */
 void sph_say(const char *format, ...);
+/* The same, of a miniport that does not start: the first such line is kept in `why`. */
+void sph_say_why(const char *format, ...);
 /* Misuse of the port driver's routines: said, and counted. */
 void sph_misuse(const char *format, ...);
 /* In a fault's handler, behind which the process ends: what was touched, and where it was allocated and freed. */

@@ -326,6 +326,8 @@ void sph_ledger_sweep(sp_pool *pool)
 void sph_ledger_leaks(const struct adapter *adapter)
 {
     const void *extension = adapter != NULL ? adapter->extension : NULL;
+    /* What the first call allocated and the second one forgot leaks, and the block does not show it. */
+    bool again = adapter != NULL ? adapter->found_again : sph_port.found_again;
     char text[160];
     size_t n;
     pthread_mutex_lock(&sph_findings.lock);
@@ -333,8 +335,9 @@ void sph_ledger_leaks(const struct adapter *adapter)
         struct entry *entry = &entries[n];
         if (entry->block != NULL && entry->freed_in == NULL && entry->extension == extension) {
             sph_findings.result->leaks++;
-            sph_found("leak", entry->allocated_in, "%s for %s", describe(entry->block, text, sizeof(text)),
-                      adapter != NULL ? adapter->name : "the driver");
+            sph_found("leak", entry->allocated_in, "%s for %s%s", describe(entry->block, text, sizeof(text)),
+                      adapter != NULL ? adapter->name : "the driver",
+                      again ? "; FindAdapter was called a second time, since there is no ScsiRestartAdapter" : "");
             entry->freed_in = "removal";
         }
     }

@@ -1,9 +1,11 @@
 /* A miniport's life, from DriverEntry to removal. */
 #include "sph_host.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "findings.h"
 #include "ledger.h"
@@ -66,46 +68,54 @@ static const char *found_as(ULONG status)
 /* FindAdapter, Initialize and, unless for a dump, PassiveInitialize. */
 static int initialize(struct adapter *adapter, bool dump)
 {
+    const char *callback = "HwStorInitialize";
     BOOLEAN again = FALSE, well;
     struct scope scope;
     ULONG status;
 
     adapter->config.Length = sizeof(adapter->config);
+    adapter->config.AdapterInterfaceType = sph_port.miniport.AdapterInterfaceType;
     adapter->config.MaximumTransferLength = BLOCK;
     adapter->config.NumberOfBuses = 1;
     adapter->config.SynchronizationModel = StorSynchronizeFullDuplex;
     adapter->config.DumpMode = dump;
     adapter->passive_initialize = NULL;
-    scope = sph_enter("HwStorFindAdapter", dump ? HIGH_LEVEL : PASSIVE_LEVEL);
+    scope = sph_enter(adapter->found_again ? "HwStorFindAdapter (second call)" : "HwStorFindAdapter",
+                      dump ? HIGH_LEVEL : PASSIVE_LEVEL);
     status = sph_port.miniport.HwFindAdapter(adapter->extension, NULL, NULL, NULL, &adapter->config, &again);
     sph_leave(scope);
     adapter->found = status == SP_RETURN_FOUND;
     if (!adapter->found) {
-        sph_say("%s: HwStorFindAdapter returned %u, %s", adapter->name, (unsigned)status, found_as(status));
+        sph_say_why("%s: HwStorFindAdapter returned %u, %s", adapter->name, (unsigned)status, found_as(status));
         return 1;
     }
-    scope = sph_enter("HwStorInitialize", dump ? HIGH_LEVEL : DIRQL);
+    scope = sph_enter(callback, dump ? HIGH_LEVEL : DIRQL);
     well = sph_port.miniport.HwInitialize(adapter->extension);
     sph_leave(scope);
     if (well && adapter->passive_initialize != NULL && !dump) {
-        scope = sph_enter("HwStorPassiveInitializeRoutine", PASSIVE_LEVEL);
+        callback = "HwStorPassiveInitializeRoutine";
+        scope = sph_enter(callback, PASSIVE_LEVEL);
         well = adapter->passive_initialize(adapter->extension);
         sph_leave(scope);
     }
-    if (!well) sph_say("%s: initialization failed", adapter->name);
+    if (!well) sph_say_why("%s: %s returned FALSE", adapter->name, callback);
     return well ? 0 : 1;
 }
 
-static int start(struct adapter *adapter, sp_pool *pool, unsigned number, bool dump)
+static int start(struct adapter *adapter, sp_pool *pool, bool dump)
 {
     pthread_mutexattr_t checked;
     int failed;
 
     memset(adapter, 0, sizeof(*adapter));
-    snprintf(adapter->name, sizeof(adapter->name), "adapter %u", number);
+    if (dump) {
+        snprintf(adapter->name, sizeof(adapter->name), "dump mode");
+    } else {
+        snprintf(adapter->name, sizeof(adapter->name), "hba%u", sph_port.count);
+    }
     adapter->extension = sp_adapter_create(pool, adapter->name, sph_port.miniport.DeviceExtensionSize);
     if (adapter->extension == NULL) {
-        sph_say("%s: %s", adapter->name, sp_last_error());
+        sph_say_why("%s: %s", adapter->name, sp_last_error());
         return 1;
     }
     pthread_mutexattr_init(&checked);
@@ -135,6 +145,7 @@ static int stop_all(bool restart)
         if (has[ScsiRestartAdapter]) {
             control(adapter, ScsiRestartAdapter, "HwStorAdapterControl (restart)");
         } else {
+            adapter->found_again = sph_port.found_again = true;
             failed |= initialize(adapter, false);
         }
     }
@@ -169,7 +180,7 @@ static void remove_all(void)
 static void dump(sp_pool *pool)
 {
     sp_set_not_implemented(pool, true);
-    if (start(&sph_port.adapters[0], pool, 99, true) == 0) sph_write_in_dump(&sph_port.adapters[0]);
+    if (start(&sph_port.adapters[0], pool, true) == 0) sph_write_in_dump(&sph_port.adapters[0]);
     sp_set_not_implemented(pool, false);
     remove_all();
 }
@@ -214,12 +225,30 @@ static sp_pool *pool_for(const sph_options *options)
     return pool;
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static void verified(sp_pool *pool)
 {
     sp_verifier_counts counts;
     if (sp_verifier_stats(pool, &counts))
-        sph_say("%" PRIu64 " blocks verified, %" PRIu64 " of them guarded; %" PRIu64 " allocations refused on purpose",
-                counts.verified, counts.guarded, counts.refused);
+        sph_say("%" PRIu64 " block%s verified, %" PRIu64 " of them guarded; %" PRIu64 " allocation%s refused on purpose",
+                counts.verified, plural(counts.verified), counts.guarded, counts.refused, plural(counts.refused));
+}
+
+/* DriverEntry, which has to call StorPortInitialize. */
+static int load(DRIVER_INITIALIZE *entry)
+{
+    ULONG status = entry(&sph_port, NULL);
+    if (status != STOR_STATUS_SUCCESS) {
+        sph_say_why("DriverEntry failed: it returned 0x%" PRIX32, status);
+    } else if (sph_port.miniport.HwInitializationDataSize == 0) {
+        sph_say_why("DriverEntry succeeded, and did not call StorPortInitialize");
+        return 1;
+    }
+    return status != STOR_STATUS_SUCCESS;
 }
 
 /* From DriverEntry to removal. */
@@ -227,7 +256,7 @@ static int live(sp_pool *pool, DRIVER_INITIALIZE *entry, const sph_options *opti
 {
     unsigned adapters = options->adapters > 0 ? options->adapters : 2;
     unsigned requests = options->requests > 0 ? options->requests : 2000;
-    int failed = 1;
+    int failed;
     unsigned n;
 
     memset(result, 0, sizeof(*result));
@@ -235,12 +264,10 @@ static int live(sp_pool *pool, DRIVER_INITIALIZE *entry, const sph_options *opti
     sph_findings_open(options->report, result);
     sph_ledger_open(options->suspicions);
 
-    if (entry(&sph_port, NULL) != STOR_STATUS_SUCCESS) {
-        sph_say("DriverEntry failed");
-    } else {
-        failed = 0;
+    failed = load(entry);
+    if (!failed) {
         for (n = 0; n < adapters && !failed; n++)
-            failed = start(&sph_port.adapters[n], pool, n, false);
+            failed = start(&sph_port.adapters[n], pool, false);
         failed = failed || sph_traffic(requests);
         if (!failed) {
             control_units(ScsiUnitStart, "HwStorUnitControl (start)");
@@ -269,13 +296,20 @@ int sph_run(DRIVER_INITIALIZE *entry, const sph_options *options, sph_result *re
     failed = live(pool, entry, options, result);
     tags(pool);
     verified(pool);
-    sph_say("%lu requests, %lu allocations: %u leaked, %u freed twice, %u through another adapter, %u other bad "
+    sph_say("%lu request%s, %lu allocation%s: %u leaked, %u freed twice, %u through another adapter, %u other bad "
             "frees, %u above DISPATCH_LEVEL, %u suspected overwritten, %u corrupted, %u other",
-            result->requests, result->allocations, result->leaks, result->double_frees, result->wrong_owners,
-            result->bad_frees, result->wrong_irqls, result->overwritten, result->corrupted, result->other);
+            result->requests, plural(result->requests), result->allocations, plural(result->allocations), result->leaks,
+            result->double_frees, result->wrong_owners, result->bad_frees, result->wrong_irqls, result->overwritten,
+            result->corrupted, result->other);
     sp_pool_destroy(pool);
     return failed;
 }
+
+/* What the child of the counting run, in which nothing is refused, tells its parent. Shared memory. */
+struct counted {
+    bool lived;     /* a run has begun: the next one is not the counting one */
+    char why[WHY]; /* it did not start */
+};
 
 /* What a run of sph_fail_each is made of. */
 struct each {
@@ -283,32 +317,59 @@ struct each {
     DRIVER_INITIALIZE *entry;
     const sph_options *options;
     FILE *report;
-    bool told; /* runs were made */
+    struct counted *counted;
+    uint64_t allocations; /* of the counting run */
+    bool told;            /* runs were made */
+    bool clean;           /* so far */
+    bool stuck, misused;  /* a run ended by status 2, or by SPH_MISUSE */
 };
 
 /* In a child process. What the pool does not see is told by a status. A miniport that does not start without memory is
-   none of it. */
+   none of it; one that does not start with it is told of. */
 static void live_once(void *context)
 {
     const struct each *each = context;
+    bool counts = !each->counted->lived;
     sph_result found;
-    live(each->pool, each->entry, each->options, &found);
+    each->counted->lived = true;
+    if (live(each->pool, each->entry, each->options, &found) != 0 && counts)
+        snprintf(each->counted->why, WHY, "%s", sph_findings.why[0] != 0 ? sph_findings.why : "no threads");
     if (found.wrong_irqls + found.overwritten + found.other > 0) exit(SPH_MISUSE);
 }
 
 static void say_report(void *context, const sp_fail_run *run, const char *text)
 {
+    static const char alone[] = "Without --fail-each the report says more, if that run shows it.";
     struct each *each = context;
     each->told = true;
-    if (run == NULL && each->report != NULL) fprintf(each->report, "%s\n", text);
+    if (run != NULL) {
+        if (run->n == 0) each->allocations = run->allocations;
+        each->clean = each->clean && run->clean;
+        each->stuck |= run->end == SP_RUN_EXITED && run->code == 2;
+        each->misused |= run->end == SP_RUN_EXITED && run->code == SPH_MISUSE;
+        return;
+    }
+    if (each->report == NULL) return;
+    if (!each->clean) fprintf(each->report, "%s\n", text);
+    if (each->stuck)
+        fprintf(each->report, "status 2: requests were never completed, or a lock was acquired twice. %s\n", alone);
+    if (each->misused)
+        fprintf(each->report, "status %d: the host found misuse. %s\n", (int)SPH_MISUSE, alone);
+    if (each->counted->why[0] != 0) {
+        fprintf(each->report, "it does not start, though no allocation was refused: %s\n", each->counted->why);
+    } else if (each->clean && each->allocations == 0) {
+        fprintf(each->report, "0 allocations: nothing was tried\n");
+    } else if (each->clean) {
+        fprintf(each->report, "%s\n", text);
+    }
 }
 
 int sph_fail_each(DRIVER_INITIALIZE *entry, const sph_options *options, const sp_fail_options *runs)
 {
     sph_options quiet = *options;
     sp_fail_options limited = *runs;
-    struct each work = {NULL, entry, &quiet, options->report, false};
-    bool clean;
+    struct each work = {.entry = entry, .options = &quiet, .report = options->report, .clean = true};
+    bool clean, started;
 
     quiet.report = NULL;
     if (quiet.requests == 0) quiet.requests = 64;
@@ -316,9 +377,17 @@ int sph_fail_each(DRIVER_INITIALIZE *entry, const sph_options *options, const sp
     limited.in_process = 0;
     work.pool = pool_for(options);
     if (work.pool == NULL) return -1;
+    work.counted = mmap(NULL, sizeof(*work.counted), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (work.counted == MAP_FAILED) {
+        if (options->report != NULL) fprintf(options->report, "mmap: %s\n", strerror(errno));
+        sp_pool_destroy(work.pool);
+        return -1;
+    }
     if (options->report != NULL) fflush(options->report);
     clean = sp_fail_each(work.pool, NULL, &limited, live_once, &work, say_report);
     if (!work.told && options->report != NULL) fprintf(options->report, "%s\n", sp_last_error());
+    started = work.counted->why[0] == 0;
+    munmap(work.counted, sizeof(*work.counted));
     sp_pool_destroy(work.pool);
-    return !work.told ? -1 : !clean;
+    return !work.told || !started ? -1 : !clean;
 }

@@ -20,15 +20,37 @@ static struct adapter *must_find(PVOID extension, const char *routine)
     return adapter;
 }
 
+/* A required routine that a miniport has not got; NULL: it has all. */
+static const char *left_out(const HW_INITIALIZATION_DATA *data)
+{
+    if (data->HwInitialize == NULL) return "HwInitialize";
+    if (data->HwStartIo == NULL) return "HwStartIo";
+    if (data->HwFindAdapter == NULL) return "HwFindAdapter";
+    if (data->HwResetBus == NULL) return "HwResetBus";
+    if (data->HwAdapterControl == NULL) return "HwAdapterControl";
+    return NULL;
+}
+
 ULONG StorPortInitialize(PVOID Argument1, PVOID Argument2, PHW_INITIALIZATION_DATA HwInitializationData,
                          PVOID HwContext)
 {
     const HW_INITIALIZATION_DATA *data = HwInitializationData;
+    const char *missing;
     (void)Argument1, (void)Argument2, (void)HwContext;
-    if (data->HwInitializationDataSize != sizeof(*data) || data->HwFindAdapter == NULL ||
-        data->HwInitialize == NULL || data->HwStartIo == NULL || data->HwResetBus == NULL ||
-        data->HwAdapterControl == NULL)
+    if (data == NULL) {
+        sph_say_why("StorPortInitialize: HwInitializationData is NULL");
         return STOR_STATUS_INVALID_PARAMETER;
+    }
+    if (data->HwInitializationDataSize != sizeof(*data)) {
+        sph_say_why("StorPortInitialize: HwInitializationDataSize is %u, and sizeof(HW_INITIALIZATION_DATA) is %zu",
+                    (unsigned)data->HwInitializationDataSize, sizeof(*data));
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
+    missing = left_out(data);
+    if (missing != NULL) {
+        sph_say_why("StorPortInitialize: %s is NULL", missing);
+        return STOR_STATUS_INVALID_PARAMETER;
+    }
     sph_port.miniport = *data;
     return STOR_STATUS_SUCCESS;
 }
@@ -130,4 +152,9 @@ VOID StorPortReleaseSpinLock(PVOID DeviceExtension, PSTOR_LOCK_HANDLE LockHandle
         return;
     }
     sp_lower_irql(LockHandle->Before);
+}
+
+VOID StorPortDebugPrint(ULONG DebugPrintLevel, PCSTR DebugMessage, ...)
+{
+    (void)DebugPrintLevel, (void)DebugMessage;
 }

@@ -11,7 +11,7 @@ void sph_port_reset(void)
     sph_port.count = 0;
     sph_port.first = NULL;
     sph_port.last = &sph_port.first;
-    sph_port.held = sph_port.stopping = false;
+    sph_port.held = sph_port.stopping = sph_port.found_again = false;
     sph_port.completed = 0;
 }
 

@@ -16,6 +16,7 @@ struct adapter {
     PORT_CONFIGURATION_INFORMATION config;
     HW_PASSIVE_INITIALIZE_ROUTINE *passive_initialize;
     bool found; /* FindAdapter said so: there is something to stop and to free */
+    bool found_again; /* FindAdapter was called a second time, since it has no ScsiRestartAdapter */
     SCSI_SUPPORTED_CONTROL_TYPE_LIST controls, unit_controls;
     pthread_mutex_t start_io, interrupt, dpc; /* each told from a lock that the thread holds already */
     /* Under the port's lock. */
@@ -40,6 +41,7 @@ struct port {
     STOR_DPC *first, **last;
     bool held; /* DPCs wait */
     bool stopping;
+    bool found_again; /* one of the adapters was */
     unsigned long completed;
 };
 extern struct port sph_port;

@@ -34,6 +34,7 @@ fn life(bug: u32, suspicions: bool) -> (String, Option<i32>) {
     run("ramdisk", &[&format!("-DBUG={bug}")], &ramdisk(), PATIENCE, suspicions)
 }
 
+const NOT_FOUND: u32 = 3;
 const COMPLETES_NEVER: u32 = 6;
 
 /// The miniport of tests/c/miniport.c in this mode.
@@ -76,11 +77,18 @@ fn a_miniport_without_mistakes() {
     }
 }
 
+const HINT: &str =
+    "hint: for the line that allocates what leaks, build with -g and run with --fail-each --most=1 --stop\n";
 const REQUEST: &str = "(tag 'Rqst', 72 bytes), allocated in HwStorBuildIo";
 
 #[test]
 fn a_leak_on_an_error_path() {
-    found(1, false, &["leak: "], &["block 0x", REQUEST, " for adapter "]);
+    // The first three, and how many more.
+    let (said, _) = life(1, false);
+    assert_eq!(said.matches("leak: block 0x").count(), 3, "{said}");
+    assert!(said.contains(" more, of blocks allocated in HwStorBuildIo\n"), "{said}");
+    assert!(said.ends_with(HINT) && said.matches("hint: ").count() == 1, "{said}");
+    found(1, false, &["leak: "], &["block 0x", REQUEST, " for hba"]);
 }
 
 #[test]
@@ -103,7 +111,7 @@ fn an_allocation_at_dirql() {
 
 #[test]
 fn a_free_through_another_adapters_extension() {
-    let freed = " for adapter 1, freed in HwStorDpcRoutine through adapter 0";
+    let freed = " for hba1, freed in HwStorDpcRoutine through hba0";
     found(5, false, &["wrong adapter: "], &["block 0x", REQUEST, freed]);
 }
 
@@ -120,10 +128,15 @@ fn a_miniport_without_controls_is_initialized_anew() {
     let (said, code) = miniport(1);
     assert_eq!(code, Some(1), "{said}");
     // Two adapters, found twice; for the dump there is no level at which to allocate.
-    assert_eq!(said.matches("leak: block 0x").count(), 3, "{said}");
-    let left = "(tag 'Mini', 100 bytes), allocated in HwStorFindAdapter for the driver";
-    assert!(said.contains(left) && !said.contains("999"), "{said}");
-    assert!(said.contains("leak: 1 more, of blocks allocated in HwStorFindAdapter"), "{said}");
+    for callback in ["HwStorFindAdapter", "HwStorFindAdapter (second call)"] {
+        let left = format!(
+            "(tag 'Mini', 100 bytes), allocated in {callback} for the driver; FindAdapter was called a second time, \
+             since there is no ScsiRestartAdapter\n"
+        );
+        assert_eq!(said.matches(&left).count(), 2, "{said}");
+    }
+    assert!(!said.contains("999"), "{said}");
+    assert_eq!(said.matches("hint: ").count(), 1, "{said}");
     assert!(said.contains("allocation above DISPATCH_LEVEL: in HwStorFindAdapter, at IRQL 15"), "{said}");
     assert!(said.contains(" Mini Nonp          4                0         4       400\n"), "{said}");
 }
@@ -138,22 +151,17 @@ fn half_duplex_starts_io_at_dirql() {
 
 #[test]
 fn an_adapter_that_is_not_found_or_not_initialized() {
-    let (said, code) = miniport(3);
+    let (said, code) = miniport(NOT_FOUND);
     assert_eq!(code, Some(2), "{said}");
-    assert!(
-        said.starts_with("adapter 0: HwStorFindAdapter returned 0, SP_RETURN_NOT_FOUND\nleak: "),
-        "{said}"
-    );
-    assert!(
-        said.contains("(tag 'Mini', 50 bytes), allocated in HwStorFindAdapter for adapter 0\n"),
-        "{said}"
-    );
+    assert!(said.starts_with("hba0: HwStorFindAdapter returned 0, SP_RETURN_NOT_FOUND\nleak: "), "{said}");
+    assert!(said.contains("(tag 'Mini', 50 bytes), allocated in HwStorFindAdapter for hba0\n"), "{said}");
     let (said, code) = miniport(4);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.starts_with("adapter 0: initialization failed\n"), "{said}");
+    assert!(said.starts_with("hba0: HwStorInitialize returned FALSE\n"), "{said}");
     let (said, code) = miniport(9);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.starts_with("DriverEntry failed\n"), "{said}");
+    let why = "StorPortInitialize: HwStartIo is NULL\nDriverEntry failed: it returned 0xC1000006\n";
+    assert!(said.starts_with(why), "{said}");
 }
 
 #[test]
@@ -164,14 +172,14 @@ fn requests_completed_twice_or_never() {
     assert_eq!(said.matches(finding).count(), 4, "{said}");
     let (said, code) = miniport(COMPLETES_NEVER);
     assert_eq!(code, Some(2), "{said}");
-    assert_eq!(said, "adapter 0: 16 requests were never completed\n");
+    assert_eq!(said, "hba0: 16 requests were never completed\n");
 }
 
 #[test]
 fn locks_acquired_or_released_twice() {
     let (said, code) = miniport(7);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.starts_with("misuse in HwStorStartIo: adapter "), "{said}");
+    assert!(said.starts_with("misuse in HwStorStartIo: hba"), "{said}");
     assert!(said.contains(": a lock is acquired that this thread holds: it would wait for ever\n"), "{said}");
     let (said, code) = miniport(10);
     assert_eq!(code, Some(1), "{said}");
@@ -186,7 +194,7 @@ fn the_tagged_pools_routines_are_attributed_too() {
     let block = "(tag 'Mini', 200 bytes), allocated in HwStorStartIo";
     for (kind, end) in [
         ("wrong tag: ", ", freed in HwStorStartIo with tag 'Othr'"),
-        ("wrong adapter: ", " for the driver, freed in HwStorStartIo through adapter 0"),
+        ("wrong adapter: ", " for the driver, freed in HwStorStartIo through hba0"),
         ("double free: ", ", freed in HwStorStartIo, freed again in HwStorStartIo"),
     ] {
         let finding = said.lines().find(|line| line.starts_with(kind));
@@ -249,14 +257,90 @@ fn a_leak_when_an_allocation_fails_is_found_and_its_line_named() {
     );
 }
 
+/// What `--fail-each` says of tests/c/miniport.c in this mode.
+fn miniport_each(mode: u32) -> (String, Option<i32>) {
+    let miniport = here().join("tests/c/miniport.c");
+    let program = program(&format!("each-mode-{mode}"), &[&format!("-DMODE={mode}")], &miniport, PATIENCE);
+    let output = Command::new(program).args(["--fail-each", "--requests=1"]).output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn a_miniport_that_does_not_start_has_not_passed() {
+    for (mode, allocates, why) in [
+        (NOT_FOUND, true, "hba0: HwStorFindAdapter returned 0, SP_RETURN_NOT_FOUND"),
+        (4, false, "hba0: HwStorInitialize returned FALSE"),
+        (9, false, "StorPortInitialize: HwStartIo is NULL"),
+        (
+            12,
+            false,
+            "StorPortInitialize: HwInitializationDataSize is 8, and sizeof(HW_INITIALIZATION_DATA) is ",
+        ),
+        (13, false, "DriverEntry succeeded, and did not call StorPortInitialize"),
+        (14, false, "StorPortInitialize: HwInitializationData is NULL"),
+    ] {
+        let (said, code) = miniport_each(mode);
+        assert_eq!(code, Some(2), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        let expected = format!("it does not start, though no allocation was refused: {why}");
+        assert!(last.starts_with(&expected), "{said}");
+        // What was found before is told all the same.
+        assert_eq!(said.contains("error: it leaves 1 block allocated, 50 bytes"), allocates, "{said}");
+        assert!(!said.contains("nothing found"), "{said}");
+    }
+}
+
+#[test]
+fn what_the_host_finds_in_a_run_is_told_by_a_status_and_explained() {
+    for (mode, status) in
+        [(5, "status 3: the host found misuse. "), (7, "status 2: requests were never completed, ")]
+    {
+        let (said, code) = miniport_each(mode);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("error: it ends the process, with status "), "{said}");
+        assert_eq!(said.lines().filter(|line| line.starts_with(status)).count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_miniport_that_allocates_nothing_passes_and_nothing_was_tried() {
+    let (said, code) = miniport_each(11);
+    assert_eq!((said.as_str(), code), ("0 allocations: nothing was tried\n", Some(0)));
+}
+
+#[test]
+fn a_dump_that_finds_no_adapter_is_told_as_the_dumps() {
+    let (said, code) = miniport(15);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("dump mode: HwStorFindAdapter returned 2, SP_RETURN_ERROR\n Tag"), "{said}");
+}
+
+#[test]
+fn a_miniport_of_usual_lines_compiles() {
+    let (said, code) = run("usual", &[], &here().join("tests/c/usual.c"), PATIENCE, false);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with(" Tag"), "{said}");
+}
+
+#[test]
+fn help_has_each_argument() {
+    let program = program("help", &["-DBUG=0"], &ramdisk(), PATIENCE);
+    let output = Command::new(program).arg("--help").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let said = String::from_utf8(output.stdout).unwrap();
+    for argument in
+        ["suspicions", "strict", "--fail-each", "--tags=", "--most=", "--step=", "--seed=", "--stop"]
+    {
+        assert!(said.contains(argument), "no {argument} in {said}");
+    }
+    assert!(said.contains("STORPORT_POOL_VERIFY") && said.contains("Exit status: "), "{said}");
+}
+
 #[test]
 fn bad_arguments_are_told_in_a_line() {
     let program = program("arguments", &["-DBUG=0"], &ramdisk(), PATIENCE);
     for (arguments, said) in [
-        (
-            &["--fail-ech"][..],
-            "--fail-ech: no such argument; the beginning of host/miniport/main.c has them all\n",
-        ),
+        (&["--fail-ech"][..], "--fail-ech: no such argument; --help has them all\n"),
         (&["--fail-each", "--most=0"], "--most=0: no such number\n"),
         (&["--fail-each", "--step=-1"], "--step=-1: no such number\n"),
         (&["--fail-each", "--seed=99999999999999999999"], "--seed=99999999999999999999: no such number\n"),
@@ -275,7 +359,7 @@ fn bad_arguments_are_told_in_a_line() {
 fn the_hosts_storport_header() {
     const OURS: &str = "storport_pool.h";
     // The host's routines, which are not linked here: compiled alone.
-    for order in [["storport.h", OURS], [OURS, "storport.h"]] {
+    for order in [["storport.h", OURS], [OURS, "storport.h"], ["ntddk.h", OURS], [OURS, "ntddk.h"]] {
         for (cpp, standard) in [(false, "c11"), (false, "c99"), (true, "c++17")] {
             let source = out(&format!("host-order-{standard}")).with_extension(if cpp { "cpp" } else { "c" });
             let text = format!("#include \"{}\"\n#include \"{}\"\n", order[0], order[1]);

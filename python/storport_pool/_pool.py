@@ -277,7 +277,8 @@ class Pool:
             bug_check=row.bug_check,
             parameters=tuple(row.parameters),
             description=row.description.decode("utf-8", "replace"),
-            text=row.text.decode("utf-8", "replace"),
+            # The library's text ends with the bug check, which `str` of a violation says in its own way.
+            text=row.text.decode("utf-8", "replace").partition("; Windows stops with ")[0],
         )
 
     def _told(self, violation: Violation) -> None:

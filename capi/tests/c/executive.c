@@ -4,7 +4,7 @@
 static sp_violation_kind kind;
 static uint64_t code;
 static int heard;
-static char text[300];
+static char text[600];
 
 static void hear(void *context, const sp_violation *violation)
 {
@@ -96,6 +96,7 @@ static void unfreed(sp_pool *pool)
     heard = 0;
     ExFreePool(block);
     CHECK(heard == 1 && kind == SP_FREE_AT_IRQL && code == 0x09 && strstr(text, "IRQL 15") != NULL);
+    CHECK(strstr(text, "; Windows stops with 0xC2 (0x9, 0xF, 0x0, 0x") != NULL);
     ExFreePoolWithTag(block, TAG);
     CHECK(heard == 2 && kind == SP_FREE_AT_IRQL);
     ExFreePool(NULL);

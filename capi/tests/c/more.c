@@ -2,7 +2,7 @@
    figures. */
 #include "check.h"
 
-static char text[300];
+static char text[600];
 
 static void hear(void *context, const sp_violation *violation)
 {
@@ -94,6 +94,7 @@ static void names(void)
     CHECK(StorPortFreePool(odd, block) == STOR_STATUS_INVALID_PARAMETER);
     CHECK(strstr(text, "double free") != NULL && strstr(text, "100 bytes") != NULL);
     CHECK(strstr(text, "of adapter disk0") != NULL && strstr(text, "for adapter a") != NULL);
+    CHECK(strstr(text, "; Windows stops with 0xC2 (0x7, 0x0, 0x") != NULL && text[strlen(text) - 1] == ')');
 
     /* A leak names its adapter, whether that is removed or its pool ends. */
     CHECK(StorPortAllocatePool(disk, 100, TAG, &block) == STOR_STATUS_SUCCESS);

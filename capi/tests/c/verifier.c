@@ -11,7 +11,7 @@
 enum { MOST = 64 };
 
 static sp_violation heard[MOST];
-static char texts[MOST][256];
+static char texts[MOST][600];
 static int count;
 /* Of the first violation: sums of the call stacks of its allocation, free and call, which are gone when the callback
    returns. */
@@ -104,6 +104,7 @@ static void finds(void)
     CHECK(told->evidence_count < 3 || told->evidence_bytes[2] == told->evidence_expected);
     CHECK(strstr(texts[0], "write behind the end of a block at 0x") == texts[0]);
     CHECK(strstr(texts[0], ", tag 'Test', 100 bytes, 0x41 at 0x") != NULL);
+    CHECK(strstr(texts[0], "; Windows stops with 0x19 (0x21, 0x") != NULL);
     taken(&told->allocated, 0);
     CHECK(sp_verifier_sweep(pool, NULL) && count == 0);
 
@@ -389,7 +390,7 @@ static void other_ranges(void)
 /* A fault's report, by write(2) alone. */
 static void report(void *context, const sp_violation *violation)
 {
-    char line[512];
+    char line[1024];
     int length = snprintf(line, sizeof(line), "%u %x %d %u %u %p %p\n%s\n", violation->kind, violation->bug_check,
                           (int)violation->guarded, violation->allocated.count, violation->freed.count,
                           violation->address, violation->block, violation->text);
@@ -406,7 +407,7 @@ static void explain(void *context, const sp_violation *violation)
 /* A child touches a guard page: what it reported, and that it ended by SIGSEGV all the same. */
 static void faults(int freed)
 {
-    char said[1024], expected[256];
+    char said[2048], expected[256];
     char *block;
     ssize_t length;
     int status, ends[2];
@@ -443,8 +444,8 @@ static void faults(int freed)
     CHECK(kind == (freed ? SP_ACCESS_FREED : SP_ACCESS_BEYOND) && bug_check == (freed ? 0xCCu : 0xCDu) && guarded);
     CHECK(allocated_in > 2 && (freed_in > 2) == freed);
     CHECK(at == block + (freed ? 5 : 96) && of == block);
-    snprintf(expected, sizeof(expected), "\n%s at %p, tag 'Test', 96 bytes, of adapter disk0\n",
-             freed ? "access to a block after it was freed" : "access beside a block", at);
+    snprintf(expected, sizeof(expected), "\n%s at %p, tag 'Test', 96 bytes, of adapter disk0; Windows stops with %s (0x",
+             freed ? "access to a block after it was freed" : "access beside a block", at, freed ? "0xCC" : "0xCD");
     if (strstr(said, expected) == NULL) fprintf(stderr, "%s, in place of %s", said, expected);
     CHECK(strstr(said, expected) != NULL && said[length - 1] == '\n');
     sp_free(disk, block);

@@ -14,7 +14,11 @@ enum {
     EXECUTIVE,       /* frees by another tag, twice, and through the adapter */
     NO_ENTRY,        /* DriverEntry leaves out what it must have */
     RELEASES_TWICE,
-    LEAVES_A_DPC     /* queued when it is stopped */
+    LEAVES_A_DPC,    /* queued when it is stopped */
+    BAD_SIZE,        /* of HW_INITIALIZATION_DATA */
+    FORGETS,         /* StorPortInitialize */
+    NO_DATA,
+    NO_DUMP          /* FindAdapter fails in dump mode */
 };
 #define TAG SP_TAG('M', 'i', 'n', 'i')
 
@@ -30,7 +34,7 @@ static ULONG find_adapter(PVOID DeviceExtension, PVOID HwContext, PVOID BusInfor
         StorPortAllocatePool(DeviceExtension, 50, TAG, &left);
         return SP_RETURN_NOT_FOUND;
     }
-    return SP_RETURN_FOUND;
+    return MODE == NO_DUMP && ConfigInfo->DumpMode ? SP_RETURN_ERROR : SP_RETURN_FOUND;
 }
 
 struct device {
@@ -107,12 +111,13 @@ ULONG DriverEntry(PVOID DriverObject, PVOID RegistryPath)
 {
     HW_INITIALIZATION_DATA data;
     memset(&data, 0, sizeof(data));
-    data.HwInitializationDataSize = sizeof(data);
+    data.HwInitializationDataSize = MODE == BAD_SIZE ? 8 : sizeof(data);
     data.DeviceExtensionSize = sizeof(struct device);
     data.HwInitialize = initialize;
     data.HwStartIo = MODE == NO_ENTRY ? NULL : start_io;
     data.HwFindAdapter = find_adapter;
     data.HwResetBus = reset_bus;
     data.HwAdapterControl = adapter_control;
-    return StorPortInitialize(DriverObject, RegistryPath, &data, NULL);
+    if (MODE == FORGETS) return STOR_STATUS_SUCCESS;
+    return StorPortInitialize(DriverObject, RegistryPath, MODE == NO_DATA ? NULL : &data, NULL);
 }
