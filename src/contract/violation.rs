@@ -59,7 +59,7 @@ pub enum ViolationKind {
     /// gives it back.
     Stranded,
     /// The last holder of an adapter was dropped above DISPATCH, where it cannot be removed. It stays, and so do its blocks.
-    /// [`Pool::remove_adapter`](crate::Pool::remove_adapter) with the violation's `caller` removes it later.
+    /// [`Pool::remove_adapter_with`](crate::Pool::remove_adapter_with) with the violation's `caller` removes it later.
     StrandedAdapter,
     /// The system refuses the fence (`membarrier`) that it granted when the pool was made. A sandbox that was entered
     /// since does that. From now on no memory moves from one CPU's cache to another's, nor from one block size to

@@ -156,6 +156,7 @@ impl<P: Platform + 'static> OwnedAdapter<P> {
     }
 
     /// The adapter without a hold on it or its pool: for what the pool itself keeps, such as its violation hook. Any IRQL.
+    /// [`WeakAdapter`] has an example.
     #[must_use]
     pub fn downgrade(&self) -> WeakAdapter<P> {
         WeakAdapter { inner: Arc::downgrade(&self.inner) }
