@@ -312,8 +312,8 @@ fn minutes(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Latency {
-    /// Only this scenario; may be given several times. Default: all.
-    #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(scenarios::ALL.iter().map(|about| about.name)))]
+    /// Only these scenarios: names with commas between, or the option several times. Default: all.
+    #[arg(long = "scenario", value_name = "NAME", value_delimiter = ',', value_parser = PossibleValuesParser::new(scenarios::ALL.iter().map(|about| about.name)))]
     pub(crate) scenarios: Vec<String>,
     #[command(flatten)]
     pub(crate) output: Output,

@@ -133,7 +133,7 @@ pub(crate) const ALL: [About; 25] = [
     about(
         "cold",
         "200,000 live",
-        "200,000 blocks of 64 bytes live; a random 1000 of them are freed, then allocated again.",
+        "200,000 blocks of 64 bytes live; a random 1000 of them are freed, unread, then allocated again.",
     ),
     burst("burst-512", "512 equal blocks", "512 blocks of 256 bytes, allocated, then all freed."),
     burst("burst-4224", "4224 equal blocks", "4224 blocks of 256 bytes, allocated, then all freed."),

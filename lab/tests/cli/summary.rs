@@ -23,7 +23,7 @@ fn a_run_ends_with_a_summary() {
         "mimalloc (",
         "Slowest Of 1000 frees: ",
         " Allocate ",
-        "Loses Nothing in this run tells",
+        "Unsure Nothing in this run tells",
         "Leak A driver leaked 15 blocks, on purpose. The pool listed all, by tag.",
         "storport-pool-results/results.html",
         "storport-pool-results/results.json",

@@ -108,7 +108,9 @@ pub(super) fn words() -> Vec<Term> {
         word("p99.9", "The 99.9th percentile: of 1000 calls, each timed alone, 999 took no longer."),
         word(
             "beyond noise",
-            "The ratio's interval at 95 % is clear of 1. What is not so is called too noisy to tell.",
+            "The ratio's interval at 95 % is clear of 1, over the turns of this run. Each allocator ran each scenario in one \
+             process, and some processes are slower than others for all their life: look at a row that stands out in a \
+             second run. What is not clear of 1 is called too noisy to tell.",
         ),
     ]
 }
