@@ -204,10 +204,13 @@ fn an_adapter_that_cannot_be_removed_stays_and_is_told() {
     drop(owned);
     let borrowed = pool.adapter("disk1").unwrap();
     let other = borrowed.id();
+    let removed = pool.adapter("disk3").unwrap();
+    let third = removed.id();
     {
         let _in_handler = Irql::raise(Irql::DEVICE);
         drop(block);
         drop(borrowed);
+        assert_eq!(removed.remove().unwrap_err(), Status::INVALID_IRQL);
         assert_eq!(pool.remove_adapter(id).unwrap_err(), Status::INVALID_IRQL);
         assert_eq!(pool.add_adapter("disk2"), Err(storport_pool::AdapterError::Irql));
         assert_eq!(pool.trim(), Err(storport_pool::TrimError::Irql));
@@ -219,7 +222,8 @@ fn an_adapter_that_cannot_be_removed_stays_and_is_told() {
         [
             (ViolationKind::Stranded, id),
             (ViolationKind::StrandedAdapter, id),
-            (ViolationKind::StrandedAdapter, other)
+            (ViolationKind::StrandedAdapter, other),
+            (ViolationKind::StrandedAdapter, third)
         ]
     );
     assert_eq!(
@@ -233,6 +237,7 @@ fn an_adapter_that_cannot_be_removed_stays_and_is_told() {
     assert_eq!(unsafe { pool.free(id, address) }, Status::SUCCESS);
     assert_eq!(pool.remove_adapter(id).unwrap().blocks(), 0);
     assert_eq!(pool.remove_adapter(other).unwrap().blocks(), 0);
+    assert_eq!(pool.remove_adapter(third).unwrap().blocks(), 0);
     assert!(heard.lock().unwrap().is_empty());
 }
 

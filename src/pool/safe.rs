@@ -203,11 +203,12 @@ impl<P: Platform> Adapter<'_, P> {
     /// whose drop was told. Feature `alloc`. PASSIVE; walks all states.
     ///
     /// # Errors
-    /// `INVALID_PARAMETER`: it was removed through its id.
+    /// `INVALID_PARAMETER`: it was removed through its id. `INVALID_IRQL` above DISPATCH: the adapter stays, and the hook hears of it.
     #[cfg(feature = "alloc")]
     pub fn remove(self) -> Result<crate::pool::snapshot::Removal, Status> {
         let this = ManuallyDrop::new(self);
-        this.pool.remove_adapter(this.id)
+        // Refused, it is dropped, and that tells.
+        this.pool.remove_adapter(this.id).inspect_err(|_| drop_adapter(this.pool, this.id))
     }
 }
 
