@@ -254,9 +254,9 @@ impl<W: Way> Model<W> {
     }
 
     pub fn add(&mut self, name: &str) {
-        match self.pool.add_adapter(name) {
+        match W::at(self.level, || self.pool.add_adapter(name)) {
             Ok(id) => {
-                assert!(self.adapters.len() < self.rules.adapters);
+                assert!(self.adapters.len() < self.rules.adapters && self.level <= Irql::DISPATCH);
                 assert!(id != AdapterId::ORPHANS && !self.is_live(id));
                 let cut = (0..=32).rev().find(|&len| name.is_char_boundary(len)).unwrap();
                 let name = &name[..cut.min(name.len())];
@@ -276,9 +276,9 @@ impl<W: Way> Model<W> {
     pub fn remove(&mut self, id: AdapterId, release: bool) {
         let removal = if release {
             // SAFETY: nobody uses the blocks.
-            unsafe { self.pool.release_adapter(id) }
+            W::at(self.level, || unsafe { self.pool.release_adapter(id) })
         } else {
-            self.pool.remove_adapter(id)
+            W::at(self.level, || self.pool.remove_adapter(id))
         };
         let heard = self.take_heard();
         if self.level > Irql::DISPATCH {
@@ -330,14 +330,16 @@ impl<W: Way> Model<W> {
 
     pub fn trim(&mut self) {
         let trimmed = match &self.memory {
-            None => self.pool.trim(),
+            None => W::at(self.level, || self.pool.trim()),
             // What is given back holds no block.
-            Some(_) => self.pool.trim_with(|address, bytes| {
-                let (base, len) = self.pool.range();
-                assert!(address >= base && bytes > 0 && address - base + bytes <= len);
-                assert!(self.holder(address).is_none());
-                assert!(self.live.range(address..address + bytes).next().is_none());
-                true
+            Some(_) => W::at(self.level, || {
+                self.pool.trim_with(|address, bytes| {
+                    let (base, len) = self.pool.range();
+                    assert!(address >= base && bytes > 0 && address - base + bytes <= len);
+                    assert!(self.holder(address).is_none());
+                    assert!(self.live.range(address..address + bytes).next().is_none());
+                    true
+                })
             }),
         };
         if self.level > Irql::DISPATCH {
@@ -382,6 +384,7 @@ impl<W: Way> Model<W> {
         let heard = heard.take();
         assert!(heard.iter().all(|leak| leak.kind == ViolationKind::Leak && Some(leak.caller) == leak.owner));
         let rows = heard.iter().map(|leak| (leak.caller, leak.tag.unwrap(), leak.blocks, leak.bytes));
-        checks::leaks(rows, live.values());
+        // What a removal left was told then.
+        checks::leaks(rows, live.values().filter(|block| block.owner != AdapterId::ORPHANS));
     }
 }
