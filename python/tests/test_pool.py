@@ -183,8 +183,11 @@ class Routines(unittest.TestCase):
             pool.allocate(other, 10, "Left")
             self.assertEqual(pool.remove(other, release=True), [Leak(leak.tag, 1, 10)])
             self.assertEqual(pool.usage.live, 2)
+            third = pool.adapter("third")
+            pool.allocate(third, 10, "Left")
             heard.clear()
-        self.assertEqual([violation.kind for violation in heard], [ViolationKind.LEAK])
+        # What a removal told is not told again.
+        self.assertEqual([(violation.kind, violation.blocks) for violation in heard], [(ViolationKind.LEAK, 1)])
 
 
 class Hosts(unittest.TestCase):
@@ -263,7 +266,8 @@ class Hosts(unittest.TestCase):
         pool.allocate(disk, 16, "Bugs")
         with self.assertRaises(BugCheck):
             pool.remove(disk)
-        # What it left is told again at the end, which comes all the same.
+        # What a live adapter has is told at the end, which comes all the same.
+        pool.allocate(pool.adapter("tape"), 16, "Bugs")
         with self.assertRaises(BugCheck):
             pool.close()
         self.assertTrue(pool.closed)
