@@ -5,7 +5,7 @@
 mod common;
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use common::*;
 use nix::libc::{self, REG_RAX, REG_RDI, siginfo_t, ucontext_t};
@@ -38,7 +38,8 @@ fn check<P: Platform>(pool: &Pool<P>, fenced: impl Fn() -> u64) {
     assert_eq!(fences(&|| drop(unsafe { pool.release_adapter(id) }.unwrap())), 1);
 }
 
-struct OneCpu(AtomicU64);
+/// A count of fences, and the level that it runs at.
+struct OneCpu(AtomicU64, AtomicU8);
 
 impl Host for OneCpu {
     fn cpu(&self) -> u32 {
@@ -46,7 +47,7 @@ impl Host for OneCpu {
     }
 
     fn irql(&self) -> Irql {
-        Irql::PASSIVE
+        Irql::new(self.1.load(Ordering::Relaxed)).unwrap()
     }
 }
 
@@ -59,14 +60,29 @@ unsafe impl MaskInterrupts for OneCpu {
     fn unmask(&self, (): ()) {}
 
     fn fence(&self, _: u32) {
+        assert!(self.irql() <= Irql::DISPATCH, "as `fence` is promised");
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 #[test]
 fn masked() {
-    let pool = PoolOptions::new(1 << 20).cpus(1).build_on(Masked::new(OneCpu(AtomicU64::new(0)))).unwrap();
-    check(&pool, || pool.platform().host().0.swap(0, Ordering::Relaxed));
+    let pool = PoolOptions::new(1 << 20)
+        .cpus(1)
+        .build_on(Masked::new(OneCpu(AtomicU64::new(0), AtomicU8::new(0))))
+        .unwrap();
+    let OneCpu(fenced, level) = pool.platform().host();
+    check(&pool, || fenced.swap(0, Ordering::Relaxed));
+    // Above DISPATCH nothing fences: what would is refused, and a dump's switch goes without.
+    let id = pool.add_adapter("disk").unwrap();
+    fenced.store(0, Ordering::Relaxed);
+    level.store(Irql::HIGH.level(), Ordering::Relaxed);
+    pool.set_not_implemented(true);
+    assert!(pool.remove_adapter(id).is_err() && pool.add_adapter("tape").is_err() && pool.trim().is_err());
+    pool.set_not_implemented(false);
+    assert_eq!(fenced.load(Ordering::Relaxed), 0);
+    level.store(0, Ordering::Relaxed);
+    pool.remove_adapter(id).unwrap();
 }
 
 /// membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ.

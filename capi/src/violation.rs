@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use pool::{AdapterId, AdapterName, BugCheck, CallStack, StackKind, Violation, ViolationKind};
 
-use crate::kind::{sp_pool, with_pool};
+use crate::kind::sp_pool;
 use crate::registry;
 use crate::text::Text;
 use crate::types::sp_bool;
@@ -255,8 +255,7 @@ impl sp_violation {
 }
 
 /// An adapter as a text names it.
-fn name(text: &mut Text, handle: &sp_pool, role: &str, adapter: AdapterId) {
-    let name: Option<AdapterName> = with_pool!(handle, pool => pool.adapter_name(adapter));
+fn name(text: &mut Text, role: &str, adapter: AdapterId, name: Option<AdapterName>) {
     // A text takes what has room.
     let _ = match name {
         Some(name) if !name.as_str().is_empty() => write!(text, ", {role} {name}"),
@@ -282,7 +281,7 @@ const fn plural(count: u64) -> &'static str {
 }
 
 /// What is said of a violation.
-fn describe(handle: &sp_pool, found: &Violation) -> Text {
+fn describe(found: &Violation) -> Text {
     let mut text = Text::new();
     // A text takes what has room.
     let _ = write!(text, "{}", found.kind);
@@ -306,10 +305,10 @@ fn describe(handle: &sp_pool, found: &Violation) -> Text {
         let _ = write!(text, ", {is:#04x} at {:#x} in place of {wanted:#04x}", evidence.address);
     }
     if let Some(owner) = found.owner {
-        name(&mut text, handle, "of adapter", owner);
+        name(&mut text, "of adapter", owner, found.owner_name);
     }
     if !is_nobodys(found) {
-        name(&mut text, handle, "called for adapter", found.caller);
+        name(&mut text, "called for adapter", found.caller, found.caller_name);
     }
     stop(&mut text, found.bug_check());
     text
@@ -346,7 +345,7 @@ pub(crate) unsafe fn tell(
     let extension = |adapter: AdapterId| registry::extension_of(handle, adapter);
     let address = |address: u64| ptr::with_exposed_provenance_mut::<c_void>(address as usize);
     let bug_check = found.bug_check();
-    let text = describe(handle, found);
+    let text = describe(found);
     let mut told = sp_violation {
         tag: found.tag.map_or(0, pool::PoolTag::raw),
         given_tag: found.given_tag.map_or(0, pool::PoolTag::raw),

@@ -4,7 +4,7 @@ use core::fmt;
 
 use static_assertions::{assert_eq_size, assert_impl_all};
 
-use crate::contract::words::pad;
+use crate::contract::words::{beginning, pad};
 
 /// An adapter's handle. The routines take it where a miniport passes HwDeviceExtension.
 ///
@@ -161,12 +161,9 @@ impl AdapterName {
     pub const MAX: usize = 32;
 
     pub(crate) fn new(name: &str) -> AdapterName {
-        let mut len = name.len().min(Self::MAX);
-        while !name.is_char_boundary(len) {
-            len -= 1;
-        }
+        let name = beginning(name, Self::MAX);
         let mut bytes = [0; Self::MAX];
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
         AdapterName { bytes }
     }
 

@@ -13,8 +13,6 @@ pub(crate) mod pattern;
 mod serialized;
 pub mod status;
 pub mod tag;
-#[cfg(all(feature = "std", not(storport_pool_loom)))]
-pub(crate) mod text;
 pub mod verify;
 pub mod violation;
 pub(crate) mod words;

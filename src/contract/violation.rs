@@ -7,7 +7,7 @@ use crate::contract::irql::Irql;
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
-use crate::contract::words::{Blocks, Bytes, pad};
+use crate::contract::words::{Count, pad};
 
 /// What the caller did wrong. [`Violation`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -324,10 +324,10 @@ impl fmt::Display for Violation {
             write!(f, ", freed as {given:?}")?;
         }
         if self.blocks != 0 {
-            write!(f, ", {}", Blocks(self.blocks))?;
+            write!(f, ", {}", Count(self.blocks, "block"))?;
         }
         if self.bytes != 0 {
-            write!(f, ", {}", Bytes(self.bytes))?;
+            write!(f, ", {}", Count(self.bytes, "byte"))?;
         }
         if let Some(owner) = self.owner() {
             write!(f, ", of {owner}")?;

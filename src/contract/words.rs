@@ -1,37 +1,52 @@
-//! Words with numbers, as a person says them; and text that fills the width it is given.
+//! Text without memory: counted words, a text's beginning, and text that fills the width it is given.
 
 use core::fmt::{self, Write};
 
-/// "1 byte", "2 bytes".
-pub(crate) struct Bytes(pub(crate) u64);
-
 /// "1 block", "2 blocks".
-pub(crate) struct Blocks(pub(crate) u64);
+pub(crate) struct Count(pub(crate) u64, pub(crate) &'static str);
 
-impl fmt::Display for Bytes {
+impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
+        write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
     }
 }
 
-impl fmt::Display for Blocks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} block{}", self.0, if self.0 == 1 { "" } else { "s" })
+/// A text's beginning, of at most so many bytes, that ends between two characters.
+pub(crate) fn beginning(text: &str, most: usize) -> &str {
+    // (`str::floor_char_boundary` came with Rust 1.91.)
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
+    &text[..end]
 }
 
-/// Text of up to so many bytes, in the stack frame.
-struct Line<const N: usize> {
+/// Text in the stack frame. What is longer is cut, and that is an error.
+pub(crate) struct Line<const N: usize> {
     bytes: [u8; N],
     len: usize,
 }
 
+impl<const N: usize> Line<N> {
+    pub(crate) const fn new() -> Line<N> {
+        Line { bytes: [0; N], len: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 impl<const N: usize> Write for Line<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
+        let text = text.as_bytes();
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let fits = text.len().min(room.len());
+        for (to, byte) in room.iter_mut().zip(text) {
+            *to = *byte;
+        }
+        self.len += fits;
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -41,8 +56,8 @@ pub(crate) fn pad(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::
     if f.width().is_none() && f.precision().is_none() {
         return f.write_fmt(text);
     }
-    let mut line = Line { bytes: [0; 160], len: 0 };
-    match line.write_fmt(text).ok().and_then(|()| core::str::from_utf8(line.bytes.get(..line.len)?).ok()) {
+    let mut line = Line::<160>::new();
+    match line.write_fmt(text).ok().and_then(|()| core::str::from_utf8(line.bytes()).ok()) {
         Some(line) => f.pad(line),
         None => f.write_fmt(text),
     }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::claim::{claim, find};
 use super::platform::sealed::Sealed;
-use super::platform::{Freed, MaskInterrupts, Platform, Pop, PoppedMany, Stolen};
+use super::platform::{DISPATCH, Freed, MaskInterrupts, Platform, Pop, PoppedMany, Stolen};
 use super::portable::take_ids;
 use super::steal::stop_and_take;
 use crate::layout::block::{Account, BlockId};
@@ -253,8 +253,11 @@ impl<H: MaskInterrupts> Platform for Masked<H> {
         self.host.relax();
     }
 
+    /// Above DISPATCH, as where a dump begins, no host is asked for a fence: a section that is under way ends as it would.
     fn switched(&self, meta: &Meta, _: bool) {
-        let _ = self.fence_sections(meta);
+        if self.irql() <= DISPATCH {
+            let _ = self.fence_sections(meta);
+        }
     }
 
     /// The host promised.

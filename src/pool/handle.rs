@@ -292,7 +292,8 @@ impl<P: Platform> Pool<P> {
 
     /// The host's switch. While it is down (`true`), both routines return `NOT_IMPLEMENTED`, as they do on an old
     /// system or in dump mode. So a dropped [`Block`](crate::Block) is not freed either. A call that began before may
-    /// still succeed. PASSIVE; one call at a time.
+    /// still succeed. PASSIVE; one call at a time. Where a dump begins it may be called above DISPATCH, too: then calls of
+    /// other CPUs that come right after may still succeed, if those CPUs run.
     ///
     /// ```
     /// use storport_pool::{Pool, Status, tag};

@@ -1,10 +1,12 @@
-//! The violation hook that stops the program, as Windows stops the machine.
+//! What is said on standard error without memory; and the violation hook that stops the program, as Windows stops the
+//! machine.
 
 use core::fmt::{self, Write};
 use core::ptr;
 
 use crate::contract::hook::HookRecord;
 use crate::contract::violation::{BugCheck, Violation};
+use crate::contract::words::Line;
 
 /// Says what was wrong, in two lines, and aborts.
 // SAFETY: `stop` looks at no context, and may be called anywhere: it writes to a file and aborts.
@@ -24,28 +26,9 @@ fn stop(violation: &Violation, _: *mut ()) {
 
 /// Writes to standard error without memory or a lock; what is longer than 512 bytes is cut.
 pub(crate) fn say(what: fmt::Arguments<'_>) {
-    let mut text = Text { bytes: [0; 512], len: 0 };
+    let mut text = Line::<512>::new();
     let _ = text.write_fmt(what);
-    write_to_stderr(text.bytes.get(..text.len).unwrap_or_default());
-}
-
-/// Text in the stack frame, so that telling asks for no memory.
-struct Text {
-    bytes: [u8; 512],
-    len: usize,
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let text = text.as_bytes();
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let fits = text.len().min(room.len());
-        for (to, byte) in room.iter_mut().zip(text) {
-            *to = *byte;
-        }
-        self.len += fits;
-        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
+    write_to_stderr(text.bytes());
 }
 
 /// Past std's lock, which the code below a handler may hold.
@@ -53,7 +36,7 @@ impl Write for Text {
 fn write_to_stderr(mut text: &[u8]) {
     use rustix::fd::BorrowedFd;
 
-    // SAFETY: a number, used while the program is being stopped; if nothing is open there, the write fails.
+    // SAFETY: a number that nothing here closes, used for these writes alone; if nothing is open there, they fail.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
     while let Ok(written @ 1..) = rustix::io::write(stderr, text) {
         text = text.get(written..).unwrap_or_default();

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::contract::violation::{Outstanding, Removed};
-use crate::contract::words::{Blocks, Bytes, pad};
+use crate::contract::words::{Count, pad};
 use crate::pool::handle::Trimmed;
 use crate::pool::usage::{TagUsage, Usage};
 
@@ -31,8 +31,8 @@ impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_head(f)?;
         write_row(f, &"all", [self.allocs, self.frees, self.live, self.bytes_requested])?;
-        write!(f, "\nrange {}, free {}", Bytes(self.range_bytes), Bytes(self.free_bytes))?;
-        write!(f, "; blocks occupy {}", Bytes(self.bytes_occupied))?;
+        write!(f, "\nrange {}, free {}", Count(self.range_bytes, "byte"), Count(self.free_bytes, "byte"))?;
+        write!(f, "; blocks occupy {}", Count(self.bytes_occupied, "byte"))?;
         write_wrong(f, self.violations, self.contended, self.changing)
     }
 }
@@ -50,8 +50,10 @@ fn write_wrong(f: &mut fmt::Formatter<'_>, violations: u64, contended: u64, chan
 
 impl fmt::Display for Trimmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = if self.slabs == 1 { "" } else { "s" };
-        pad(f, format_args!("{} slab{s} returned, {} given back", self.slabs, Bytes(self.bytes)))
+        pad(
+            f,
+            format_args!("{} returned, {} given back", Count(self.slabs, "slab"), Count(self.bytes, "byte")),
+        )
     }
 }
 
@@ -64,7 +66,15 @@ impl fmt::Display for Removed {
 /// A row: the tag, the blocks, their bytes.
 impl fmt::Display for Outstanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        pad(f, format_args!("tag {:?}: {}, {}", self.tag, Blocks(self.blocks), Bytes(self.bytes)))
+        pad(
+            f,
+            format_args!(
+                "tag {:?}: {}, {}",
+                self.tag,
+                Count(self.blocks, "block"),
+                Count(self.bytes, "byte")
+            ),
+        )
     }
 }
 
@@ -72,7 +82,7 @@ impl fmt::Display for Outstanding {
 mod collected {
     use core::fmt;
 
-    use super::{Blocks, Bytes, write_head, write_row, write_wrong};
+    use super::{Count, write_head, write_row, write_wrong};
     use crate::contract::tag::PoolTag;
     use crate::owners::accounts::OTHER_TAG;
     use crate::pool::snapshot::{AccountRow, Removal, Snapshot, TagRow, Totals};
@@ -118,8 +128,8 @@ mod collected {
                 writeln!(f, "{row}")?;
             }
             let cached: u64 = self.cpus.iter().map(|row| row.bytes).sum();
-            write!(f, "range {}, free {}", Bytes(self.range_bytes), Bytes(self.free_bytes))?;
-            write!(f, "; CPUs cache {}", Bytes(cached))?;
+            write!(f, "range {}, free {}", Count(self.range_bytes, "byte"), Count(self.free_bytes, "byte"))?;
+            write!(f, "; CPUs cache {}", Count(cached, "byte"))?;
             write_wrong(f, self.violations, self.contended, self.changing)
         }
     }
@@ -130,7 +140,7 @@ mod collected {
             if self.outstanding.is_empty() {
                 f.write_str("nothing left")?;
             } else {
-                write!(f, "left {}, {}", Blocks(self.blocks()), Bytes(self.bytes()))?;
+                write!(f, "left {}, {}", Count(self.blocks(), "block"), Count(self.bytes(), "byte"))?;
             }
             if !self.exact {
                 f.write_str(" (not exact)")?;

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::contract::verify::evidence::Evidence;
 use crate::contract::verify::stack::{CallStack, StackKind};
 use crate::contract::violation::{BugCheck, Violation, ViolationKind};
-use crate::contract::words::{Blocks, Bytes};
+use crate::contract::words::Count;
 
 /// A violation over several lines. [`Violation::report`] makes one, and has an example.
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +88,11 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { address, block, bytes } = *self;
         match address.checked_sub(block) {
-            None => write!(f, "{} before the block", Bytes(block - address)),
+            None => write!(f, "{} before the block", Count(block - address, "byte")),
             Some(0) => f.write_str("the block's first byte"),
-            Some(inside) if inside < bytes => write!(f, "{} into the block", Bytes(inside)),
+            Some(inside) if inside < bytes => write!(f, "{} into the block", Count(inside, "byte")),
             Some(inside) if inside == bytes => f.write_str("the first byte behind the block"),
-            Some(inside) => write!(f, "{} behind the block's end", Bytes(inside - bytes)),
+            Some(inside) => write!(f, "{} behind the block's end", Count(inside - bytes, "byte")),
         }
     }
 }
@@ -147,16 +147,21 @@ impl ViolationReport<'_> {
         let violation = self.violation;
         match violation.block {
             Some(block) => {
-                write!(f, "  | block      {block:#x}, {}", Bytes(violation.bytes))?;
+                write!(f, "  | block      {block:#x}, {}", Count(violation.bytes, "byte"))?;
                 if violation.guarded {
                     f.write_str(", guarded")?;
                 }
                 writeln!(f)?;
             }
             None if violation.blocks > 0 => {
-                writeln!(f, "  | left       {}, {}", Blocks(violation.blocks), Bytes(violation.bytes))?;
+                writeln!(
+                    f,
+                    "  | left       {}, {}",
+                    Count(violation.blocks, "block"),
+                    Count(violation.bytes, "byte")
+                )?;
             }
-            None if violation.bytes > 0 => writeln!(f, "  | asked for  {}", Bytes(violation.bytes))?,
+            None if violation.bytes > 0 => writeln!(f, "  | asked for  {}", Count(violation.bytes, "byte"))?,
             None => {}
         }
         match (violation.owner(), violation.tag) {

@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::String;
 
 use super::page::{Ended, Page, ROWS, Row, SAID};
-use crate::contract::text::beginning;
 use crate::contract::verify::rule::{LowResources, Rule};
 use crate::contract::verify::stack::{CallStack, StackKind};
+use crate::contract::words::beginning;
 use crate::percpu::platform::Platform;
 use crate::pool::verifier::{Verifier, VerifierError};
 use crate::stock::walk::Live;

@@ -6,20 +6,12 @@ use std::vec::Vec;
 use super::report::{FailReport, FailRun, Leaked, Refused, RunEnd};
 use crate::contract::tag::PoolTag;
 use crate::contract::verify::stack::{CallStack, StackKind};
+use crate::contract::words::Count;
 use crate::pool::symbols::write_stack;
 
 const INDENT: &str = "        ";
 /// Rows of leaks, and violations, that are shown of a run.
 const SHOWN: usize = 4;
-
-/// `1 block`, `2 blocks`.
-struct Count(u64, &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
-    }
-}
 
 /// `'Srb0'`.
 struct Tag(Option<PoolTag>);

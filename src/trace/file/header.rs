@@ -6,7 +6,7 @@ use core::fmt;
 use std::io;
 
 use super::{MAGIC, SUM, VERSION};
-use crate::contract::text::beginning;
+use crate::contract::words::beginning;
 use crate::trace::checksum::Checksum;
 
 /// What a file says before its events: the pool, and which of its calls were recorded.
