@@ -280,9 +280,9 @@ const fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// What is said of a violation.
-fn describe(found: &Violation) -> Text {
-    let mut text = Text::new();
+/// What is said of a violation, but for its end. By itself, so that its stack is free again when the callback runs.
+#[inline(never)]
+fn describe(text: &mut Text, found: &Violation) {
     // A text takes what has room.
     let _ = write!(text, "{}", found.kind);
     if found.address != 0 {
@@ -305,16 +305,15 @@ fn describe(found: &Violation) -> Text {
         let _ = write!(text, ", {is:#04x} at {:#x} in place of {wanted:#04x}", evidence.address);
     }
     if let Some(owner) = found.owner {
-        name(&mut text, "of adapter", owner, found.owner_name);
+        name(text, "of adapter", owner, found.owner_name);
     }
     if !is_nobodys(found) {
-        name(&mut text, "called for adapter", found.caller, found.caller_name);
+        name(text, "called for adapter", found.caller, found.caller_name);
     }
-    stop(&mut text, found.bug_check());
-    text
 }
 
-/// The end of a text: what Windows would do.
+/// The end of a text: what Windows would do. By itself: of all parts it takes the most stack.
+#[inline(never)]
 fn stop(text: &mut Text, bug_check: BugCheck) {
     if bug_check.code != 0 {
         // A text takes what has room.
@@ -342,10 +341,28 @@ pub(crate) unsafe fn tell(
     callback: unsafe extern "C" fn(*mut c_void, *const sp_violation),
     context: *mut c_void,
 ) {
+    let mut text = Text::new();
+    describe(&mut text, found);
+    stop(&mut text, found.bug_check());
+    // SAFETY: the caller's promise.
+    unsafe { call(handle, found, &text, callback, context) };
+}
+
+/// Tells it, with its text. By itself: what it needs of the stack, the text's writing needs before.
+///
+/// # Safety
+/// The callback may be called with the context.
+#[inline(never)]
+unsafe fn call(
+    handle: &sp_pool,
+    found: &Violation,
+    text: &Text,
+    callback: unsafe extern "C" fn(*mut c_void, *const sp_violation),
+    context: *mut c_void,
+) {
     let extension = |adapter: AdapterId| registry::extension_of(handle, adapter);
     let address = |address: u64| ptr::with_exposed_provenance_mut::<c_void>(address as usize);
     let bug_check = found.bug_check();
-    let text = describe(found);
     let mut told = sp_violation {
         tag: found.tag.map_or(0, pool::PoolTag::raw),
         given_tag: found.given_tag.map_or(0, pool::PoolTag::raw),

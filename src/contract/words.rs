@@ -56,6 +56,13 @@ pub(crate) fn pad(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::
     if f.width().is_none() && f.precision().is_none() {
         return f.write_fmt(text);
     }
+    pad_line(f, text)
+}
+
+/// `pad` with a width or a precision. By itself, so that text without one takes no line of stack: a hook may write it.
+#[cold]
+#[inline(never)]
+fn pad_line(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
     let mut line = Line::<160>::new();
     match line.write_fmt(text).ok().and_then(|()| core::str::from_utf8(line.bytes()).ok()) {
         Some(line) => f.pad(line),
