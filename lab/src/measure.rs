@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use crate::bulk::{self, Row};
+use crate::bulk;
 use crate::latency::Collected;
 use crate::meter;
 use crate::peers::Allocator;
 use crate::pinning::Cpus;
 use crate::results::{Latency, Measured, Scenario};
-use crate::scenarios::{About, Effort, Timed};
+use crate::scenarios::{About, Effort, Extent, Timed};
 use crate::subjects::{Mimalloc, Subject, System};
 use crate::textbook::Textbook;
 use crate::timer::Clock;
-use crate::worker::{Args, Program, Work, Worker, bulk_worker, masked_worker, pool_worker, watched_worker};
+use crate::worker::{
+    Args, Program, Row, Task, Work, bulk_worker, masked_worker, pool_worker, watched_worker,
+};
 
 /// What the scenarios found.
 #[derive(Debug)]
@@ -54,7 +56,8 @@ fn textbook<const TAGGED: bool>(work: Work) -> Result<(), String> {
     work.run(&Textbook::<TAGGED>::new(range))
 }
 
-/// Runs the scenarios: for each, a process an allocator, which take turns. `trace`: the one that is replayed.
+/// Runs the scenarios. In each, every allocator has its process, or one after the other, and the processes take turns.
+/// `trace`: the one that is replayed.
 ///
 /// # Errors
 /// A sentence, when a worker cannot be started, or the pool cannot do a scenario.
@@ -91,28 +94,40 @@ pub(crate) fn run(
     // Workers pin themselves, and may use what this process may.
     drop(cpus);
 
-    let (turns, length) = effort.turns();
-    let steps = scenarios.len() * turns;
+    let Extent { processes, turns, length } = effort.extent(trace.is_some());
+    let steps = scenarios.len() * processes * turns;
+    let mut step = 0;
     let mut found = Vec::new();
-    for (place, about) in scenarios.iter().enumerate() {
-        progress(place * turns, steps, about.name);
-        let start =
-            |program: &Program, name: &str| Worker::start(program, name, about.name, effort, trace, clock);
-        let mut bulk = Vec::new();
-        for (row, program) in bulk_rows(about, allocators) {
-            bulk.push((timed(row, about), start(program, &row.name())?));
-        }
-        let workers = allocators.iter().map(|allocator| start(&allocator.program, allocator.name));
-        let mut workers = workers.collect::<Result<Vec<_>, _>>()?;
-        for turn in 0..turns {
-            progress(place * turns + turn, steps, about.name);
-            // The pool's own turn comes between those of its bulk calls and those of the others.
-            for worker in bulk.iter_mut().map(|(_, worker)| worker).chain(&mut workers) {
-                worker.turn(length);
+    for about in scenarios {
+        let task = Task { scenario: about.name, effort, trace };
+        let bulk = bulk_rows(about, allocators)
+            .map(|(row, program)| Row::new(program, row.name(), timed(row, about), clock));
+        let mut rows: Vec<_> = bulk.collect();
+        let bulks = rows.len();
+        // The pool's own turn comes between those of its bulk calls and those of the others.
+        rows.extend(
+            allocators
+                .iter()
+                .map(|allocator| Row::new(&allocator.program, allocator.name.to_owned(), about.timed, clock)),
+        );
+        for _ in 0..processes {
+            progress(step, steps, about.name);
+            for row in &mut rows {
+                row.start(task)?;
             }
+            // A new process has memory to get. Of several turns in one process, that would be in the first one alone.
+            if processes > 1 {
+                rows.iter_mut().for_each(|row| row.warm(length / 2));
+            }
+            for _ in 0..turns {
+                progress(step, steps, about.name);
+                step += 1;
+                rows.iter_mut().for_each(|row| row.turn(length));
+            }
+            rows.iter_mut().for_each(Row::stop);
         }
-        let measured: Vec<Measured> = workers.into_iter().map(|worker| worker.end(about.timed)).collect();
-        let bulk = bulk.into_iter().map(|(timed, worker)| worker.end(timed)).collect();
+        let mut bulk: Vec<Measured> = rows.into_iter().map(Row::measured).collect();
+        let measured = bulk.split_off(bulks);
         if let Some(why) = measured.first().and_then(|pool| pool.cannot.as_ref()) {
             return Err(format!("the pool in scenario {}: {why}", about.name));
         }
@@ -124,7 +139,10 @@ pub(crate) fn run(
 }
 
 /// A scenario's rows of bulk calls, of allocators that take part, and the programs that have them.
-fn bulk_rows<'a>(about: &About, allocators: &'a [Allocator]) -> impl Iterator<Item = (Row, &'a Program)> {
+fn bulk_rows<'a>(
+    about: &About,
+    allocators: &'a [Allocator],
+) -> impl Iterator<Item = (bulk::Row, &'a Program)> {
     bulk::rows(about.bulk).filter_map(|row| {
         let whose = allocators.iter().find(|allocator| allocator.name == row.allocator)?;
         Some((row, &whose.program))
@@ -132,7 +150,7 @@ fn bulk_rows<'a>(about: &About, allocators: &'a [Allocator]) -> impl Iterator<It
 }
 
 /// Only what is done in bulk.
-fn timed(row: Row, about: &About) -> Timed {
+fn timed(row: bulk::Row, about: &About) -> Timed {
     match row.times(about.bulk) {
         [true, true] => Timed::Both,
         [true, false] => Timed::Free,

@@ -44,6 +44,9 @@ pub(crate) struct Machine {
     /// How long an allocator's turn was; 0 in runs of earlier programs, whose turns were 50 ms if they were not quick.
     #[serde(default)]
     pub(crate) turn_ms: u64,
+    /// How many processes each allocator had in each scenario, one after the other; 0, in runs of earlier programs, is one.
+    #[serde(default)]
+    pub(crate) processes: u64,
     /// When the run began, in UTC.
     #[serde(default)]
     pub(crate) date: String,

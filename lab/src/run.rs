@@ -20,8 +20,8 @@ use crate::{commit, contract, inspect, measure, out, phases, tags, watch};
 const REPLAY_BYTES: u64 = 1 << 30;
 
 /// What a reader of a brief run's figures must know.
-const BRIEF: &str =
-    "A run without a command: its turns are half as long as those of `latency`, whose figures are surer.";
+const BRIEF: &str = "A run without a command: each allocator has one process for each scenario, and turns of half the length. `latency` has \
+     twelve processes, so its figures are surer.";
 
 /// The variable that has rules of the replay's verifier.
 const VERIFY: &str = "STORPORT_POOL_VERIFY";
@@ -79,7 +79,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Stop> {
 /// Does a job, shows it as it comes, and writes it at the end.
 fn work(job: &Job) -> Result<(), Stop> {
     let rules = if job.phases { rules()? } else { String::new() };
-    let mut report = Report { schema: SCHEMA, machine: machine(job.effort)?, ..Report::default() };
+    let mut report = Report { schema: SCHEMA, machine: machine(job)?, ..Report::default() };
     if let Some(file) = &job.counts {
         report.cpus = files::counts(file).map_err(Stop::Usage)?;
     }
@@ -256,7 +256,8 @@ fn with_progress<R>(
     result.map_err(Stop::Measurement)
 }
 
-fn machine(effort: Effort) -> Result<Machine, Stop> {
+fn machine(job: &Job) -> Result<Machine, Stop> {
+    let extent = job.effort.extent(job.trace.is_some());
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
     let probe = PoolOptions::new(1 << 20).build();
@@ -272,8 +273,9 @@ fn machine(effort: Effort) -> Result<Machine, Stop> {
         kernel: format!("{} {}", std::env::consts::OS, release.trim()).trim_end().to_owned(),
         pinned: false,
         commit: if probe.uses_rseq() { "rseq" } else { "portable" }.to_owned(),
-        quick: effort == Effort::Quick,
-        turn_ms: effort.turns().1.as_millis() as u64,
+        quick: job.effort == Effort::Quick,
+        turn_ms: extent.length.as_millis() as u64,
+        processes: extent.processes as u64,
         date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: env!("STORPORT_POOL_REVISION").to_owned(),

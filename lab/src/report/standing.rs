@@ -129,11 +129,12 @@ pub(super) fn contract_summary(report: &Report) -> String {
 
 /// What ran where and when, in a line.
 pub(super) fn run(machine: &Machine) -> String {
-    let Machine { cpu, cpus, kernel, commit, date, version, revision, turn_ms, .. } = machine;
-    let effort = match (machine.quick, turn_ms) {
-        (true, _) => "a quick run, rough numbers".to_owned(),
-        (false, 0) => "a full run".to_owned(),
-        (false, turn_ms) => format!("turns of {turn_ms} ms"),
+    let Machine { cpu, cpus, kernel, commit, date, version, revision, turn_ms, processes, .. } = machine;
+    let effort = match (machine.quick, turn_ms, processes) {
+        (true, ..) => "a quick run, rough numbers".to_owned(),
+        (false, 0, _) => "a full run".to_owned(),
+        (false, turn_ms, 0 | 1) => format!("turns of {turn_ms} ms, in one process a row"),
+        (false, turn_ms, processes) => format!("turns of {turn_ms} ms, in {processes} processes a row"),
     };
     let program = match (version.as_str(), revision.as_str()) {
         ("", _) => "unknown version".to_owned(),

@@ -33,19 +33,33 @@ pub(crate) use turn::{Bench, Turn};
 pub(crate) enum Effort {
     /// A few seconds: shows that it works, not how fast.
     Quick,
-    /// As many turns as [`Effort::Full`], each half as long: for a run that is to end while somebody waits.
+    /// As many turns as [`Effort::Full`], each half as long, and all of an allocator's in one process: for a run that is
+    /// to end while somebody waits.
     Brief,
-    /// As surely as the turns can tell.
+    /// As surely as the turns can tell: each in a process of its own, unless a trace is replayed.
     Full,
 }
 
+/// What each allocator gets in each scenario.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// How many processes, one after the other.
+    pub(crate) processes: usize,
+    /// How many turns each process has.
+    pub(crate) turns: usize,
+    pub(crate) length: Duration,
+}
+
 impl Effort {
-    /// How many turns each allocator gets, and how long one is.
-    pub(crate) fn turns(self) -> (usize, Duration) {
+    /// `trace`: whether one is replayed, which each process must read first.
+    pub(crate) fn extent(self, trace: bool) -> Extent {
+        let extent = |processes, turns, ms| Extent { processes, turns, length: Duration::from_millis(ms) };
         match self {
-            Effort::Quick => (1, Duration::from_millis(15)),
-            Effort::Brief => (12, Duration::from_millis(25)),
-            Effort::Full => (12, Duration::from_millis(50)),
+            Effort::Quick => extent(1, 1, 15),
+            Effort::Brief => extent(1, 12, 25),
+            Effort::Full if trace => extent(1, 12, 50),
+            // Some processes are slower than others for all their life. So the turns of one process say too little.
+            Effort::Full => extent(12, 1, 50),
         }
     }
 

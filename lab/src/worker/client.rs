@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::talk::{Answer, Ask};
 use crate::latency::Collected;
-use crate::results::Measured;
+use crate::meter::Figures;
+use crate::results::{Measured, Memory};
 use crate::scenarios::{Effort, Timed};
 use crate::timer::Clock;
 
@@ -36,36 +37,129 @@ impl Program {
     }
 }
 
-/// An allocator's process, in one scenario.
-pub(crate) struct Worker {
-    name: String,
-    child: Child,
-    lines: Receiver<String>,
-    alloc: Collected,
-    free: Collected,
-    cannot: Option<String>,
-    clock: Clock,
+/// What a process is started for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) scenario: &'a str,
+    pub(crate) effort: Effort,
+    /// The trace that is replayed, if one is.
+    pub(crate) trace: Option<&'a Path>,
 }
 
-impl Worker {
-    /// Starts it, and waits until it is ready, or is not able to.
+/// One allocator in one scenario: its processes, one after the other, and what all of them found.
+pub(crate) struct Row<'a> {
+    program: &'a Program,
+    name: String,
+    timed: Timed,
+    worker: Option<Worker>,
+    alloc: Collected,
+    free: Collected,
+    memory: Option<Memory>,
+    /// Why there is nothing more to come.
+    cannot: Option<String>,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(program: &'a Program, name: String, timed: Timed, clock: Clock) -> Row<'a> {
+        let (alloc, free) = (Collected::new(clock), Collected::new(clock));
+        Row { program, name, timed, worker: None, alloc, free, memory: None, cannot: None }
+    }
+
+    /// Starts a process, and waits until it is ready; nothing, once one was not able to.
     ///
     /// # Errors
     /// A sentence, when it cannot be started.
-    pub(crate) fn start(
-        program: &Program,
-        name: &str,
-        scenario: &str,
-        effort: Effort,
-        trace: Option<&Path>,
-        clock: Clock,
-    ) -> Result<Worker, String> {
+    pub(crate) fn start(&mut self, task: Task<'_>) -> Result<(), String> {
+        if self.cannot.is_none() {
+            let mut worker = Worker::spawn(self.program, &self.name, task)?;
+            match worker.hear(PATIENCE) {
+                Ok(Answer::Ready) => self.worker = Some(worker),
+                Ok(Answer::Cannot(why)) | Err(why) => self.cannot = Some(why),
+                Ok(_) => self.cannot = Some(UNASKED.to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The process's turn, of which nothing is kept.
+    pub(crate) fn warm(&mut self, length: Duration) {
+        let _ = self.play(length);
+    }
+
+    /// The process's turn.
+    pub(crate) fn turn(&mut self, length: Duration) {
+        if let Some([alloc, free]) = self.play(length) {
+            self.alloc.add(&alloc);
+            self.free.add(&free);
+        }
+    }
+
+    /// The end of the process, which says what was resident.
+    pub(crate) fn stop(&mut self) {
+        match self.asked(Ask::End, PATIENCE) {
+            Some(Answer::End(memory)) => self.memory = Some(memory),
+            Some(_) => self.cannot = Some(UNASKED.to_owned()),
+            None => {}
+        }
+        self.worker = None;
+    }
+
+    /// What its processes measured; what was resident, the last one.
+    pub(crate) fn measured(self) -> Measured {
+        let mut measured = Measured { name: self.name, cannot: self.cannot, ..Measured::default() };
+        if measured.cannot.is_some() {
+            return measured;
+        }
+        // 0 where the system does not say.
+        measured.memory = self.memory.filter(|memory| memory.before > 0);
+        let (alloc, free) = (self.alloc, self.free);
+        match self.timed {
+            Timed::Pair => measured.pair = alloc.latency(),
+            Timed::Both => (measured.alloc, measured.free) = (alloc.latency(), free.latency()),
+            Timed::Allocate => measured.alloc = alloc.latency(),
+            Timed::Free => measured.free = free.latency(),
+        }
+        measured
+    }
+
+    fn play(&mut self, length: Duration) -> Option<[Figures; 2]> {
+        match self.asked(Ask::Turn(length.as_nanos() as u64), PATIENCE + length)? {
+            Answer::Turn { alloc, free } => Some([alloc, free]),
+            _ => {
+                self.cannot = Some(UNASKED.to_owned());
+                None
+            }
+        }
+    }
+
+    /// What the process answers. `None`: it cannot, or could not before.
+    fn asked(&mut self, ask: Ask, patience: Duration) -> Option<Answer> {
+        let worker = self.worker.as_mut().filter(|_| self.cannot.is_none())?;
+        worker.ask(ask, patience).map_err(|why| self.cannot = Some(why)).ok()
+    }
+}
+
+/// What is said of a process that says something else.
+const UNASKED: &str = "it answered what nobody asked";
+
+/// A process.
+struct Worker {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Worker {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// A sentence, when it cannot be started.
+    fn spawn(program: &Program, name: &str, task: Task<'_>) -> Result<Worker, String> {
         let mut command = Command::new(&program.file);
-        command.args(program.arguments).args([name, scenario]).envs(program.environment.iter().copied());
-        if effort == Effort::Quick {
+        command.args(program.arguments).args([name, task.scenario]).envs(program.environment.iter().copied());
+        if task.effort == Effort::Quick {
             command.arg("--quick");
         }
-        if let Some(trace) = trace {
+        if let Some(trace) = task.trace {
             command.arg("--trace").arg(trace);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -77,58 +171,7 @@ impl Worker {
                 BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
             });
         }
-        let (alloc, free) = (Collected::new(clock), Collected::new(clock));
-        let mut worker = Worker { name: name.to_owned(), child, lines, alloc, free, cannot: None, clock };
-        match worker.hear(PATIENCE) {
-            Ok(Answer::Ready) => {}
-            Ok(Answer::Cannot(why)) => worker.cannot = Some(why),
-            Ok(_) => worker.cannot = Some("it answered what nobody asked".to_owned()),
-            Err(why) => worker.cannot = Some(why),
-        }
-        Ok(worker)
-    }
-
-    /// One turn; nothing, once it cannot.
-    pub(crate) fn turn(&mut self, length: Duration) {
-        if self.cannot.is_some() {
-            return;
-        }
-        match self.ask(Ask::Turn(length.as_nanos() as u64), PATIENCE + length) {
-            Ok(Answer::Turn { alloc, free }) => {
-                self.alloc.add(&alloc);
-                self.free.add(&free);
-            }
-            Ok(_) => self.cannot = Some("it answered what nobody asked".to_owned()),
-            Err(why) => self.cannot = Some(why),
-        }
-    }
-
-    /// What it measured.
-    pub(crate) fn end(mut self, timed: Timed) -> Measured {
-        let mut measured = Measured { name: self.name.clone(), ..Measured::default() };
-        if self.cannot.is_none() {
-            match self.ask(Ask::End, PATIENCE) {
-                // 0 where the system does not say.
-                Ok(Answer::End(memory)) => measured.memory = Some(memory).filter(|memory| memory.before > 0),
-                Ok(_) => self.cannot = Some("it answered what nobody asked".to_owned()),
-                Err(why) => self.cannot = Some(why),
-            }
-        }
-        measured.cannot = self.cannot.take();
-        if measured.cannot.is_some() {
-            return measured;
-        }
-        let clock = self.clock;
-        let empty = || Collected::new(clock);
-        let (alloc, free) =
-            (std::mem::replace(&mut self.alloc, empty()), std::mem::replace(&mut self.free, empty()));
-        match timed {
-            Timed::Pair => measured.pair = alloc.latency(),
-            Timed::Both => (measured.alloc, measured.free) = (alloc.latency(), free.latency()),
-            Timed::Allocate => measured.alloc = alloc.latency(),
-            Timed::Free => measured.free = free.latency(),
-        }
-        measured
+        Ok(Worker { child, lines })
     }
 
     fn ask(&mut self, ask: Ask, patience: Duration) -> Result<Answer, String> {

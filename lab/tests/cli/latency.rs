@@ -61,6 +61,23 @@ fn latency_writes_what_it_measured() {
     }
 }
 
+/// Each turn has a process, and the page says so.
+#[test]
+fn a_whole_run_has_a_process_for_each_turn() {
+    let folder = folder("processes");
+    let arguments =
+        ["latency", "--scenario", "pair", "--peers", "system", "--json", "run.json", "--html", "run.html"];
+    let output = run(&folder, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&folder.join("run.json"));
+    assert_eq!(report["machine"]["processes"], 12);
+    for allocator in report["scenarios"][0]["allocators"].as_array().unwrap() {
+        assert_eq!(allocator["pair"]["turns"].as_array().unwrap().len(), 12, "{allocator}");
+    }
+    let page = std::fs::read_to_string(folder.join("run.html")).unwrap();
+    assert!(page.contains("turns of 50 ms, in 12 processes a row"), "{page}");
+}
+
 /// Rows of their own, with what was done in bulk alone.
 #[test]
 fn bulk_calls_stand_beside_the_single_ones() {

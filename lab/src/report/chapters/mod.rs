@@ -23,7 +23,7 @@ pub(super) fn run<'a>(report: &'a Report, grids: &'a [Grid]) -> Document<'a> {
         title: "storport-pool: results".to_owned(),
         lead: LEAD.to_owned(),
         summary: summary::of(report, grids),
-        words: if grids.is_empty() { Vec::new() } else { summary::words() },
+        words: if grids.is_empty() { Vec::new() } else { summary::words(&report.machine) },
         under: vec![format!("{}.", standing::run(&report.machine))],
         sections: Vec::new(),
     };

@@ -6,7 +6,7 @@ use super::super::ratio::{Measure, Quantity, Verdict};
 use super::super::standing::{contract_summary, worst_row};
 use super::super::text::ratio;
 use crate::peers;
-use crate::results::Report;
+use crate::results::{Machine, Report};
 
 /// Does it keep the contract, how fast is it against whom, where does it lose.
 pub(super) fn of(report: &Report, grids: &[Grid]) -> Vec<(String, String)> {
@@ -95,7 +95,18 @@ fn subject(grid: &Grid) -> String {
 }
 
 /// The words that this and the tables use.
-pub(super) fn words() -> Vec<Term> {
+pub(super) fn words(machine: &Machine) -> Vec<Term> {
+    let noise = "The ratio's interval at 95 % is clear of 1, over the turns of this run.";
+    let noise = if machine.processes > 1 {
+        format!(
+            "{noise} Each turn was in a process of its own, so what differs between processes is in the interval."
+        )
+    } else {
+        format!(
+            "{noise} Each allocator ran each scenario in one process, and some processes are slower than others for all \
+             their life: look at a row that stands out in a second run."
+        )
+    };
     let word =
         |name: &str, about: &str| Term { kind: Kind::Word, name: name.to_owned(), about: about.to_owned() };
     vec![
@@ -106,12 +117,7 @@ pub(super) fn words() -> Vec<Term> {
              come to 1.",
         ),
         word("p99.9", "The 99.9th percentile: of 1000 calls, each timed alone, 999 took no longer."),
-        word(
-            "beyond noise",
-            "The ratio's interval at 95 % is clear of 1, over the turns of this run. Each allocator ran each scenario in one \
-             process, and some processes are slower than others for all their life: look at a row that stands out in a \
-             second run. What is not clear of 1 is called too noisy to tell.",
-        ),
+        word("beyond noise", &format!("{noise} What is not clear of 1 is called too noisy to tell.")),
     ]
 }
 
