@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# The tests: as the README's command runs them, but with all their rounds; again with restartable sequences off; with
-# more features, and with locked claims; and the sections as they are shipped, with restartable sequences and without.
+# The tests: as the README's command runs them; those that have more rounds, with all of them; all again with restartable
+# sequences off; with more features, and with locked claims; and the sections as they are shipped, with all rounds, with
+# restartable sequences and without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 without_rseq() { GLIBC_TUNABLES=glibc.pthread.rseq=0 "$@"; }
 
-STORPORT_POOL_ROUNDS=full cargo test
-# All of it, so that nothing is built anew; with few rounds, since the twin has had its own above.
+cargo test
+# No package is named here and in the next one, so that nothing is built anew. (tests/races.rs has its rounds in
+# ci/sanitizers.sh.)
+STORPORT_POOL_ROUNDS=full cargo test --test exhaustion --test removal --test signals
+# With few rounds, since the twin has had its own above.
 without_rseq cargo test
-cargo test -p storport-pool --features allocator-api2 --test adaptor
-cargo test -p storport-pool --features allocator-api2 --doc
-cargo test -p storport-pool --features tracing --test tracing
-cargo test -p storport-pool --features serde --test values
+more=(cargo test -p storport-pool --features allocator-api2,tracing,serde)
+"${more[@]}" --test adaptor --test tracing --test values
+"${more[@]}" --doc
 cargo test -p storport-pool --features checked --test contract --test misuse --test hook --test model --test threads
 export STORPORT_POOL_ROUNDS=full
 cargo test --release -p storport-pool --test sections

@@ -80,8 +80,8 @@ pub(crate) enum Command {
     Live,
     /// Measures the latency of free and allocate: the pool, the system allocator, mimalloc.
     ///
-    /// Some two minutes; five with --peers all, and as long again to build the others, once. The turns are twice as long as
-    /// those of a run without a command, so the figures are surer.
+    /// Some two minutes; eight with --peers all, and two or more to build the others, once. Each turn is twice as long as one
+    /// of a run without a command, and has a process of its own. So the figures are surer.
     ///
     /// Without --json and --html, the results go to latency.json and latency.html in a folder that is made:
     /// target/storport-pool where the current folder has a Cargo.toml, else storport-pool-results. With one of them, only that
@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Latency(Latency),
     /// Measures how a call's cost grows with live blocks, adapters and tags.
     ///
-    /// Some 40 seconds. Without --json and --html, the results go to growth.json and growth.html in a folder that is made:
+    /// A minute. Without --json and --html, the results go to growth.json and growth.html in a folder that is made:
     /// target/storport-pool where the current folder has a Cargo.toml, else storport-pool-results. With one of them, only that
     /// is written.
     #[command(after_help = MEASURES)]

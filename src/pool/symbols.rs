@@ -122,7 +122,7 @@ fn whose(name: &str, file: Option<&Path>) -> Whose {
         "__rust_try",
         "std::rt::",
     ];
-    if GLUE.iter().any(|glue| owner.starts_with(glue)) || is_of_c(name, file) {
+    if GLUE.iter().any(|glue| owner.starts_with(glue)) || is_of_c(name, file) || file.is_some_and(is_glue) {
         return Whose::Glue;
     }
     let library = ["core::", "alloc::", "std::"].iter().any(|library| owner.starts_with(library));
@@ -131,6 +131,21 @@ fn whose(name: &str, file: Option<&Path>) -> Whose {
     } else {
         Whose::Program
     }
+}
+
+/// Whether a file has the pool's functions, or those of closures' calls. A program that was built with line tables alone has
+/// no paths in its functions' names.
+fn is_glue(file: &Path) -> bool {
+    let own = option_env!("CARGO_MANIFEST_DIR")
+        .is_some_and(|pool| file.strip_prefix(pool).is_ok_and(|file| file.starts_with("src")));
+    const GLUE: [&str; 4] = ["core/src/ops/function.rs", "core/src/panic/", "std/src/panic", "std/src/rt.rs"];
+    let library = file.to_str().filter(|file| file.starts_with("/rustc/"));
+    let walker = |part: &str| {
+        part.strip_prefix("backtrace-")
+            .is_some_and(|part| part.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    own || library.is_some_and(|file| GLUE.iter().any(|glue| file.contains(glue)))
+        || file.iter().filter_map(|part| part.to_str()).any(walker)
 }
 
 /// Whether it is the pool's for C: of its header, or one of its names, which a program with a file of its own may have too.
@@ -254,6 +269,16 @@ mod tests {
             "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once";
         assert_eq!(whose(caught, None), Whose::Glue);
         assert_eq!(whose("std::sys::backtrace::__rust_begin_short_backtrace", None), Whose::Start);
+        // Line tables alone.
+        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/pool/handle.rs");
+        let call = "/rustc/0123/library/core/src/ops/function.rs";
+        assert_eq!(whose("allocate<P>", Some(Path::new(own))), Whose::Glue);
+        assert_eq!(whose("call_once<ramdisk::start::{closure}>", Some(Path::new(call))), Whose::Glue);
+        for program in
+            [concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ramdisk.rs"), "/home/me/ramdisk/src/pool/handle.rs"]
+        {
+            assert_eq!(whose("read", Some(Path::new(program))), Whose::Program);
+        }
         assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
         assert_eq!(without_hash("a::hello"), "a::hello");
     }
