@@ -160,6 +160,21 @@ fn opened_and_closed_at_run_time() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "dl: ok\n");
 }
 
+/// The README's program, which is a file as well.
+#[test]
+fn the_readmes_program_hears_of_a_double_free() {
+    let readme = std::fs::read_to_string(here().join("../README.md")).unwrap();
+    let source = std::fs::read_to_string(here().join("examples/first.c")).unwrap();
+    assert!(
+        readme.contains(&format!("```c\n{source}```\n")),
+        "the README has another program than examples/first.c"
+    );
+    let program = program("examples/first.c", "first", compiler(false, "c99"), false);
+    let output = run(&mut Command::new(program));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.starts_with("double free at 0x") && shown.contains(", tag 'VioS', 208 bytes, "), "{shown}");
+}
+
 #[test]
 fn the_example_prints_its_tag_table() {
     let program = program("examples/hello.c", "hello", compiler(false, "c99"), false);

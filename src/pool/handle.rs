@@ -332,8 +332,8 @@ impl<P: Platform> Pool<P> {
     /// Calls `hook` with each violation from now on. It replaces the hook before. The record lives as long as the pool.
     /// PASSIVE: it allocates.
     ///
-    /// The hook runs on the thread that made the bad call, at its IRQL. It may allocate and free. It must not unwind: a
-    /// removal would leave its adapter half removed. A hook that wants the pool itself holds a `Weak`. An `Arc` would
+    /// The hook runs on the thread that made the bad call, at its IRQL. That may be above DISPATCH: then it must not lock, and
+    /// the pool refuses it. Else it may allocate and free. It must not unwind: a removal would leave its adapter half removed. A hook that wants the pool itself holds a `Weak`. An `Arc` would
     /// keep the pool from being dropped.
     ///
     /// ```

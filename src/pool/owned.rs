@@ -25,6 +25,10 @@ use crate::pool::held::{FreeError, Held, drop_adapter};
 /// **Whoever drops the last one** removes the adapter, and perhaps the pool. That is for IRQL PASSIVE, and walks the
 /// metadata. So keep a clone outside of handlers.
 ///
+/// **A block that is forgotten** (`mem::forget`, a cycle of `Arc`s) keeps the adapter and the pool, so no removal tells of it.
+/// `Pool::leaks` finds it (feature `verifier`), and so does [`Pool::remove_adapter`] with the adapter's
+/// [`id`](OwnedAdapter::id) when the program ends.
+///
 /// ```
 /// use std::sync::Arc;
 /// use storport_pool::{OwnedAdapter, OwnedBlock, Pool, Status, tag};

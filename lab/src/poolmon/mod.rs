@@ -46,6 +46,10 @@ pub(crate) fn run(options: &Poolmon) -> Result<(), String> {
         let state = state(options, &reader);
         return screen::run(&mut reader, state);
     }
+    if demo.is_some() {
+        // Its first pictures have little to show.
+        std::thread::sleep(Duration::from_millis(1500));
+    }
     let picture = first_picture(&mut reader)?;
     let about = about(&reader);
     let text = printed(options, &about, &picture);

@@ -133,6 +133,13 @@ impl Grid {
         self.rows.iter().filter_map(hardest).collect()
     }
 
+    /// In how many scenarios another one is surely faster. (Which need not be the fastest one: that may be too noisy.)
+    pub(super) fn lost(&self) -> usize {
+        let is_lost =
+            |found: Found<'_>| found.is_of_another() && found.compared.ratio.verdict == Verdict::Slower;
+        self.rows.iter().filter(|row| self.found_in(row).any(is_lost)).count()
+    }
+
     /// A column's geometric mean, and of how many scenarios.
     pub(super) fn overall(&self, column: usize) -> Option<(f64, usize)> {
         let ratio = |row: &Row| match row.cells.get(column) {

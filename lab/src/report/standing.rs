@@ -56,7 +56,7 @@ pub(super) fn verdict(grid: &Grid) -> Vec<String> {
     let all = grid.count(|_| true);
     let unclear = all - faster - slower;
     lines.push(format!(
-        "Of {all} comparisons {faster} say faster, {slower} slower, {unclear} are too noisy to tell."
+        "Of {all} comparisons: {faster} faster, {slower} slower, {unclear} too noisy to tell."
     ));
     if ratios.len() > 1
         && let Some(worst) = worst_row(&hardest)
@@ -181,7 +181,7 @@ mod tests {
         let lines = verdict(&grids[0]).join("\n");
         assert!(lines.starts_with("free, mean: 1.00 of the time of the fastest"), "{lines}");
         assert!(lines.contains("2 scenarios.\nAgainst each: b 1.00, c 0.25."), "{lines}");
-        assert!(lines.contains("Of 4 comparisons 3 say faster, 1 slower, 0 are too noisy"), "{lines}");
+        assert!(lines.contains("Of 4 comparisons: 3 faster, 1 slower, 0 too noisy"), "{lines}");
         assert!(
             lines.contains("Worst row: cold, 2.00 of b's time (4.0 against 2.0 ns; 2.00 to 2.00)."),
             "{lines}"

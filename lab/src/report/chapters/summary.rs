@@ -53,7 +53,7 @@ fn standing(grid: &Grid) -> Option<(String, String)> {
     };
     let ratios: Vec<_> = hardest.iter().map(|found| found.compared.ratio.value).collect();
     let mut rest = ends(&means);
-    let lost = hardest.iter().filter(|found| found.compared.ratio.verdict == Verdict::Slower).count();
+    let lost = grid.lost();
     let sure = grid.count(|verdict| !matches!(verdict, Verdict::Unclear(_)));
     rest += &match (lost, ratios.len()) {
         _ if sure == 0 => " Nothing tells where it loses: the turns are too few, or too noisy.".to_owned(),
@@ -99,7 +99,8 @@ pub(super) fn words(machine: &Machine) -> Vec<Term> {
     let noise = "The ratio's interval at 95 % is clear of 1, over the turns of this run.";
     let noise = if machine.processes > 1 {
         format!(
-            "{noise} Each turn was in a process of its own, so what differs between processes is in the interval."
+            "{noise} Each turn was in a process of its own, so what differs between processes is in the interval. What \
+             differs between runs is not: look at a row of several threads in a second run."
         )
     } else {
         format!(
@@ -161,6 +162,16 @@ mod tests {
             assert!(said[0].contains(part), "no {part} in {said:?}");
         }
         assert!(said[1].starts_with("Free at its p99.9 is faster than 1 of 2 others"), "{said:?}");
+    }
+
+    /// The fastest other one may be too noisy to tell of, and another one not.
+    #[test]
+    fn a_loss_counts_beside_a_noisy_one() {
+        let mut wild = TURNS;
+        wild.iter_mut().enumerate().for_each(|(turn, time)| *time *= if turn % 2 == 0 { 0.2 } else { 1.2 });
+        let frees = vec![frees("pool", 4.0, &TURNS), frees("b", 3.0, &TURNS), frees("c", 2.0, &wild)];
+        let report = made_up::report(vec![scenario("hot", frees)]);
+        assert!(said(&report)[0].contains("It loses to at least one of them."), "{:?}", said(&report));
     }
 
     #[test]
