@@ -254,12 +254,16 @@ impl sp_violation {
     }
 }
 
-/// An adapter as a text names it.
+/// An adapter as a text names it. A name may have control characters: each becomes a question mark.
 fn name(text: &mut Text, role: &str, adapter: AdapterId, name: Option<AdapterName>) {
     // A text takes what has room.
+    let _ = write!(text, ", {role} ");
     let _ = match name {
-        Some(name) if !name.as_str().is_empty() => write!(text, ", {role} {name}"),
-        _ => write!(text, ", {role} number {}", adapter.raw()),
+        Some(name) if !name.as_str().is_empty() => {
+            let mut printable = name.as_str().chars().map(|sign| if sign.is_control() { '?' } else { sign });
+            printable.try_for_each(|sign| text.write_char(sign))
+        }
+        _ => write!(text, "number {}", adapter.raw()),
     };
 }
 
@@ -448,5 +452,19 @@ pub unsafe extern "C" fn sp_on_violation(
     if let Some(handle) = unsafe { pool.as_ref() } {
         let callback = callback.map_or(ptr::null_mut(), |callback| callback as *mut c_void);
         handle.hearers.change(callback, context);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_line() {
+        let pool = pool::Pool::new(1 << 20).unwrap();
+        let adapter = pool.add_adapter("a\nb\u{7f}\u{e9}").unwrap();
+        let mut text = Text::new();
+        name(&mut text, "of adapter", adapter, pool.adapter_name(adapter));
+        assert_eq!(text.as_str(), ", of adapter a?b?\u{e9}");
     }
 }

@@ -105,16 +105,20 @@ fn without_hash(name: &str) -> &str {
 }
 
 fn whose(name: &str, file: Option<&Path>) -> Whose {
-    const START: [&str; 6] =
-        ["__libc_start_call_main", "__libc_start_main", "_start", "start_thread", "clone3", "__clone"];
-    if name.contains("__rust_begin_short_backtrace") || START.iter().any(|start| name.starts_with(start)) {
+    if name.contains("__rust_begin_short_backtrace") || is_start(name) {
         return Whose::Start;
     }
-    // `<Type as Trait>::function` is the type's.
+    if is_of_c(name, file) || file.is_some_and(is_glue) {
+        return Whose::Glue;
+    }
+    // `<Type as Trait>::function` is the type's, and the trait's if that is the program's.
+    if trait_of(name).is_some_and(|of| !OTHERS.iter().any(|other| of.starts_with(other))) {
+        return Whose::Program;
+    }
     let owner = name.trim_start_matches(['<', '&', '*', ' ']);
     let owner = owner.strip_prefix("mut ").or(owner.strip_prefix("dyn ")).unwrap_or(owner);
     const GLUE: [&str; 7] = [
-        "storport_pool",
+        "storport_pool::",
         "backtrace::",
         "core::ops::function::",
         "core::panic::",
@@ -122,7 +126,7 @@ fn whose(name: &str, file: Option<&Path>) -> Whose {
         "__rust_try",
         "std::rt::",
     ];
-    if GLUE.iter().any(|glue| owner.starts_with(glue)) || is_of_c(name, file) || file.is_some_and(is_glue) {
+    if GLUE.iter().any(|glue| owner.starts_with(glue)) {
         return Whose::Glue;
     }
     let library = ["core::", "alloc::", "std::"].iter().any(|library| owner.starts_with(library));
@@ -133,27 +137,70 @@ fn whose(name: &str, file: Option<&Path>) -> Whose {
     }
 }
 
+/// Whose traits are no program's.
+const OTHERS: [&str; 5] = ["storport_pool::", "backtrace::", "core::", "alloc::", "std::"];
+
+/// Whether it is the C library's, and starts programs or threads. A program's own function may begin with such a name.
+fn is_start(name: &str) -> bool {
+    const START: [&str; 6] = ["_start", "start_thread", "clone3", "__clone3", "__clone", "__GI___clone3"];
+    let name = name.split('@').next().unwrap_or(name);
+    name.starts_with("__libc_start_") || START.contains(&name)
+}
+
+/// The trait of `<Type as Trait>::function`.
+fn trait_of(name: &str) -> Option<&str> {
+    let mut depth = 0;
+    for (at, byte) in name.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            // Not of an arrow.
+            b'>' if !name[..at].ends_with('-') => depth -= 1,
+            b' ' if depth == 1 => {
+                if let Some(of) = name[at..].strip_prefix(" as ") {
+                    return Some(of);
+                }
+            }
+            _ if at == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Whether a file has the pool's functions, or those of closures' calls. A program that was built with line tables alone has
 /// no paths in its functions' names.
 fn is_glue(file: &Path) -> bool {
-    let own = option_env!("CARGO_MANIFEST_DIR")
-        .is_some_and(|pool| file.strip_prefix(pool).is_ok_and(|file| file.starts_with("src")));
+    // As cargo calls the folder, and as the compiler does, which may write paths otherwise.
+    let as_compiled = file!().strip_suffix("/src/pool/symbols.rs");
+    let own = [option_env!("CARGO_MANIFEST_DIR"), as_compiled].into_iter().flatten().any(|pool| {
+        Path::new(pool).is_absolute() && file.strip_prefix(pool).is_ok_and(|file| file.starts_with("src"))
+    });
     const GLUE: [&str; 4] = ["core/src/ops/function.rs", "core/src/panic/", "std/src/panic", "std/src/rt.rs"];
     let library = file.to_str().filter(|file| file.starts_with("/rustc/"));
-    let walker = |part: &str| {
-        part.strip_prefix("backtrace-")
-            .is_some_and(|part| part.starts_with(|first: char| first.is_ascii_digit()))
-    };
-    own || library.is_some_and(|file| GLUE.iter().any(|glue| file.contains(glue)))
-        || file.iter().filter_map(|part| part.to_str()).any(walker)
+    own || library.is_some_and(|file| GLUE.iter().any(|glue| file.contains(glue))) || is_walker(file)
+}
+
+/// Whether it is of the crate that walks the stack: `backtrace-0.3.77/src/..`.
+fn is_walker(file: &Path) -> bool {
+    let mut parts = file.iter().filter_map(|part| part.to_str()).peekable();
+    while let Some(part) = parts.next() {
+        let version = part.strip_prefix("backtrace-").unwrap_or("");
+        let is_version = version.split('.').count() == 3
+            && version.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+        if is_version && parts.peek() == Some(&"src") {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether it is the pool's for C: of its header, or one of its names, which a program with a file of its own may have too.
 fn is_of_c(name: &str, file: Option<&Path>) -> bool {
     match file {
         Some(file) => {
-            file.ends_with("storport_pool.h")
-                || name.starts_with("sp_") && file.iter().any(|part| part == "capi")
+            let mut parts = file.iter().filter_map(|part| part.to_str()).skip_while(|&part| part != "capi");
+            let is_own = parts.nth(1).is_some_and(|folder| folder == "src" || folder == "c");
+            file.ends_with("storport_pool.h") || name.starts_with("sp_") && is_own
         }
         None => name.starts_with("sp_"),
     }
@@ -265,6 +312,24 @@ mod tests {
         assert_eq!(whose("<storport_pool::pool::handle::Pool<P>>::allocate", None), Whose::Glue);
         assert_eq!(whose("<ramdisk::Disk as storport_pool::Host>::read", None), Whose::Program);
         assert_eq!(whose("storport::start", None), Whose::Program);
+        assert_eq!(whose("storport_pool_demo::main", None), Whose::Program);
+        for (name, of) in [("Pool", "prog::Ext"), ("Pool<P>", "prog::Ext<Q>"), ("Pool", "core::ops::Drop")] {
+            let name = format!("<storport_pool::pool::handle::{name} as {of}>::get");
+            let theirs = if of.starts_with("prog") { Whose::Program } else { Whose::Glue };
+            assert_eq!(whose(&name, None), theirs, "{name}");
+        }
+        assert_eq!(whose("<alloc::sync::Arc<storport_pool::Pool> as prog::Ext>::get", None), Whose::Program);
+        for start in ["_start", "start_thread", "clone3", "__clone3", "__libc_start_main@@GLIBC_2.34"] {
+            assert_eq!(whose(start, None), Whose::Start);
+        }
+        for own in ["_start_io", "start_thread_worker", "clone3d_copy", "start_threads"] {
+            assert_eq!(whose(own, Some(Path::new("disk.c"))), Whose::Program);
+        }
+        assert_eq!(whose("sp_mine", Some(Path::new("/home/me/capi/st.c"))), Whose::Program);
+        assert_eq!(
+            whose("sp_free", Some(Path::new("/home/me/storport-pool/capi/src/block.rs"))),
+            Whose::Glue
+        );
         let caught =
             "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once";
         assert_eq!(whose(caught, None), Whose::Glue);

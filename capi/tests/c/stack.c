@@ -9,7 +9,7 @@
 enum { STACK = 256 << 10, PAINTED = 128 << 10 };
 
 static sp_pool *pool;
-static PVOID disk, kept, blocks[4096];
+static PVOID disk, other, leaky, ruled, kept, blocks[4096];
 static sp_options options;
 
 static void nothing(void) {}
@@ -62,6 +62,23 @@ static void usage(void) { sp_usage now; CHECK(sp_pool_usage(pool, &now)); }
 static void trim(void) { CHECK(sp_pool_trim(pool, NULL)); }
 static void error(void) { CHECK(sp_adapter_create(NULL, "one", 0) == NULL && strlen(sp_last_error()) > 0); }
 
+static void bulk_refused(void)
+{
+    PVOID bad[3];
+    bad[0] = (char *)kept + 16;
+    bad[1] = (char *)kept + 32;
+    bad[2] = &bad;
+    CHECK(sp_free_bulk(other, bad, 3, NULL) == 0);
+}
+
+/* `leaky` has a block. */
+static void remove_leak(void) { CHECK(sp_adapter_remove(leaky, NULL, NULL) == 1); }
+
+/* Blocks under a rule. */
+static void verified(void) { CHECK(StorPortAllocatePool(ruled, 100, TAG, &blocks[0]) == STOR_STATUS_SUCCESS); }
+static void verified_free(void) { CHECK(StorPortFreePool(ruled, blocks[0]) == STOR_STATUS_SUCCESS); }
+static void overrun(void) { StorPortFreePool(ruled, blocks[0]); }
+
 static void *run(void *call)
 {
     (*(void (**)(void))call)();
@@ -97,20 +114,35 @@ int main(void)
         {"free_all", free_all},      {"bulk", bulk},       {"tagged", tagged},        {"create_destroy", create},
         {"adapter", adapter},        {"trim", trim},       {"usage", usage},          {"snapshot", snapshot},
         {"last_error", error},       {"aligned", aligned}, {"resize", resize},        {"block_at", block_at},
+        {"bulk_refused", bulk_refused}, {"remove_leak", remove_leak}, {"verified", verified},
+        {"verified_free", verified_free}, {"verified", verified}, {"overrun", overrun},
     };
     size_t n, base;
+    sp_rule rule;
 
     memset(&options, 0, sizeof(options));
     options.size = sizeof(options);
     options.range_bytes = 2 << 20;
     pool = sp_pool_create(16 << 20);
     disk = sp_adapter_create(pool, "disk", 8);
+    other = sp_adapter_create(pool, "an adapter with a long name, so that texts are", 8);
+    leaky = sp_adapter_create(pool, "leaky", 8);
+    ruled = sp_adapter_create(pool, "ruled", 8);
+    CHECK(StorPortAllocatePool(leaky, 100, TAG, &blocks[0]) == STOR_STATUS_SUCCESS);
+    memset(&rule, 0, sizeof(rule));
+    rule.size = sizeof(rule);
+    rule.extension = ruled;
+    rule.canary = rule.track = rule.quarantine = 1;
+    sp_verifier_attach(pool, NULL);
+    CHECK(sp_verifier_add(pool, &rule) != 0);
     sp_on_violation(pool, hear, NULL);
     CHECK(StorPortAllocatePool(disk, 100, TAG, &kept) == STOR_STATUS_SUCCESS);
     depth(nothing);
     base = depth(nothing);
     for (n = 0; n < sizeof(calls) / sizeof(calls[0]); n++) {
-        size_t bytes = depth(calls[n].call);
+        size_t bytes;
+        if (calls[n].call == overrun) ((char *)blocks[0])[100] = 1;
+        bytes = depth(calls[n].call);
         printf("%s %zu\n", calls[n].name, bytes > base ? bytes - base : 0);
     }
     return 0;

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::talk::{Answer, Ask};
 use crate::latency::Collected;
@@ -139,6 +140,19 @@ impl<'a> Row<'a> {
     }
 }
 
+/// All of a text, but of a long one the end.
+fn said(mut from: impl Read) -> String {
+    const LONG: usize = 64 << 10;
+    let (mut said, mut part) = (Vec::new(), [0; 4096]);
+    while let Ok(bytes @ 1..) = from.read(&mut part) {
+        said.extend_from_slice(&part[..bytes]);
+        if said.len() > 2 * LONG {
+            said.drain(..said.len() - LONG);
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
 /// What is said of a process that says something else.
 const UNASKED: &str = "it answered what nobody asked";
 
@@ -146,6 +160,8 @@ const UNASKED: &str = "it answered what nobody asked";
 struct Worker {
     child: Child,
     lines: Receiver<String>,
+    /// Reads what it says beside its answers, so that it never waits for a reader. Ends with it.
+    errors: Option<JoinHandle<String>>,
 }
 
 impl Worker {
@@ -171,7 +187,8 @@ impl Worker {
                 BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
             });
         }
-        Ok(Worker { child, lines })
+        let errors = child.stderr.take().map(|from| std::thread::spawn(move || said(from)));
+        Ok(Worker { child, lines, errors })
     }
 
     fn ask(&mut self, ask: Ask, patience: Duration) -> Result<Answer, String> {
@@ -196,10 +213,9 @@ impl Worker {
 
     /// Why it ended.
     fn last_words(&mut self) -> String {
-        let mut said = String::new();
-        if let Some(errors) = &mut self.child.stderr {
-            let _ = errors.read_to_string(&mut said);
-        }
+        // It closed its answers: it has ended, or does now.
+        let _ = self.child.kill();
+        let said = self.errors.take().and_then(|errors| errors.join().ok()).unwrap_or_default();
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         // A panic's words stand behind the line that says where, and a stack may follow.
         let panic = said.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
@@ -211,13 +227,19 @@ impl Worker {
     }
 }
 
+/// How long a worker may take to end after its last answer, or after the end of its input.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// No worker outlives its program's interest.
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // After its last answer it only has to end; before, it reads the end of its input.
-            let _ = self.child.wait();
+        let since = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && since.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(1));
         }
+        // Nothing is lost by it: what it measured was heard.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

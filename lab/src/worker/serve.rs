@@ -76,6 +76,7 @@ impl Work {
     /// # Errors
     /// A sentence, when the scenario is unknown or the program is gone.
     pub fn run<S: Subject>(self, subject: &S) -> Result<(), String> {
+        end_with_the_program();
         let about = self.about()?;
         if let Some(why) = about.needs.iter().find_map(|&need| subject.cannot(need)) {
             return say(&Answer::Cannot(why.to_owned()));
@@ -185,6 +186,15 @@ impl Visitor for Turns<'_> {
                 }
             }
         }
+    }
+}
+
+/// Has the system end this process when the program ends that started it, even if an allocator hangs.
+fn end_with_the_program() {
+    #[cfg(target_os = "linux")]
+    {
+        // Where it is refused, the end of the input ends the worker.
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
     }
 }
 
