@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::talk::{Answer, Ask};
@@ -160,8 +159,8 @@ const UNASKED: &str = "it answered what nobody asked";
 struct Worker {
     child: Child,
     lines: Receiver<String>,
-    /// Reads what it says beside its answers, so that it never waits for a reader. Ends with it.
-    errors: Option<JoinHandle<String>>,
+    /// What it said beside its answers, once all of it was read. A thread reads it, so that it never waits for a reader.
+    errors: Receiver<String>,
 }
 
 impl Worker {
@@ -187,7 +186,10 @@ impl Worker {
                 BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
             });
         }
-        let errors = child.stderr.take().map(|from| std::thread::spawn(move || said(from)));
+        let (sender, errors) = channel();
+        if let Some(from) = child.stderr.take() {
+            std::thread::spawn(move || sender.send(said(from)));
+        }
         Ok(Worker { child, lines, errors })
     }
 
@@ -215,7 +217,8 @@ impl Worker {
     fn last_words(&mut self) -> String {
         // It closed its answers: it has ended, or does now.
         let _ = self.child.kill();
-        let said = self.errors.take().and_then(|errors| errors.join().ok()).unwrap_or_default();
+        // (A process of its own may keep the other end open.)
+        let said = self.errors.recv_timeout(Duration::from_secs(2)).unwrap_or_default();
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         // A panic's words stand behind the line that says where, and a stack may follow.
         let panic = said.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
