@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) notes: Vec<String>,
     pub(crate) pinned: bool,
+    /// Why it ended early: the pool could not do a scenario.
+    pub(crate) failed: Option<String>,
 }
 
 /// Told how many steps are done, of how many, and the next one's name.
@@ -60,7 +62,7 @@ fn textbook<const TAGGED: bool>(work: Work) -> Result<(), String> {
 /// `trace`: the one that is replayed.
 ///
 /// # Errors
-/// A sentence, when a worker cannot be started, or the pool cannot do a scenario.
+/// A sentence, when a worker cannot be started.
 pub(crate) fn run(
     scenarios: &[&About],
     allocators: &[Allocator],
@@ -97,7 +99,7 @@ pub(crate) fn run(
     let Extent { processes, turns, length } = effort.extent(trace.is_some());
     let steps = scenarios.len() * processes * turns;
     let mut step = 0;
-    let mut found = Vec::new();
+    let (mut found, mut failed) = (Vec::new(), None);
     for about in scenarios {
         let task = Task { scenario: about.name, effort, trace };
         let bulk = bulk_rows(about, allocators)
@@ -129,13 +131,14 @@ pub(crate) fn run(
         let mut bulk: Vec<Measured> = rows.into_iter().map(Row::measured).collect();
         let measured = bulk.split_off(bulks);
         if let Some(why) = measured.first().and_then(|pool| pool.cannot.as_ref()) {
-            return Err(format!("the pool in scenario {}: {why}", about.name));
+            failed = Some(format!("the pool in scenario {}: {why}", about.name));
+            break;
         }
         let (name, about) = (about.name.to_owned(), about.about.to_owned());
         found.push(Scenario { name, about, allocators: measured, bulk });
     }
     progress(steps, steps, "done");
-    Ok(Outcome { timer: timer.latency().unwrap_or_default(), scenarios: found, notes, pinned })
+    Ok(Outcome { timer: timer.latency().unwrap_or_default(), scenarios: found, notes, pinned, failed })
 }
 
 /// A scenario's rows of bulk calls, of allocators that take part, and the programs that have them.

@@ -102,8 +102,9 @@ fn work(job: &Job) -> Result<(), Stop> {
             terminal::contract(&report);
         }
     }
+    let mut failed = None;
     if !job.scenarios.is_empty() {
-        measure(&mut report, job)?;
+        failed = measure(&mut report, job)?;
         if job.tables {
             terminal::latency(&report);
         }
@@ -123,7 +124,11 @@ fn work(job: &Job) -> Result<(), Stop> {
     // What was measured is seen even where it cannot be kept.
     files::write(&job.files, &report).map_err(Stop::Usage)?;
     terminal::files(&job.files, job.summary && !job.tables);
-    if contract::holds(&report.contract) { Ok(()) } else { Err(Stop::Contract) }
+    match failed {
+        Some(why) => Err(Stop::Measurement(why)),
+        None if contract::holds(&report.contract) => Ok(()),
+        None => Err(Stop::Contract),
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -136,7 +141,8 @@ fn soak(_: &Soak) -> Result<(), Stop> {
     Err(Stop::Usage("the soak needs Linux: its timers, signals and forks".to_owned()))
 }
 
-fn measure(report: &mut Report, job: &Job) -> Result<(), Stop> {
+/// Says why it ended early, if it did. What was measured before is kept.
+fn measure(report: &mut Report, job: &Job) -> Result<Option<String>, Stop> {
     let (allocators, missing) = job.peers.gather().map_err(Stop::Measurement)?;
     for note in missing {
         out::remark(&format!("warning: {note}"));
@@ -149,7 +155,10 @@ fn measure(report: &mut Report, job: &Job) -> Result<(), Stop> {
     report.timer = outcome.timer;
     report.scenarios = outcome.scenarios;
     report.notes.extend(outcome.notes);
-    Ok(())
+    match outcome.failed {
+        Some(why) if report.scenarios.is_empty() => Err(Stop::Measurement(why)),
+        failed => Ok(failed),
+    }
 }
 
 /// What the replay's verifier watches, as the environment says; empty: nothing.
