@@ -241,7 +241,8 @@ fn a_default_path_that_is_safe() {
     assert_eq!(Watch::for_this_process().unwrap_err(), WatchError::InUse(pid));
     watch.publish(&Pool::new(1 << 20).unwrap()).unwrap();
     assert_eq!(Reader::of_process(pid).unwrap().read().unwrap().number, 1);
-    assert_eq!(storport_pool::watch::watched_processes(), [pid]);
+    // And perhaps others, or what others left that were killed.
+    assert!(storport_pool::watch::watched_processes().contains(&pid));
     // A link under the name leads nobody astray.
     let path = watch.path().to_owned();
     let elsewhere = path.with_extension("elsewhere");
