@@ -7,9 +7,8 @@ cd "$(dirname "$0")/.."
 without_rseq() { GLIBC_TUNABLES=glibc.pthread.rseq=0 "$@"; }
 
 cargo test
-# No package is named here and in the next one, so that nothing is built anew. (tests/races.rs has its rounds in
-# ci/sanitizers.sh.)
-STORPORT_POOL_ROUNDS=full cargo test --test exhaustion --test removal --test signals
+# All that ask for rounds. No package is named here and in the next one, so that nothing is built anew.
+STORPORT_POOL_ROUNDS=full cargo test --test exhaustion --test races --test removal --test sections --test signals
 # With few rounds, since the twin has had its own above.
 without_rseq cargo test
 more=(cargo test -p storport-pool --features allocator-api2,tracing,serde)

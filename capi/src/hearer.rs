@@ -18,9 +18,11 @@ use core::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 
 const PLACES: usize = 8;
-/// How often a reader looks. Each time but the last, seven changes began while it read two words.
+/// How often a reader looks. Each time but the last, the newest change's place was taken again while it read two words:
+/// eight changes began.
 const LOOKS: usize = 4;
-/// How many numbers a change tries. One of any eight is of a free place, if fewer than eight changes are under way.
+/// How many numbers a change tries before it is given up. Some of the eight places is free, if fewer than eight changes
+/// are under way.
 const TRIES: usize = 8 * PLACES;
 /// A place's number while a change writes it.
 const WRITTEN: usize = usize::MAX;
@@ -148,6 +150,30 @@ mod tests {
             hearers.change(core::ptr::null_mut(), word(3));
             assert_eq!(hearers.get(), None);
         }
+    }
+
+    /// Whoever reads while others change finds two words of one change.
+    #[test]
+    fn threads_mix_nothing() {
+        let hearers = Hearers::new();
+        hearers.change(word(1), word(1));
+        std::thread::scope(|scope| {
+            for thread in 1..5 {
+                let hearers = &hearers;
+                scope.spawn(move || {
+                    for round in 1..20_000 {
+                        let value = word(thread * 100_000 + round);
+                        hearers.change(value, value);
+                        // `None`: others took the newest place again, at each look.
+                        if let Some((callback, context)) = hearers.get() {
+                            assert_eq!(callback, context);
+                        }
+                    }
+                });
+            }
+        });
+        let (callback, context) = hearers.get().unwrap();
+        assert_eq!((callback, callback.addr() % 100_000), (context, 19_999));
     }
 
     /// As many as may be under way at a time.

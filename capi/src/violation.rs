@@ -284,7 +284,7 @@ const fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// What is said of a violation, but for its end. By itself, so that its stack is free again when the callback runs.
+/// What is said of a violation, but for its end. It has a frame of its own, whose stack is free when the callback runs.
 #[inline(never)]
 fn describe(text: &mut Text, found: &Violation) {
     // A text takes what has room.
@@ -316,7 +316,7 @@ fn describe(text: &mut Text, found: &Violation) {
     }
 }
 
-/// The end of a text: what Windows would do. By itself: of all parts it takes the most stack.
+/// The end of a text: what Windows would do. It has a frame of its own, since of all parts it takes the most stack.
 #[inline(never)]
 fn stop(text: &mut Text, bug_check: BugCheck) {
     if bug_check.code != 0 {
@@ -352,7 +352,7 @@ pub(crate) unsafe fn tell(
     unsafe { call(handle, found, &text, callback, context) };
 }
 
-/// Tells it, with its text. By itself: what it needs of the stack, the text's writing needs before.
+/// Tells it, with its text. It has a frame of its own, in the stack that writing the text has given back.
 ///
 /// # Safety
 /// The callback may be called with the context.

@@ -24,7 +24,7 @@ const MOST: [(&str, u64); 22] = [
     ("aligned", 4096),
     ("resize", 256),
     ("block_at", 256),
-    ("bulk_refused", 2560),
+    ("bulk_refused", 2304),
     ("remove_leak", 4096),
     ("verified", 6144),
     ("verified_free", 4096),

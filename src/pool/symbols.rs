@@ -180,30 +180,26 @@ fn is_glue(file: &Path) -> bool {
     own || library.is_some_and(|file| GLUE.iter().any(|glue| file.contains(glue))) || is_walker(file)
 }
 
+/// Each folder of a path, and what follows it there.
+fn pairs(file: &Path) -> impl Iterator<Item = (&str, &str)> {
+    let parts = file.iter().filter_map(|part| part.to_str());
+    parts.clone().zip(parts.skip(1))
+}
+
 /// Whether it is of the crate that walks the stack: `backtrace-0.3.77/src/..`.
 fn is_walker(file: &Path) -> bool {
-    let mut parts = file.iter().filter_map(|part| part.to_str()).peekable();
-    while let Some(part) = parts.next() {
-        let version = part.strip_prefix("backtrace-").unwrap_or("");
-        let is_version = version.split('.').count() == 3
-            && version.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
-        if is_version && parts.peek() == Some(&"src") {
-            return true;
-        }
-    }
-    false
+    let is_version = |version: &str| {
+        version.split('.').count() == 3 && version.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit())
+    };
+    pairs(file)
+        .any(|(folder, next)| next == "src" && folder.strip_prefix("backtrace-").is_some_and(is_version))
 }
 
 /// Whether it is the pool's for C: of its header, or one of its names, which a program with a file of its own may have too.
 fn is_of_c(name: &str, file: Option<&Path>) -> bool {
-    match file {
-        Some(file) => {
-            let mut parts = file.iter().filter_map(|part| part.to_str()).skip_while(|&part| part != "capi");
-            let is_own = parts.nth(1).is_some_and(|folder| folder == "src" || folder == "c");
-            file.ends_with("storport_pool.h") || name.starts_with("sp_") && is_own
-        }
-        None => name.starts_with("sp_"),
-    }
+    let Some(file) = file else { return name.starts_with("sp_") };
+    let is_own = |(folder, next)| folder == "capi" && (next == "src" || next == "c");
+    file.ends_with("storport_pool.h") || name.starts_with("sp_") && pairs(file).any(is_own)
 }
 
 /// The loaded file that an address lies in, and how far from its start.
