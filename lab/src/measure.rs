@@ -58,8 +58,8 @@ fn textbook<const TAGGED: bool>(work: Work) -> Result<(), String> {
     work.run(&Textbook::<TAGGED>::new(range))
 }
 
-/// Runs the scenarios. In each, every allocator has its process, or one after the other, and the processes take turns.
-/// `trace`: the one that is replayed.
+/// Runs the scenarios. In each, every allocator has a process, or several of them, one after the other. The allocators take
+/// turns. `trace`: the one that is replayed.
 ///
 /// # Errors
 /// A sentence, when a worker cannot be started.
